@@ -1,0 +1,79 @@
+"""A folder of generated data: built once, atomically, and checksummed.
+
+However many processes start at once, one builds and the others wait for it; the
+folder appears by a rename, so that a killed build leaves nothing half-made.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+_MANIFEST = 'manifest.json'
+
+
+def ensure(root: Path, version: str, build: Callable[[Path], None]) -> Path:
+    """Folder holding the data of this version, built where it is missing.
+
+    Args:
+        root: the folder; its parent is made if need be.
+        version: describes generator and parameters; another version is rebuilt.
+        build: writes everything into the empty folder it is given.
+
+    Returns: ``root``, whose files match the checksum written when they were built.
+    """
+    root = Path(root)
+    if _is_whole(root, version):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(root.parent / f'.{root.name}.lock'):
+        if _is_whole(root, version):  # another process built it while we waited
+            return root
+        if root.exists():
+            print_log(
+                f'{root} is of another version or damaged: making it anew', 'current'
+            )
+        partial = root.parent / f'.{root.name}.partial'
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed build
+        partial.mkdir()
+        build(partial)
+        manifest = {'version': version, 'sha256': _digest(partial)}
+        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=2))
+        shutil.rmtree(root, ignore_errors=True)
+        os.rename(partial, root)
+    return root
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold an advisory lock; the system releases it if the process dies."""
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_whole(root: Path, version: str) -> bool:
+    try:
+        manifest = json.loads((root / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(
+        manifest.get('version') == version and manifest.get('sha256') == _digest(root)
+    )
+
+
+def _digest(root: Path) -> str:
+    """SHA-256 over the names and contents of all files but the manifest."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob('*')):
+        if path.is_file() and path.name != _MANIFEST:
+            content = path.read_bytes()
+            digest.update(f'{path.relative_to(root)} {len(content)}\n'.encode())
+            digest.update(content)
+    return digest.hexdigest()
