@@ -22,21 +22,18 @@ MODELS = Registry(
     scope=_SCOPE,
     locations=['kd_plugins.distillers', 'kd_plugins.losses', 'kd_plugins.adapters'],
 )
-LOSSES = Registry(
-    'distillation loss',
-    parent=MODELS,
-    scope=_SCOPE,
-    locations=['kd_plugins.losses'],
-)
-ADAPTERS = Registry(
-    'adapter', parent=MODELS, scope=_SCOPE, locations=['kd_plugins.adapters']
-)
+# Without a parent: a parent can have one child of a scope, and MODELS' is taken above.
+LOSSES = Registry('distillation loss', scope=_SCOPE, locations=['kd_plugins.losses'])
+ADAPTERS = Registry('adapter', scope=_SCOPE, locations=['kd_plugins.adapters'])
 VIEWS = Registry('view', scope=_SCOPE, locations=['kd_plugins.views'])
 SCHEDULES = Registry(
     'weight schedule', scope=_SCOPE, locations=['kd_plugins.schedules']
 )
 HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['kd_plugins.hooks']
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope=_SCOPE,
+    locations=['kd_plugins.hooks', 'kd_plugins.datasets'],
 )
 MODEL_WRAPPERS = Registry(
     'model wrapper',

@@ -1,0 +1,1 @@
+"""The embedded benchmark data, generated on first use."""

@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.logging import print_log
+
+from ..errors import ConfigError
 
 _MANIFEST = 'manifest.json'
 
@@ -48,6 +50,23 @@ def ensure(root: Path, version: str, build: Callable[[Path], None]) -> Path:
         shutil.rmtree(root, ignore_errors=True)
         os.rename(partial, root)
     return root
+
+
+def version_of(name: str, sizes: Mapping[str, int], default: Mapping[str, int]) -> str:
+    """Version string of a data set: its name, and the sizes where they are not usual.
+
+    Raises: ConfigError if a size is below 1.
+
+    Example:
+        >>> version_of('digits 1', {'train': 8, 'val': 4}, {'train': 4000, 'val': 500})
+        'digits 1, train=8 val=4'
+    """
+    for split, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"{name}: '{split}' must be >= 1 images, got {size}.")
+    if dict(sizes) == dict(default):
+        return name
+    return f'{name}, ' + ' '.join(f'{split}={size}' for split, size in sizes.items())
 
 
 @contextmanager

@@ -6,6 +6,7 @@ neither digits nor photographs. Every image is a function of (seed, split, index
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,24 @@ _FIRST_VAL_DIGIT = 1297  # the last 500 of 1,797 are for validation
 Instance = dict[str, Any]
 
 
-def prepare_digits(root: str | Path) -> Path:
+def prepare_digits(
+    root: str | Path, *, train: int = SIZES['train'], val: int = SIZES['val']
+) -> Path:
     """Make the data set in ``root`` unless it is there.
+
+    Args:
+        root: the folder of the data set.
+        train: number of training images, >= 1; fewer are for trying things out.
+        val: number of validation images, >= 1.
 
     Returns: ``root``, holding ``train/``, ``val/`` and ``annotations/{train,
         train_300,val}.json``.
+
+    Raises: ConfigError if a size is below 1.
     """
-    return cache.ensure(Path(root), VERSION, _build)
+    sizes = {'train': train, 'val': val}
+    version = cache.version_of(VERSION, sizes, SIZES)
+    return cache.ensure(Path(root), version, partial(_build, sizes=sizes))
 
 
 def compose(split: str, index: int) -> tuple[Image, list[Instance]]:
@@ -143,9 +155,9 @@ def _paint(
     return {'mask': mask, 'box': (x, y, width, height)}
 
 
-def _build(root: Path) -> None:
+def _build(root: Path, sizes: dict[str, int]) -> None:
     (root / 'annotations').mkdir()
-    for split, count in SIZES.items():
+    for split, count in sizes.items():
         (root / split).mkdir()
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
