@@ -1,0 +1,218 @@
+"""What every loss shares: checks, float32 rows, and the reduction over rows."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from kd_plugins.errors import ConfigError, ShapeError
+
+REDUCTIONS = ('none', 'mean', 'sum')
+
+# The smallest count a sum is divided by. Not 1: averaged over ranks, one row on one
+# of eight ranks counts 1/8, and clamping that to 1 would shrink its loss.
+COUNT_EPS = torch.finfo(torch.float32).eps
+
+_AXES = {
+    'N': 'batch size',
+    'M': 'rows',
+    'R': 'rows',
+    'D': 'box components',
+    'K': 'classes',
+    'C': 'channels',
+    'H': 'height',
+    'W': 'width',
+}
+
+
+def check_number(
+    name: str, value: object, *, minimum: float = 0.0, strict: bool = False
+) -> float:
+    """The value as a float, if it is a finite number and large enough.
+
+    Args:
+        name: how the configuration calls it.
+        value: what was given.
+        minimum: the smallest value allowed.
+        strict: whether the value must be larger than ``minimum``.
+
+    Raises: ConfigError otherwise.
+
+    Example:
+        >>> check_number('temperature', 2, strict=True)
+        2.0
+    """
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = float(value)
+        enough = number > minimum if strict else number >= minimum
+        if math.isfinite(number) and enough:
+            return number
+    sign = '>' if strict else '>='
+    raise ConfigError(
+        f'{name} must be a finite number {sign} {minimum:g}, got {value!r}.'
+    )
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """The value, if it is one of the choices.
+
+    Raises: ConfigError otherwise, naming the choices.
+
+    Example:
+        >>> check_choice('reduction', 'mean', ('none', 'mean', 'sum'))
+        'mean'
+    """
+    if value in choices:
+        return value
+    *first, last = (f"'{choice}'" for choice in choices)
+    raise ConfigError(f'{name} must be {", ".join(first)} or {last}, got {value!r}.')
+
+
+def check_same_shape(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    layout: str,
+    names: tuple[str, str] = ('student', 'teacher'),
+) -> None:
+    """Refuse two tensors that would have to be broadcast.
+
+    Args:
+        student: first tensor.
+        teacher: second tensor.
+        layout: the axes by letter, ``'NCHW'``; alternatives are split by ``'|'``.
+        names: how the message calls the two.
+
+    Raises: ShapeError naming the axes that differ and the entry to add to the pair.
+
+    Example:
+        >>> import torch
+        >>> check_same_shape(torch.ones(2, 3), torch.ones(2, 3), layout='MK')
+    """
+    layouts = layout.split('|')
+    shapes = [tuple(student.shape), tuple(teacher.shape)]
+    for name, shape in zip(names, shapes, strict=True):
+        if len(shape) not in map(len, layouts):
+            allowed = ' or '.join(f'({", ".join(axes)})' for axes in layouts)
+            raise ShapeError(f'{name} must be {allowed}, got {shape}.')
+    if shapes[0] == shapes[1]:
+        return
+    both = f'{names[0]} {shapes[0]} and {names[1]} {shapes[1]} differ in'
+    if len(shapes[0]) != len(shapes[1]):
+        raise ShapeError(f'{both} their number of axes.')
+    axes = next(axes for axes in layouts if len(axes) == student.dim())
+    differing = [axis for axis, s, t in zip(axes, *shapes, strict=True) if s != t]
+    raise ShapeError(
+        f'{both} {", ".join(_AXES[axis] for axis in differing)}. '
+        + _remedy(axes, differing, student, teacher)
+    )
+
+
+def _remedy(axes: str, differing: list[str], student: Tensor, teacher: Tensor) -> str:
+    """What to change when these axes differ."""
+    if axes[0] in differing:
+        return 'Row by row, both must describe the same samples in the same order.'
+    if 'C' in differing:
+        kind = 'ConvAdapter' if 'H' in axes else 'LinearAdapter'
+        at = axes.index('C')
+        return (
+            f"Add to this pair: adapter=dict(type='{kind}', "
+            f'student_channels={student.shape[at]}, '
+            f'teacher_channels={teacher.shape[at]}).'
+        )
+    if 'H' in differing or 'W' in differing:
+        return "Add to this pair: adapter=dict(type='ResizeAdapter')."
+    if 'K' in differing:
+        return 'Student and teacher must know the same classes, in the same order.'
+    return 'Both must encode boxes alike.'
+
+
+@contextmanager
+def float32_rows(
+    *tensors: Tensor, mask: Tensor | None = None
+) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors in float32, outside autocast, without the rows a mask drops.
+
+    Args:
+        tensors: rows first, any float dtype; float64 stays float64.
+        mask: shape (rows,), 1 keeps and 0 drops. Dropped rows become 0 rather than
+            vanish, which would cost a device synchronisation; so an infinity there
+            reaches neither the value nor the gradient.
+
+    Raises: ShapeError if the mask has another shape.
+
+    Example:
+        >>> import torch
+        >>> half = torch.tensor([[0.5]], dtype=torch.bfloat16)
+        >>> with float32_rows(half) as (full,):
+        ...     full
+        tensor([[0.5000]])
+    """
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        rows = [t if t.dtype == torch.float64 else t.float() for t in tensors]
+        if mask is not None:
+            check_mask(mask, len(tensors[0]))
+            dropped = mask <= 0
+            rows = [
+                row.masked_fill(dropped.view(-1, *[1] * (row.dim() - 1)), 0.0)
+                for row in rows
+            ]
+        yield tuple(rows)
+
+
+def check_mask(mask: Tensor, rows: int) -> None:
+    """Refuse a mask that is not one number per row.
+
+    Raises: ShapeError otherwise.
+    """
+    if mask.shape != (rows,):
+        raise ShapeError(
+            f'mask must be ({rows},), one number per row, got {tuple(mask.shape)}.'
+        )
+
+
+def reduce_loss(
+    values: Tensor,
+    reduction: str = 'mean',
+    *,
+    mask: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    """Reduce one value per row to what ``reduction`` asks for.
+
+    Args:
+        values: one per row, shape (rows,), finite in dropped rows too.
+        reduction: ``'none'`` (masked values), ``'mean'`` or ``'sum'``.
+        mask: shape (rows,), 1 keeps and 0 drops.
+        avg_factor: how many rows 'mean' counts, a number or a scalar tensor, already
+            averaged over the ranks: then the ranks' mean is that of all their rows
+            however they are split. Default: the rows here, or the mask's sum.
+
+    Returns: shape (rows,) for 'none', else a scalar. Without rows an exact 0 that
+        still depends on ``values``.
+    Raises: ConfigError for another reduction; ShapeError for another mask shape.
+
+    Example:
+        >>> import torch
+        >>> reduce_loss(torch.tensor([1.0, 5.0]), mask=torch.tensor([1.0, 0.0]))
+        tensor(1.)
+    """
+    check_choice('reduction', reduction, REDUCTIONS)
+    count: float | Tensor = len(values)
+    if mask is not None:
+        check_mask(mask, len(values))
+        mask = mask.to(values.dtype)
+        values = values * mask
+        count = mask.sum()
+    if reduction == 'none':
+        return values
+    if reduction == 'sum':
+        return values.sum()
+    if avg_factor is not None:
+        count = avg_factor
+    if isinstance(count, Tensor):
+        return values.sum() / count.to(values).clamp(min=COUNT_EPS)
+    return values.sum() / max(count, COUNT_EPS)

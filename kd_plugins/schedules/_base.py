@@ -1,0 +1,82 @@
+"""The clock a schedule reads, and the base of the schedules."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from kd_plugins.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the training stands.
+
+    Args:
+        iteration: whole iterations done, over all epochs.
+        epoch: whole epochs done; without meaning where the loop counts iterations.
+        max_iterations: iterations of the whole training, where known.
+        max_epochs: epochs of the whole training, where the loop counts them.
+        by_epoch: whether the loop counts epochs.
+    """
+
+    iteration: int
+    epoch: int
+    max_iterations: int | None
+    max_epochs: int | None
+    by_epoch: bool
+
+
+class Schedule(ABC):
+    """A weight over time: a function of the clock alone, so the same after resume.
+
+    Args:
+        by_epoch: whether its steps are epochs rather than iterations.
+    """
+
+    # The configuration key it was built for, set by ``build_schedule``.
+    where = 'schedule'
+
+    def __init__(self, by_epoch: bool = False) -> None:
+        self.by_epoch = by_epoch
+
+    @property
+    def unit(self) -> str:
+        """What its steps are called."""
+        return 'epochs' if self.by_epoch else 'iterations'
+
+    def __call__(self, clock: Clock) -> float:
+        """The weight at this moment.
+
+        Raises: ConfigError if the schedule cannot be told from this clock.
+        """
+        if self.by_epoch and not clock.by_epoch:
+            raise ConfigError(
+                f'{self.where}: the schedule counts epochs (by_epoch=True), this '
+                'training loop counts iterations. Set by_epoch=False, and its steps '
+                'in iterations.'
+            )
+        if self.by_epoch:
+            return self.value(clock.epoch, clock.max_epochs)
+        return self.value(clock.iteration, clock.max_iterations)
+
+    @abstractmethod
+    def value(self, step: int, last: int | None) -> float:
+        """The weight at a step.
+
+        Args:
+            step: epochs or iterations done.
+            last: how many the training has, where known.
+        """
+
+
+def check_step(name: str, step: object) -> int:
+    """The step, if it is a whole number >= 0.
+
+    Raises: ConfigError otherwise.
+
+    Example:
+        >>> check_step('begin', 100)
+        100
+    """
+    if isinstance(step, int) and not isinstance(step, bool) and step >= 0:
+        return step
+    raise ConfigError(f'{name} must be a whole number >= 0, got {step!r}.')
