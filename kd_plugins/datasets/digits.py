@@ -26,10 +26,11 @@ LABELLED = 300  # images of train_300.json: the student's labels in the benchmar
 _SEED = 2017
 _MARGIN = 2  # pixels between the boxes of two digits
 _PHOTOGRAPHS = {
-    'train': (
-        'astronaut brick camera cell china coffee coins grass hubble ihc motorcycle'
-    ).split(),
-    'val': 'chelsea flower gravel moon retina rocket'.split(),
+    'train': [
+        *('astronaut', 'brick', 'camera', 'cell', 'china', 'coffee', 'coins'),
+        *('grass', 'hubble', 'ihc', 'motorcycle'),
+    ],
+    'val': ['chelsea', 'flower', 'gravel', 'moon', 'retina', 'rocket'],
 }
 _FIRST_VAL_DIGIT = 1297  # the last 500 of 1,797 are for validation
 
@@ -92,7 +93,7 @@ def _background(rng: np.random.Generator, names: list[str]) -> NDArray[np.float6
     side = int(rng.integers(SIDE, min(image.shape[:2]) + 1))
     top = int(rng.integers(0, image.shape[0] - side + 1))
     left = int(rng.integers(0, image.shape[1] - side + 1))
-    crop = cv2.resize(
+    crop: NDArray[np.uint8] = cv2.resize(
         image[top : top + side, left : left + side],
         (SIDE, SIDE),
         interpolation=cv2.INTER_AREA,
@@ -108,7 +109,7 @@ def _warp(rng: np.random.Generator, stroke: NDArray[np.float32]) -> NDArray[np.f
     angle = rng.uniform(-20, 20)
     large = cv2.resize(stroke, (side, side), interpolation=cv2.INTER_CUBIC)
     rotation = cv2.getRotationMatrix2D((side / 2, side / 2), angle, 1.0)
-    turned = cv2.warpAffine(large, rotation, (side, side)).clip(0, 1)
+    turned: NDArray[np.float32] = cv2.warpAffine(large, rotation, (side, side)).clip(0, 1)
     rows, columns = np.nonzero(turned > 0.5)
     return turned[
         rows.min() : rows.max() + 1, columns.min() : columns.max() + 1

@@ -2,13 +2,18 @@
 
 mmcv is released as source; without a compiler it installs in seconds but without
 ``mmcv._ext``, and ``import mmcv.ops`` then fails. torchvision has, for CPU and CUDA,
-the operators that the detectors and segmentors here need: NMS and RoIAlign. Every
-other operator raises a clear error when it is called, not when it is imported.
+what the detectors and segmentors here need: NMS and RoIAlign; the focal loss that
+mmdet calls on CUDA is a few lines of torch. Every other operator raises a clear error
+when it is called, not when it is imported.
+
+The functions have mmcv's names, argument names and layouts: they are called by
+``mmcv.ops``. Half precision is computed in float32, as torchvision's kernels want it.
 """
 
 import importlib.machinery
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
@@ -16,11 +21,14 @@ from typing import Any, NoReturn
 import torch
 import torchvision
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from ..errors import HostError
 
 _NAME = 'mmcv._ext'
 _COMPILE = 'Compile mmcv with its operators (MMCV_WITH_OPS=1) to use it.'
+# Of the maintained family, these import without the operators, and keep a stand-in.
+_TOO_EARLY = ('mmdet.structures', 'mmdet.models', 'mmseg.models')
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -30,7 +38,11 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
             f'nms with offset={offset} needs the compiled operators of mmcv '
             f'(torchvision knows offset=0 only). {_COMPILE}'
         )
-    return torchvision.ops.nms(boxes, scores, iou_threshold)
+    dtype = torch.promote_types(_computed(boxes), _computed(scores))
+    kept: Tensor = torchvision.ops.nms(
+        boxes.to(dtype), scores.to(dtype), iou_threshold
+    )
+    return kept
 
 
 def roi_align_forward(
@@ -49,9 +61,10 @@ def roi_align_forward(
     """Average-pooled RoIAlign, written into ``output`` (R, C, height, width)."""
     del argmax_y, argmax_x  # of max pooling only
     _check_average(pool_mode)
+    dtype = _computed(input)
     pooled = torchvision.ops.roi_align(
-        input,
-        rois,
+        input.to(dtype),
+        rois.to(dtype),
         (aligned_height, aligned_width),
         spatial_scale,
         sampling_ratio,
@@ -76,9 +89,10 @@ def roi_align_backward(
     """Gradient of :func:`roi_align_forward`, written into ``grad_input``."""
     del argmax_y, argmax_x
     _check_average(pool_mode)
+    dtype = _computed(grad_output)
     gradient = torch.ops.torchvision._roi_align_backward(
-        grad_output,
-        rois,
+        grad_output.to(dtype),
+        rois.to(dtype),
         spatial_scale,
         aligned_height,
         aligned_width,
@@ -89,6 +103,65 @@ def roi_align_backward(
     grad_input.copy_(gradient)
 
 
+def sigmoid_focal_loss_forward(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
+    """Focal loss of each logit (N, K), written into ``output``.
+
+    ``target`` (N,) holds classes, K for background; ``weight`` is (K,) or empty.
+    """
+    logits, sign, factor = _focal_terms(input, target, weight, alpha)
+    # With sign -1 for a positive, sigmoid(sign * logit) is how wrong the logit is.
+    wrong = torch.sigmoid(sign * logits)
+    output.copy_(-factor * wrong**gamma * logsigmoid(-sign * logits))
+
+
+def sigmoid_focal_loss_backward(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    grad_input: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
+    """Gradient of :func:`sigmoid_focal_loss_forward`, written into ``grad_input``."""
+    logits, sign, factor = _focal_terms(input, target, weight, alpha)
+    wrong = torch.sigmoid(sign * logits)
+    log_right = logsigmoid(-sign * logits)
+    slope = wrong - gamma * (1 - wrong) * log_right
+    grad_input.copy_(sign * factor * wrong**gamma * slope)
+
+
+def get_compiler_version() -> str:
+    """What ``mmcv.utils.collect_env`` shows as the compiler."""
+    return 'not compiled: operators of torchvision'
+
+
+def get_compiling_cuda_version() -> str:
+    """What ``mmcv.utils.collect_env`` shows as the CUDA compiler."""
+    return 'not compiled: operators of torchvision'
+
+
+_REPLACED: tuple[Callable[..., Any], ...] = (
+    nms,
+    roi_align_forward,
+    roi_align_backward,
+    sigmoid_focal_loss_forward,
+    sigmoid_focal_loss_backward,
+    get_compiler_version,
+    get_compiling_cuda_version,
+)
+
+
+def _computed(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
 def _check_average(pool_mode: int) -> None:
     if pool_mode != 1:
         raise HostError(
@@ -97,11 +170,27 @@ def _check_average(pool_mode: int) -> None:
         )
 
 
+def _focal_terms(
+    input: Tensor, target: Tensor, weight: Tensor, alpha: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, -1 at positives and 1 elsewhere, alpha times class weight: all (N, K)."""
+    logits = input.to(_computed(input))
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    positive = target[:, None] == classes
+    sign = torch.where(positive, -1.0, 1.0).to(logits.dtype)
+    factor = torch.where(positive, alpha, 1 - alpha).to(logits.dtype)
+    if weight.numel():
+        # By the sample's class; the background has none, and counts as 1.
+        factor = factor * torch.cat([weight, weight.new_ones(1)])[target, None]
+    return logits, sign, factor
+
+
 def _missing(operator: str) -> Callable[..., NoReturn]:
     def call(*args: Any, **kwargs: Any) -> NoReturn:
         raise HostError(
             f"mmcv was installed without its compiled operators, and '{operator}' is "
-            f'not among those that torchvision replaces (nms, roi_align). {_COMPILE}'
+            'not among those that are replaced (nms, roi_align, sigmoid_focal_loss). '
+            f'{_COMPILE}'
         )
 
     call.__name__ = operator
@@ -133,13 +222,20 @@ def install_operators() -> bool:
         return True
     if compiled_operators():
         return False
+    early = [name for name in _TOO_EARLY if name in sys.modules]
+    if early:
+        warnings.warn(
+            f'{", ".join(early)} was imported before kd_plugins, and without the '
+            'operators of mmcv: some of it will not work. Import kd_plugins first.',
+            stacklevel=2,
+        )
     module = _TorchvisionOperators(_NAME)
     # pkgutil.find_loader and importlib.util.find_spec read it: mmdet and mmcv ask
     # them whether the operators exist.
     module.__spec__ = importlib.machinery.ModuleSpec(
         _NAME, loader=None, origin='torchvision'
     )
-    for operator in (nms, roi_align_forward, roi_align_backward):
+    for operator in _REPLACED:
         setattr(module, operator.__name__, operator)
     sys.modules[_NAME] = module
     return True

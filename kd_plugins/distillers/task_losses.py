@@ -1,0 +1,74 @@
+"""Weights on the student's own losses: mu of Chen et al."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..errors import ConfigError, nearest
+from ..losses._common import check_number
+from ..schedules import Clock, Schedule, build_schedule
+
+_WHERE = 'model.task_loss_weights'
+
+
+class TaskLossWeights:
+    """Factors on entries of the host's loss dict, by exact key or glob.
+
+    Args:
+        cfg: key or glob to a number >= 0 or a schedule dict.
+    """
+
+    def __init__(self, cfg: dict[str, Any] | None) -> None:
+        self._weights: dict[str, float | Schedule] = {}
+        for pattern, weight in (cfg or {}).items():
+            where = f"{_WHERE}['{pattern}']"
+            self._weights[pattern] = (
+                build_schedule(weight, where)
+                if isinstance(weight, dict)
+                else check_number(where, weight)
+            )
+
+    def apply(self, losses: dict[str, Any], clock: Clock | None) -> dict[str, Any]:
+        """Weighted copy of the host's losses; other entries stay.
+
+        Raises: ConfigError if a key matches no loss, or two globs the same one.
+        """
+        if not self._weights:
+            return losses
+        keys = [key for key in losses if 'loss' in key]
+        chosen: dict[str, str] = {}
+        for pattern in sorted(self._weights, key=lambda item: item in keys):
+            matches = [key for key in keys if fnmatchcase(key, pattern)]
+            if not matches:
+                raise ConfigError(
+                    f"{_WHERE}: '{pattern}' matches none of the student's losses. "
+                    f'{nearest(pattern, keys)}'
+                )
+            for key in matches:
+                if key in chosen and pattern not in keys:
+                    raise ConfigError(
+                        f"{_WHERE}: '{chosen[key]}' and '{pattern}' both match "
+                        f"'{key}'. Write '{key}' out, or make one narrower."
+                    )
+                chosen[key] = pattern  # an exact key comes last, and wins over globs
+        weighted = dict(losses)
+        for key, pattern in chosen.items():
+            factor = self._factor(pattern, clock)
+            value = losses[key]
+            weighted[key] = (
+                [factor * item for item in value]
+                if isinstance(value, (list, tuple))
+                else factor * value
+            )
+        return weighted
+
+    def _factor(self, pattern: str, clock: Clock | None) -> float:
+        weight = self._weights[pattern]
+        if not isinstance(weight, Schedule):
+            return weight
+        if clock is None:
+            raise ConfigError(
+                f"{_WHERE}['{pattern}'] is a schedule, and nobody tells the iteration. "
+                "Set runner_type='kd_plugins.DistillRunner', as "
+                'configs/_base_/distill.py does.'
+            )
+        return weight(clock)

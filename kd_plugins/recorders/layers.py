@@ -1,0 +1,40 @@
+"""Layers by dotted name."""
+
+from torch import nn
+
+from ..errors import ConfigError, nearest
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """Dotted names of all layers, the model itself left out."""
+    return [name for name, _ in model.named_modules() if name]
+
+
+def find_layer(model: nn.Module, path: str, where: str) -> nn.Module:
+    """The layer of this dotted name.
+
+    Args:
+        model: student or teacher.
+        path: such as 'neck' or 'backbone.layer4.1.bn2'.
+        where: configuration key, for the message.
+
+    Raises: ConfigError if there is no such layer, with the nearest names, or if it lies
+        inside a block with activation checkpointing, whose outputs are captured
+        without a gradient.
+    """
+    layers = dict(model.named_modules())
+    if path not in layers or not path:
+        raise ConfigError(
+            f"{where}: {type(model).__name__} has no layer '{path}'. "
+            f'{nearest(path, layer_names(model))}'
+        )
+    parts = path.split('.')
+    for depth in range(1, len(parts)):
+        outer = '.'.join(parts[:depth])
+        if getattr(layers[outer], 'with_cp', False):
+            raise ConfigError(
+                f"{where}: '{path}' lies inside '{outer}', which runs with activation "
+                'checkpointing (with_cp=True): what is recorded there carries no '
+                f"gradient. Record '{outer}' itself, or set with_cp=False."
+            )
+    return layers[path]

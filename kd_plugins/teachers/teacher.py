@@ -1,0 +1,171 @@
+"""The frozen model that teaches."""
+
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ..random_stream import RandomStream
+from ..errors import ConfigError, nearest
+from ..registry import MODELS
+from .checkpoints import load_strictly, load_weights
+from .preprocess import InputTranslator
+
+_KEYS = ('cfg', 'model', 'checkpoint', 'allow_random', 'input_scale')
+# Where a model of this seed draws its weights from, with allow_random.
+_SEED = 20170
+
+
+def model_config(cfg: dict[str, Any], where: str) -> ConfigDict:
+    """Model configuration of ``dict(cfg='mmdet::...')``, or a model dict itself.
+
+    Args:
+        cfg: a dict with ``cfg`` (a configuration file) or with a model's ``type``.
+        where: configuration key, for messages.
+
+    Returns: a copy, with the scope in which its types are to be looked up.
+    """
+    if 'cfg' not in cfg:
+        if 'type' not in cfg:
+            raise ConfigError(
+                f"{where} must be a model (a dict with 'type') or dict(cfg='mmdet::...'), "
+                f'got the keys {sorted(cfg)}.'
+            )
+        return ConfigDict(cfg)
+    try:
+        whole = Config.fromfile(cfg['cfg'])
+    except (OSError, AssertionError, KeyError) as error:
+        raise ConfigError(
+            f"{where}.cfg: cannot read '{cfg['cfg']}': {error}"
+        ) from error
+    model = ConfigDict(whole.model)
+    model.update({key: value for key, value in cfg.items() if key != 'cfg'})
+    if whole.get('default_scope'):
+        model.setdefault('_scope_', whole.default_scope)
+    return model
+
+
+def without_pretrained(cfg: Any) -> Any:
+    """A copy of a configuration without ``init_cfg`` entries that load weights."""
+    if isinstance(cfg, dict):
+        return type(cfg)(
+            {
+                key: without_pretrained(value)
+                for key, value in cfg.items()
+                if not (key == 'pretrained' or _loads(key, value))
+            }
+        )
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(without_pretrained(item) for item in cfg)
+    return cfg
+
+
+def _loads(key: str, value: Any) -> bool:
+    return (
+        key == 'init_cfg'
+        and isinstance(value, dict)
+        and value.get('type') == 'Pretrained'
+    )
+
+
+class Teacher:
+    """A teacher: in ``eval()``, without gradient, and no module of the student's.
+
+    It is a plain object on purpose: so it is in no ``state_dict``, optimiser or DDP
+    bucket; and a deep copy (an EMA model's) shares it.
+
+    Args:
+        name: under which pairs ask for it.
+        cfg: ``cfg`` (a configuration file) or ``model`` (a model dict);
+            ``checkpoint``, loaded at the first ``loss``; ``allow_random`` for tests;
+            ``input_scale``, the size of its input over that of the student.
+        where: configuration key, for messages.
+    """
+
+    def __init__(self, name: str, cfg: dict[str, Any], where: str) -> None:
+        unknown = [key for key in cfg if key not in _KEYS]
+        if unknown:
+            raise ConfigError(
+                f"{where}: no argument '{unknown[0]}'. {nearest(unknown[0], _KEYS)}"
+            )
+        if ('cfg' in cfg) == ('model' in cfg):
+            raise ConfigError(
+                f"{where} needs either cfg='<configuration file>' or model=dict(...), "
+                f'got the keys {sorted(cfg)}.'
+            )
+        self.name = name
+        self.where = where
+        self.checkpoint: str | None = cfg.get('checkpoint')
+        self.scale = float(cfg.get('input_scale', 1.0))
+        if not self.scale > 0:
+            raise ConfigError(f'{where}.input_scale must be > 0, got {self.scale:g}.')
+        if self.checkpoint is None and not cfg.get('allow_random', False):
+            raise ConfigError(
+                f"{where}: teacher '{name}' has no checkpoint, and a random teacher "
+                f"teaches nothing. Set {where}.checkpoint='...pth'."
+            )
+        source = {'cfg': cfg['cfg']} if 'cfg' in cfg else cfg['model']
+        self.config = without_pretrained(model_config(source, where))
+        self.model: Any = MODELS.build(self.config)
+        self.model.eval()
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        self.loaded = False
+        self._translators: dict[int, InputTranslator] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
+        return self
+
+    def prepare(self, device: torch.device) -> nn.Module:
+        """Load the weights, the first time, and move to the student's device."""
+        if not self.loaded:
+            if self.checkpoint is None:
+                with RandomStream(_SEED).active():
+                    self.model.init_weights()
+            else:
+                weights = load_weights(self.checkpoint)
+                load_strictly(self.model, weights, self.where)
+                print_log(
+                    f"Teacher '{self.name}' loaded from {self.checkpoint}", 'current'
+                )
+            self.model.eval()
+            self.loaded = True
+        self.model.to(device)
+        return self.model  # type: ignore[no-any-return]
+
+    def to(self, device: torch.device) -> None:
+        """Move weights and preprocessor; never the data type."""
+        self.model.to(device)
+
+    def inputs(
+        self, inputs: Tensor, data_samples: list[Any], student_preprocessor: Any
+    ) -> Tensor:
+        """The batch as the teacher's own preprocessing would give it."""
+        key = id(student_preprocessor)
+        if key not in self._translators:
+            self._translators[key] = InputTranslator(
+                student_preprocessor, self.model.data_preprocessor, self.scale
+            )
+        with torch.no_grad():
+            return self._translators[key](inputs, data_samples)
+
+    def describe(self) -> str:
+        """Kind, size and where the weights come from."""
+        number = sum(parameter.numel() for parameter in self.model.parameters())
+        source = self.checkpoint or 'random weights (allow_random)'
+        return f'{type(self.model).__name__}, {number / 1e6:.2f} M parameters, {source}'
+
+
+def build_teachers(cfg: dict[str, Any], where: str) -> dict[str, Teacher]:
+    """Teachers by name, of one dict or of a dict of named ones."""
+    if any(key in cfg for key in _KEYS) or not cfg:
+        return {'teacher': Teacher('teacher', cfg, where)}
+    for name, entry in cfg.items():
+        if not isinstance(entry, dict):
+            raise ConfigError(
+                f'{where}.{name} must be a dict with cfg or model, got {entry!r}. '
+                f'{nearest(name, _KEYS)}'
+            )
+    return {name: Teacher(name, entry, f'{where}.{name}') for name, entry in cfg.items()}

@@ -1,0 +1,25 @@
+"""Views: matched tensors of student and teacher, head by head."""
+
+from .base import Capture, Matched, Place, View
+from .build import build_view
+from .layer import LayerView
+from .probe import Probe
+from .roi import RoIView
+from .rpn import RPNView
+from .run import ModelRun, attached
+from .step import Step
+
+__all__ = [
+    'Capture',
+    'LayerView',
+    'Matched',
+    'ModelRun',
+    'Place',
+    'Probe',
+    'RPNView',
+    'RoIView',
+    'Step',
+    'View',
+    'attached',
+    'build_view',
+]

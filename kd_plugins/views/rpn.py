@@ -1,0 +1,212 @@
+"""First-stage heads: both models at the anchors that the student's RPN sampled."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, DistillationError
+from ..losses import LossContext
+from ..recorders import shadow_method
+from ..registry import VIEWS
+from .base import Capture, Matched, Place, View
+from .coders import same_coder, translate
+from .run import ModelRun
+
+Maps = Sequence[Tensor]
+
+
+@dataclass
+class RPNOutputs:
+    """What an RPN head gave, and what was asked of it; a list entry is a level.
+
+    Attributes:
+        logits: (N, A C, H, W) a level.
+        deltas: (N, 4 A, H, W) a level.
+        anchors: (A H W, 4) an image and level.
+        targets: labels, label weights, deltas and delta weights, each with
+            (N, A H W, ...) a level.
+    """
+
+    logits: Maps = ()
+    deltas: Maps = ()
+    anchors: Sequence[Maps] = ()
+    targets: tuple[Maps, ...] = ()
+
+
+def rpn_of(model: Any, where: str) -> Any:
+    """The RPN head of a two-stage detector.
+
+    Raises: ConfigError if there is none, or one of another kind.
+    """
+    from mmdet.models.dense_heads import RPNHead
+
+    head = getattr(model, 'rpn_head', None)
+    if type(head) is not RPNHead:
+        found = 'no rpn_head' if head is None else f'a {type(head).__name__}'
+        raise ConfigError(
+            f'{where}: {type(model).__name__} has {found}; views of the RPN need an '
+            "RPNHead. Use a two-stage detector, or a 'layer' pair."
+        )
+    return head
+
+
+@dataclass(frozen=True)
+class RPNCapture(Capture):
+    """Outputs and targets of the RPN, while the model computes its losses."""
+
+    @contextmanager
+    def open(self, model: nn.Module) -> Iterator[RPNOutputs]:
+        head = rpn_of(model, 'pairs')
+        captured = RPNOutputs()
+
+        def answered(module: nn.Module, args: Any, output: tuple[Maps, Maps]) -> None:
+            captured.logits, captured.deltas = output
+
+        def assigned(args: tuple[Any, ...], result: tuple[Any, ...]) -> None:
+            captured.anchors = args[0]
+            captured.targets = tuple(result[:4])
+
+        handle = head.register_forward_hook(answered)
+        try:
+            with shadow_method(head, 'get_targets', assigned):
+                yield captured
+        finally:
+            handle.remove()
+
+
+def teacher_rpn(run: ModelRun) -> tuple[Maps, Maps]:
+    """Logits and deltas of the teacher's RPN, computed once a step."""
+    logits, deltas = run.once('rpn', lambda: run.model.rpn_head(run.features))
+    return [run.crop(item) for item in logits], [run.crop(item) for item in deltas]
+
+
+@VIEWS.register_module()
+class RPNView(View):
+    """Objectness logits or box deltas, at the anchors the student's RPN sampled.
+
+    Rows are anchors of all images and levels: positives and negatives, M in all.
+
+    Args:
+        value: 'logits' (M, 1), sigmoid, or (M, 2), softmax with background last; or
+            'deltas' (M, 4) in the student's box coding, where positives are kept.
+
+    Source: Chen et al., Learning Efficient Object Detection Models with Knowledge
+        Distillation, NIPS 2017, section 3.2 (the RPN terms).
+    """
+
+    prefix = 'rpn'
+    values = ('logits', 'deltas')
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def bind(self, probe: Any, where: str) -> list[Place]:
+        student = rpn_of(probe.student, f'{where} (student)')
+        teacher = rpn_of(probe.teacher, f'{where} (teacher)')
+        if probe.scale != 1:
+            raise ConfigError(
+                f"{where}: teacher '{probe.teacher_name}' sees its input scaled by "
+                f'{probe.scale}, so that its anchors are not those of the student. '
+                'Remove input_scale, or distil roi.* and layers only.'
+            )
+        _check_anchors(student, teacher, where)
+        if student.cls_out_channels != teacher.cls_out_channels:
+            raise ConfigError(
+                f'{where}: the RPN of the student has {student.cls_out_channels} '
+                f'columns of logits, that of the teacher {teacher.cls_out_channels}. '
+                'Set the same use_sigmoid in both rpn_head.loss_cls.'
+            )
+        columns = 4 if self.value == 'deltas' else student.cls_out_channels
+        return [Place(f'rpn.{self.value}', (-1, columns), (-1, columns))]
+
+    def teacher_parts(self) -> tuple[str, ...]:
+        return ('neck', 'rpn_head')
+
+    def student_captures(self) -> Sequence[Capture]:
+        return (RPNCapture(),)
+
+    def match(self, step: Any) -> list[Matched | None]:
+        own: RPNOutputs = step.captured[RPNCapture()]
+        if not own.targets:
+            raise DistillationError(
+                "the student's RPN did not compute targets while it computed its "
+                f"losses, so 'rpn.{self.value}' has nothing to match."
+            )
+        logits, deltas = teacher_rpn(step.teacher)
+        head, teacher_head = step.student.rpn_head, step.teacher.model.rpn_head
+        labels, weights, targets, _ = own.targets
+        sampled = [weight > 0 for weight in weights]
+        positive = _rows(labels, sampled) == 0  # 1 is background, even here
+        count = float(positive.shape[0])
+        if self.value == 'logits':
+            columns = head.cls_out_channels
+            sigmoid = columns == 1
+            return [
+                Matched(
+                    _rows(_by_anchor(own.logits, columns), sampled),
+                    _rows(_by_anchor(logits, columns), sampled),
+                    positive.float() if sigmoid else (~positive).long(),
+                    count=count,
+                    context=LossContext(
+                        activation='sigmoid' if sigmoid else 'softmax',
+                        background=None if sigmoid else 1,
+                    ),
+                )
+            ]
+        target = _rows(targets, sampled)
+        student = _rows(_by_anchor(own.deltas, 4), sampled)
+        teacher = _rows(_by_anchor(deltas, 4), sampled)
+        recode = not same_coder(head.bbox_coder, teacher_head.bbox_coder)
+        if recode or head.reg_decoded_bbox:
+            anchors = _rows(_stack_anchors(own.anchors), sampled)
+            coder = head.bbox_coder
+            if recode:
+                teacher = translate(teacher, anchors, teacher_head.bbox_coder, coder)
+            if head.reg_decoded_bbox:  # the host's targets are boxes
+                target = coder.encode(anchors, target)
+                target = torch.where(
+                    positive[:, None], target, torch.zeros_like(target)
+                )
+        return [Matched(student, teacher, target, positive.float(), count)]
+
+
+def _by_anchor(maps: Maps, columns: int) -> list[Tensor]:
+    """Maps (N, A C, H, W) as rows (N, H W A, C), the order of the host's targets."""
+    return [
+        item.permute(0, 2, 3, 1).reshape(item.shape[0], -1, columns) for item in maps
+    ]
+
+
+def _rows(levels: Sequence[Tensor], keep: Sequence[Tensor]) -> Tensor:
+    return torch.cat([item[mask] for item, mask in zip(levels, keep, strict=True)])
+
+
+def _stack_anchors(anchors: Sequence[Maps]) -> list[Tensor]:
+    return [
+        torch.stack([getattr(item, 'tensor', item) for item in level])
+        for level in zip(*anchors, strict=True)
+    ]
+
+
+def _check_anchors(student: Any, teacher: Any, where: str) -> None:
+    sizes = [(2, 2)] * len(student.prior_generator.strides)
+    grids = [
+        head.prior_generator.grid_priors(sizes, device='cpu')
+        if len(head.prior_generator.strides) == len(sizes)
+        else []
+        for head in (student, teacher)
+    ]
+    same = len(grids[0]) == len(grids[1]) and all(
+        one.shape == other.shape and torch.allclose(one, other)
+        for one, other in zip(*grids, strict=True)
+    )
+    if not same:
+        raise ConfigError(
+            f'{where}: the anchors of student and teacher differ: student '
+            f'{student.prior_generator}, teacher {teacher.prior_generator}. Set the '
+            'same rpn_head.anchor_generator in both, or distil roi.* and layers only.'
+        )
