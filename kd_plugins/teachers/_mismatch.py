@@ -1,0 +1,101 @@
+"""In what way weights do not fit a model: another architecture, or other classes."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Size, Tensor, nn
+
+
+def explain_mismatch(
+    module: nn.Module, weights: Mapping[str, Tensor], source: str
+) -> str:
+    """What differs between a model and weights that it refused, and what to change.
+
+    Args:
+        module: the model.
+        weights: what it was to load.
+        source: where they come from, beginning of the message.
+
+    Returns: the message; empty if names and shapes agree.
+    """
+    expected = {name: value.shape for name, value in module.state_dict().items()}
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    reshaped = {
+        name: (weights[name].shape, expected[name])
+        for name in expected
+        if name in weights and weights[name].shape != expected[name]
+    }
+    if not (missing or unexpected or reshaped):
+        return ''
+    shapes = [f"'{name}' {_shapes(*pair)}" for name, pair in reshaped.items()]
+    if reshaped and not (missing or unexpected):
+        classes, key = _classes_of_both(module, reshaped)
+        if classes:
+            return (
+                f'{source} has {classes[0]} classes, the model {classes[1]} '
+                f'({_few(shapes)}). Set {key}={classes[0]} in its config, or give a '
+                f'checkpoint trained for {classes[1]} classes.'
+            )
+    parts = [
+        f'{len(items)} {kind} ({_few(items)})'
+        for items, kind in (
+            ([f"'{name}'" for name in missing], 'missing'),
+            ([f"'{name}'" for name in unexpected], 'unexpected'),
+            (shapes, 'of another shape'),
+        )
+        if items
+    ]
+    return (
+        f'{source} is of another architecture than the {type(module).__name__} of the '
+        f'config. Of its {len(weights)} entries, where {len(expected)} are expected: '
+        f'{"; ".join(parts)}. Give the config that this checkpoint was trained with, '
+        'or a checkpoint of this config.'
+    )
+
+
+def _classes_of_both(
+    module: nn.Module, reshaped: Mapping[str, tuple[Size, Size]]
+) -> tuple[tuple[int, int] | None, str]:
+    """Numbers of classes of weights and model, if these alone explain the shapes."""
+    common: set[tuple[int, int]] | None = None
+    keys = []
+    for name, (given, wanted) in reshaped.items():
+        owner = _owner_of_classes(module, name)
+        if owner is None or not wanted or given[1:] != wanted[1:]:
+            return None, ''
+        path, classes = owner
+        keys.append(f'{path}.num_classes' if path else 'num_classes')
+        found = {(number, classes) for number in _numbers(given[0], wanted[0], classes)}
+        common = found if common is None else common & found
+    if not common:
+        return None, ''
+    return max(common), ' and '.join(dict.fromkeys(keys))
+
+
+def _numbers(given: int, wanted: int, classes: int) -> Iterable[int]:
+    """Numbers of classes that would make a layer ``given`` rows high."""
+    if wanted == classes + 1:  # with a background
+        yield given - 1
+    rows, remainder = divmod(wanted, classes)
+    if rows and not remainder and given % rows == 0:  # rows for each class
+        yield given // rows
+
+
+def _owner_of_classes(module: nn.Module, name: str) -> tuple[str, int] | None:
+    """The nearest module around a parameter that knows a number of classes."""
+    path = name
+    while '.' in path:
+        path = path.rpartition('.')[0]
+        number = getattr(module.get_submodule(path), 'num_classes', None)
+        if isinstance(number, int) and number > 0:
+            return path, number
+    return None
+
+
+def _shapes(given: Size, wanted: Size) -> str:
+    return f'{tuple(given)} instead of {tuple(wanted)}'
+
+
+def _few(items: list[str], limit: int = 3) -> str:
+    more = len(items) - limit
+    return ', '.join(items[:limit]) + (f', and {more} more' if more > 0 else '')

@@ -1,0 +1,442 @@
+import io
+import os
+import pickle
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import HistoryBuffer, MessageHub
+from torch import Tensor, nn
+
+from kd_plugins.errors import CheckpointError
+from kd_plugins.teachers import _locate
+from kd_plugins.teachers.checkpoints import (
+    classes_of,
+    load_strictly,
+    load_weights,
+    read_checkpoint,
+    weights_of,
+)
+
+
+class Head(nn.Module):
+    """Classes with a background, and four deltas for each class."""
+
+    def __init__(self, num_classes: int, width: int = 4) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.fc_cls = nn.Linear(width, num_classes + 1)
+        self.fc_reg = nn.Linear(width, 4 * num_classes)
+
+
+class Model(nn.Module):
+    def __init__(self, num_classes: int = 3, width: int = 4) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 1)
+        self.norm = nn.BatchNorm2d(width)
+        self.bbox_head = Head(num_classes, width)
+
+
+def write(tmp_path: Path, content: object, name: str = 'model.pth') -> Path:
+    path = tmp_path / name
+    torch.save(content, path)
+    return path
+
+
+class Calls:
+    """Pickles as a call of any function."""
+
+    def __init__(self, function: Any, *args: object) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def training_checkpoint(tmp_path: Path) -> dict[str, Any]:
+    """What mmengine's runner saves: message hub, optimiser and meta included."""
+    hub = MessageHub('checkpoint')
+    hub.update_scalar('train/loss', np.float32(0.5))
+    hub.update_scalar('train/lr', 0.1)
+    hub.update_info('iter', 3)
+    model = Model()
+    optimizer = torch.optim.AdamW(model.parameters())
+    model.conv(torch.ones(1, 3, 2, 2)).sum().backward()
+    optimizer.step()
+    return {
+        'meta': {
+            'epoch': 0,
+            'iter': 3,
+            'cfg': 'a = 1',
+            'dataset_meta': {
+                'classes': ('cat', 'dog', 'emu'),
+                'palette': np.arange(6, dtype=np.uint8).reshape(2, 3),
+                'keypoints': ConfigDict(nose=dict(id=0)),
+            },
+        },
+        'state_dict': model.state_dict(),
+        'message_hub': hub.state_dict(),
+        'optimizer': optimizer.state_dict(),
+        'param_schedulers': [{'last_step': 3, 'base_values': [0.1]}],
+        'seen': {frozenset({1}), 2},
+        'counts': defaultdict(int, a=1),
+        'groups': defaultdict(list, a=[2**70, b'', b'bytes']),
+        'score': np.float64(0.25),
+        'names': np.array(['a', 'bc']),
+        'big_endian': np.array([1, 2], dtype='>i4'),
+        'dtype': torch.float16,
+        'size': torch.Size([1, 2]),
+        'device': torch.device('cpu'),
+    }
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_reads_what_mmengine_saves(tmp_path: Path, legacy: bool) -> None:
+    content = training_checkpoint(tmp_path)
+    path = tmp_path / 'iter_3.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+
+    read = read_checkpoint(path)
+
+    assert list(read) == list(content)
+    for name, value in content['state_dict'].items():
+        assert torch.equal(read['state_dict'][name], value)
+    state = read['optimizer']['state'][0]
+    assert torch.equal(state['exp_avg'], content['optimizer']['state'][0]['exp_avg'])
+    assert (read['score'], read['size'], read['dtype']) == (0.25, (1, 2), torch.float16)
+    assert read['seen'] == content['seen']
+    assert read['names'].tolist() == ['a', 'bc']
+    assert read['big_endian'].tolist() == [1, 2]
+    meta = read['meta']['dataset_meta']
+    assert meta['palette'].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert meta['keypoints'] == {'nose': {'id': 0}}
+    assert classes_of(read) == ('cat', 'dog', 'emu')
+    # the log of scalars is of no use to anybody here, and is not kept
+    log = read['message_hub']['log_scalars']['train/loss']
+    assert not isinstance(log, HistoryBuffer)
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize(
+    ('function', 'args', 'name'),
+    [
+        (os.system, ('touch {}',), 'posix.system'),
+        (eval, ("__import__('os').system('touch {}')",), 'builtins.eval'),
+        (getattr, (HistoryBuffer, '__init__'), r'builtins.getattr\(.*__init__'),
+        (getattr, (torch.Tensor, 'tofile'), r'builtins.getattr\(.*tofile'),
+        (np.load, ('{}',), 'numpy.*load'),
+        (torch.load, ('{}',), 'torch.serialization.load'),
+        (torch.hub.load, ('{}',), 'torch.hub.load'),
+        (np.dtype, ('O',), r"numpy.dtype\('O'\)"),
+    ],
+)
+def test_any_other_global_is_refused_by_its_name_and_not_called(
+    tmp_path: Path, function: Any, args: tuple[Any, ...], name: str, legacy: bool
+) -> None:
+    witness = tmp_path / 'witness'
+    args = tuple(a.format(witness) if isinstance(a, str) else a for a in args)
+    content = {'state_dict': Model().state_dict(), 'extra': Calls(function, *args)}
+    path = tmp_path / 'evil.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    message = (
+        rf"model.teacher.checkpoint: '.*evil.pth' holds the pickled global '{name}"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(path)
+    assert not witness.exists()
+
+
+def test_the_witness_would_appear_with_an_unrestricted_pickle(tmp_path: Path) -> None:
+    witness = tmp_path / 'witness'
+    pickle.loads(pickle.dumps(Calls(os.system, f'touch {witness}')))
+    assert witness.exists()
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {'names': np.array([None, 'a'], dtype=object)})
+    with pytest.raises(CheckpointError, match=r"numpy.dtype\('O8'\).*refused"):
+        read_checkpoint(path)
+
+
+def test_structured_arrays_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {'table': np.zeros(2, dtype=[('a', 'i4')])})
+    with pytest.raises(CheckpointError, match=r'numpy.dtype\(.V4.\).*refused'):
+        read_checkpoint(path)
+
+
+def test_a_dtype_with_a_crafted_state_is_refused(tmp_path: Path) -> None:
+    class Crafted:
+        def __reduce__(self) -> Any:
+            state = (3, '<', None, ('a',), {'a': (None, 0)}, 8, 1, 0)
+            return np.dtype, ('f8', False, True), state
+
+    with pytest.raises(CheckpointError, match=r'numpy.dtype.*with state'):
+        read_checkpoint(write(tmp_path, {'dtype': Crafted()}))
+
+
+def test_an_array_with_a_crafted_state_is_refused(tmp_path: Path) -> None:
+    class Crafted:
+        def __reduce__(self) -> Any:
+            rebuild = np.zeros(1).__reduce__()
+            assert isinstance(rebuild, tuple)
+            return rebuild[0], rebuild[1], (1, (1,), np.dtype('f8'), False, [object])
+
+    with pytest.raises(CheckpointError, match=r'numpy\.ndarray of list'):
+        read_checkpoint(write(tmp_path, {'array': Crafted()}))
+
+
+@pytest.mark.parametrize('keep', [0.0, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'safetensors'])
+def test_a_truncated_file_says_so(tmp_path: Path, kind: str, keep: float) -> None:
+    path = tmp_path / ('x.safetensors' if kind == 'safetensors' else 'x.pth')
+    if kind == 'safetensors':
+        from safetensors.torch import save_file
+
+        save_file(Model().state_dict(), path)
+    else:
+        zipped = kind == 'zip'
+        torch.save(Model().state_dict(), path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole))])
+    message = r'cannot be read: truncated, corrupt.*Set model.teacher.checkpoint to'
+    with pytest.raises(CheckpointError, match=f'(?s){message}'):
+        read_checkpoint(path)
+
+
+def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / 'script.pth'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('script/constants.pkl', b'')
+    with pytest.raises(CheckpointError, match='a TorchScript archive, not weights'):
+        read_checkpoint(path)
+
+
+def test_a_tar_archive_is_refused(tmp_path: Path) -> None:
+    import tarfile
+
+    path = tmp_path / 'old.pth'
+    with tarfile.open(path, 'w') as archive:
+        archive.addfile(tarfile.TarInfo('storages'), io.BytesIO())
+    with pytest.raises(CheckpointError, match='a tar archive, as torch wrote them'):
+        read_checkpoint(path)
+
+
+def test_a_missing_file_names_those_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, {}, 'iter_3.pth')
+    path = tmp_path / 'iter_4.pth'
+    message = r"load_from: there is no file '.*iter_4.pth'.*There are: 'iter_3.pth'"
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(path, key='load_from')
+
+
+def test_a_directory_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r'is a directory.*holds no checkpoint'):
+        read_checkpoint(tmp_path)
+
+
+def test_an_unknown_scheme_says_what_there_is() -> None:
+    with pytest.raises(CheckpointError, match=r"'s3://x/y.pth' has an unknown scheme"):
+        read_checkpoint('s3://x/y.pth')
+
+
+def test_a_file_that_holds_no_mapping_is_no_checkpoint(tmp_path: Path) -> None:
+    path = write(tmp_path, [1, 2])
+    with pytest.raises(CheckpointError, match='holds a list, expected a dict'):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_without_weights_names_what_it_holds(tmp_path: Path) -> None:
+    path = write(tmp_path, {'model': {}, 'epoch': 3})
+    with pytest.raises(
+        CheckpointError, match=r"has no weights: .* It holds: 'model', 'epoch'"
+    ):
+        load_weights(path)
+
+
+def test_safetensors_give_weights_and_classes(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / 'model.safetensors'
+    header = {'dataset_meta': '{"classes": ["a", "b"]}', 'made_by': 'a test'}
+    save_file(Model().state_dict(), path, header)
+    read = read_checkpoint(path)
+    assert read['meta'] == {
+        'made_by': 'a test',
+        'dataset_meta': {'classes': ['a', 'b']},
+    }
+    weights = load_weights(path)
+    assert weights.classes == ('a', 'b')
+    assert weights.source == str(path)
+    load_strictly(Model(), weights, 'here')
+
+
+def test_a_url_is_downloaded_once_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    asked = []
+
+    def download(url: str, file: str, progress: bool) -> None:
+        asked.append(url)
+        torch.save(Model().state_dict(), file)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    url = 'https://somewhere.org/models/x-1234.pth?download=1'
+    for _ in range(2):
+        assert set(load_weights(url)) == set(Model().state_dict())
+    assert asked == [url]
+    cached = tmp_path / 'checkpoints' / 'x-1234.pth'
+    cached.write_bytes(cached.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match='Delete it and download it again'):
+        load_weights(url)
+
+
+def test_a_failed_download_says_where_to_put_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(url: str, file: str, progress: bool) -> None:
+        raise OSError('no route')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    message = r"no route\). Download it by hand to '.*checkpoints/x.pth'"
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint('http://somewhere.org/x.pth')
+
+
+def test_the_package_prefix_finds_files_among_the_configs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / 'kd_plugins'
+    monkeypatch.setattr(_locate, '__file__', str(package / 'teachers' / '_locate.py'))
+    (tmp_path / 'configs' / 'digits').mkdir(parents=True)
+    path = write(tmp_path / 'configs' / 'digits', {'a': torch.ones(1)}, 'x.pth')
+    assert _locate.locate('kd_plugins::digits/x.pth', 'key') == path
+    # an installed package carries its own
+    installed = package / '.mim' / 'configs'
+    (installed / 'digits').mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r'no file .*\.mim/configs/digits/x.pth'):
+        _locate.locate('kd_plugins::digits/x.pth', 'key')
+
+
+def prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    holder = nn.Module()
+    holder.add_module(prefix, module)
+    return holder.state_dict()
+
+
+def test_a_wrapped_models_prefix_is_stripped() -> None:
+    weights = weights_of({'state_dict': prefixed('module', Model())})
+    assert list(weights) == list(Model().state_dict())
+
+
+def test_of_a_distiller_the_student_is_taken_with_its_layers_versions() -> None:
+    holder = nn.Module()
+    holder.student = Model()
+    holder.adapters = nn.ModuleDict({'hint': nn.Conv2d(1, 1, 1)})
+    holder.losses = nn.ModuleDict({'hint': nn.BatchNorm2d(2)})
+    weights = weights_of({'state_dict': holder.state_dict()})
+    plain = holder.student.state_dict()
+    assert list(weights) == list(plain)
+    assert weights._metadata == plain._metadata  # type: ignore[attr-defined]
+
+
+def test_a_semi_supervised_detector_keeps_its_names() -> None:
+    both = {**prefixed('student', Model()), **prefixed('teacher', Model())}
+    assert list(weights_of(both)) == list(both)
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'classes'),
+    [
+        ({}, None),
+        ({'meta': None}, None),
+        ({'meta': {'dataset_meta': {'classes': ['a']}}}, ('a',)),
+        ({'meta': {'CLASSES': ('a', 'b')}}, ('a', 'b')),  # mmdet 2
+        ({'meta': {'CLASSES': 'a'}}, ('a',)),
+    ],
+)
+def test_class_names(checkpoint: Any, classes: tuple[str, ...] | None) -> None:
+    assert classes_of(checkpoint) == classes
+
+
+def test_strict_loading_takes_every_value_and_casts_to_the_models_type() -> None:
+    given = Model().half().state_dict()
+    model = Model()
+    load_strictly(model, given, 'model.teacher')
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, given[name].to(value.dtype))
+    assert model.conv.weight.dtype == torch.float32
+
+
+def test_the_counter_of_batches_may_lack_or_be_too_many() -> None:
+    given = Model().state_dict()
+    given['conv.num_batches_tracked'] = torch.tensor(1)
+    del given['norm.num_batches_tracked']  # of a file that says it has them
+    assert vars(given)['_metadata']['norm']['version'] == 2
+    load_strictly(Model(), given, 'model.teacher')
+
+
+def test_other_classes_are_told_from_another_architecture() -> None:
+    weights = weights_of(Model(num_classes=80).state_dict(), source='coco.pth')
+    message = (
+        r"model.teacher: 'coco.pth' has 80 classes, the model 20 "
+        r"\('bbox_head.fc_cls.weight' \(81, 4\) instead of \(21, 4\), .*, and 1 more\)"
+        r'. Set bbox_head.num_classes=80 in its config, or give a checkpoint trained '
+        'for 20 classes'
+    )
+    with pytest.raises(CheckpointError, match=message):
+        load_strictly(Model(num_classes=20), weights, 'model.teacher')
+
+
+def test_another_architecture_counts_and_names_what_differs() -> None:
+    given = Model(width=8).state_dict()
+    given['layer9.weight'] = torch.ones(1)
+    del given['conv.bias']
+    message = (
+        r"'the checkpoint' is of another architecture than the Model of the config. "
+        r'Of its 11 entries, where 11 are expected: '
+        r"1 missing \('conv.bias'\); 1 unexpected \('layer9.weight'\); "
+        r"7 of another shape \('conv.weight' \(8, 3, 1, 1\) instead of \(4, 3, 1, 1\), "
+        r'.*, and 4 more\). Give the config'
+    )
+    with pytest.raises(CheckpointError, match=message):
+        load_strictly(Model(), given, 'model.teacher')
+
+
+def test_a_wider_model_is_another_architecture_not_other_classes() -> None:
+    given = Model(width=8).state_dict()
+    with pytest.raises(CheckpointError, match='another architecture'):
+        load_strictly(Model(), given, 'model.teacher')
+
+
+def test_heads_that_disagree_on_the_classes_are_another_architecture() -> None:
+    given = Model(num_classes=5).state_dict()
+    given['bbox_head.fc_reg.weight'] = torch.ones(8, 4)
+    with pytest.raises(CheckpointError, match='another architecture'):
+        load_strictly(Model(num_classes=3), given, 'model.teacher')
+
+
+def test_what_else_the_model_refuses_is_passed_on() -> None:
+    class Picky(Model):
+        def _load_from_state_dict(self, *args: Any) -> None:
+            args[-1].append('not today')
+
+    with pytest.raises(CheckpointError, match=r"'the checkpoint': (?s:.)*not today"):
+        load_strictly(Picky(), Model().state_dict(), 'model.teacher')
+
+
+def test_class_names_are_compared_where_both_are_known() -> None:
+    weights = weights_of(Model().state_dict())
+    load_strictly(Model(), weights, 'here', classes=('a', 'b', 'c'))
+    weights.classes = ('a', 'b', 'c')
+    load_strictly(Model(), weights, 'here', classes=['a', 'b', 'c'])
+    message = r"other classes, or in another order: \['a', 'b', 'c'\], expected \['a',"
+    with pytest.raises(CheckpointError, match=message):
+        load_strictly(Model(), weights, 'here', classes=['a', 'c', 'b'])
