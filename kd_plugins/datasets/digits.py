@@ -109,7 +109,9 @@ def _warp(rng: np.random.Generator, stroke: NDArray[np.float32]) -> NDArray[np.f
     angle = rng.uniform(-20, 20)
     large = cv2.resize(stroke, (side, side), interpolation=cv2.INTER_CUBIC)
     rotation = cv2.getRotationMatrix2D((side / 2, side / 2), angle, 1.0)
-    turned: NDArray[np.float32] = cv2.warpAffine(large, rotation, (side, side)).clip(0, 1)
+    turned: NDArray[np.float32] = cv2.warpAffine(large, rotation, (side, side)).clip(
+        0, 1
+    )
     rows, columns = np.nonzero(turned > 0.5)
     return turned[
         rows.min() : rows.max() + 1, columns.min() : columns.max() + 1
@@ -165,10 +167,10 @@ def _build(root: Path, sizes: dict[str, int]) -> None:
         for index in tqdm(range(count), desc=f'digits in photographs, {split}'):
             image, instances = compose(split, index)
             name = f'{index:05d}.jpg'
-            cv2.imwrite(
-                str(root / split / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95]
+            cv2.imwrite(str(root / split / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            images.append(
+                {'id': index, 'file_name': name, 'width': SIDE, 'height': SIDE}
             )
-            images.append({'id': index, 'file_name': name, 'width': SIDE, 'height': SIDE})
             for instance in instances:
                 annotations.append(_annotation(len(annotations) + 1, index, instance))
         _write(root / 'annotations' / f'{split}.json', images, annotations)

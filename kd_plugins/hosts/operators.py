@@ -39,9 +39,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
             f'(torchvision knows offset=0 only). {_COMPILE}'
         )
     dtype = torch.promote_types(_computed(boxes), _computed(scores))
-    kept: Tensor = torchvision.ops.nms(
-        boxes.to(dtype), scores.to(dtype), iou_threshold
-    )
+    kept: Tensor = torchvision.ops.nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
     return kept
 
 
