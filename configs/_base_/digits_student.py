@@ -1,0 +1,27 @@
+# The protocol of the embedded detection benchmark, in this one place: which student, how
+# many labels, how long. Baseline and every distillation of it inherit this file, so that
+# they differ in nothing but what is compared.
+_base_ = [
+    './models/faster-rcnn_r18_digits.py',
+    './datasets/digits_detection.py',
+    './schedules/schedule_digits.py',
+    './digits_runtime.py',
+]
+# A quarter of the teacher's width; the same necks, so that a hint needs no adapter.
+model = dict(
+    backbone=dict(base_channels=8, stem_channels=8),
+    neck=dict(in_channels=[8, 16, 32, 64]),
+    train_cfg=dict(rcnn=dict(sampler=dict(num=32))))
+# Short of labels: 300 of the 4,000 images that the teacher learned from.
+train_dataloader = dict(dataset=dict(ann_file='annotations/train_300.json'))
+train_cfg = dict(max_iters=1000, val_interval=1000)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=1e-6,
+        by_epoch=False,
+        begin=100,
+        end=1000,
+        T_max=900),
+]

@@ -1,0 +1,17 @@
+# The second protocol, beside the benchmark's: the same student with all 4,000 labelled
+# images and 4,000 iterations, short of capacity but not of labels.
+# Run:    python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_4k_digits.py
+# Cost and result: not run yet.
+_base_ = ['../_base_/digits_student.py']
+train_dataloader = dict(dataset=dict(ann_file='annotations/train.json'))
+train_cfg = dict(max_iters=4000, val_interval=1000)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=1e-6,
+        by_epoch=False,
+        begin=200,
+        end=4000,
+        T_max=3800),
+]

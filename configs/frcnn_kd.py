@@ -1,0 +1,57 @@
+# The main job: a small Faster R-CNN learns from a big one, by the whole system of Chen et
+# al., Learning Efficient Object Detection Models with Knowledge Distillation, NIPS 2017,
+# https://papers.nips.cc/paper/6676.  On digits in photographs, made on first use.
+# Run:    python tools/train.py configs/frcnn_kd.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py
+_base_ = ['./_base_/digits_student.py', './_base_/distill.py']
+
+model = dict(
+    _delete_=True,  # not merged into the student's model: wrapped around it
+    type='kd_plugins.Distiller',
+    # The student is the model of the base config, unchanged. Its own losses stay; what
+    # the pairs below add is logged as loss_kd_<name of the pair>.
+    student={{_base_.model}},
+    # The teacher: trained once, frozen, gone after training. It runs only as far as the
+    # pairs need, and never its losses or its final boxes.
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_5k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_5k_digits.safetensors'),
+    # Labels count mu = 0.8, the teacher's opinion 1 - mu = 0.2 (rcn_cls and rpn_cls).
+    task_loss_weights={'loss_cls': 0.8, 'loss_rpn_cls': 0.8},
+    # What is compared. A config that inherits this one overrides a single entry, and
+    # removes one with None: see configs/chen2017/.
+    pairs=dict(
+        # Feature maps of all levels of the FPN: the student's, through a 1x1 convolution
+        # that is learned beside it and dropped after training, follow the teacher's.
+        # The loss weight is gamma.
+        hint=dict(
+            layer='neck',
+            adapter=dict(type='ConvAdapter'),
+            loss=dict(type='HintLoss', loss_weight=0.5)),
+        # Second stage (the paper's RCN): what is in this box? Both heads judge the same
+        # boxes, each on its own features. Errors on background cost half as much again.
+        rcn_cls=dict(
+            view='roi.logits',
+            loss=dict(
+                type='WeightedClassKDLoss',
+                background_weight=1.5,
+                temperature=1.0,
+                loss_weight=0.2)),
+        # Second stage: where is it? The teacher is no target but a bound: only boxes
+        # that the student places worse than the teacher (by the margin) cost anything.
+        # The loss weight is nu.
+        rcn_reg=dict(
+            view='roi.deltas',
+            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5)),
+        # First stage (RPN): the same two questions, about the same anchors.
+        rpn_cls=dict(
+            view='rpn.logits',
+            loss=dict(
+                type='WeightedClassKDLoss',
+                background_weight=1.5,
+                temperature=1.0,
+                loss_weight=0.2)),
+        rpn_reg=dict(
+            view='rpn.deltas',
+            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5))))
