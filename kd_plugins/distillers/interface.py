@@ -1,0 +1,37 @@
+"""What the runner and its hooks need to know of a distiller, and how they reach it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeGuard, cast
+
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from ..random_stream import RandomStream
+
+
+class DistillerLike(Protocol):
+    """A model that trains a student with the help of a teacher."""
+
+    student: nn.Module
+    adapters: nn.Module
+    losses: nn.Module
+    random_stream: RandomStream
+
+    def student_state_dict(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Entries of the student, named as the student alone names them."""
+
+    def set_clock(self, clock: Any) -> None:
+        """Tell it how far the training has come."""
+
+    def plan(self) -> str:
+        """What will be compared with what, as a table."""
+
+
+def is_distiller(model: object) -> TypeGuard[DistillerLike]:
+    """Whether a model distills; any other is trained as its host trains it."""
+    return hasattr(model, 'student_state_dict') and hasattr(model, 'set_clock')
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, out of the wrapper that distributes it."""
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
