@@ -1,6 +1,6 @@
-# The main job: a small Faster R-CNN learns from a big one, by the whole system of Chen et
-# al., Learning Efficient Object Detection Models with Knowledge Distillation, NIPS 2017,
-# https://papers.nips.cc/paper/6676.  On digits in photographs, made on first use.
+# The main job: a small Faster R-CNN learns from a big one, on digits in photographs.
+# The whole system of Chen et al., Learning Efficient Object Detection Models with
+# Knowledge Distillation, NIPS 2017, https://papers.nips.cc/paper/6676
 # Run:    python tools/train.py configs/frcnn_kd.py
 # Cost and result: not run yet.
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py
@@ -22,9 +22,9 @@ model = dict(
     # What is compared. A config that inherits this one overrides a single entry, and
     # removes one with None: see configs/chen2017/.
     pairs=dict(
-        # Feature maps of all levels of the FPN: the student's, through a 1x1 convolution
-        # that is learned beside it and dropped after training, follow the teacher's.
-        # The loss weight is gamma.
+        # Feature maps of all levels of the FPN: the student's follow the teacher's,
+        # through a 1x1 convolution that is learned beside it and dropped after
+        # training. The loss weight is gamma.
         hint=dict(
             layer='neck',
             adapter=dict(type='ConvAdapter'),

@@ -1,0 +1,21 @@
+# The system of Chen et al. in the second protocol: all 4,000 labels, 4,000 iterations.
+# NIPS 2017, https://papers.nips.cc/paper/6676; on digits in photographs.
+# Run:    python tools/train.py \
+#     configs/chen2017/chen2017-full_frcnn-w32_frcnn-w8_4k_digits.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_4k_digits.py
+_base_ = ['../frcnn_kd.py']
+
+# As in the baseline of this protocol; a test compares the two.
+train_dataloader = dict(dataset=dict(ann_file='annotations/train.json'))
+train_cfg = dict(max_iters=4000, val_interval=1000)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=1e-6,
+        by_epoch=False,
+        begin=200,
+        end=4000,
+        T_max=3800),
+]
