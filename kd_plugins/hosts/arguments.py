@@ -1,0 +1,235 @@
+"""Which keys a dict of a config may hold: arguments of its ``type``, or listed here."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import mmengine.registry
+import torch
+from mmengine import runner
+from mmengine.optim import OptimWrapper
+from mmengine.registry import Registry
+from mmengine.utils import import_modules_from_strings
+from torch.utils.data import DataLoader
+
+from .. import registry as ours
+
+_SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine')
+
+
+class Keys(NamedTuple):
+    """Keys that a dict may hold beside its type's arguments.
+
+    Attributes:
+        names: of the keys.
+        given_whole: whether any other may be added, if its value is a whole dict.
+    """
+
+    names: tuple[str, ...] = ()
+    given_whole: bool = False
+
+
+def arguments(target: Any) -> list[str]:
+    """Names of the arguments of a class, or function, that a config can give.
+
+    Example:
+        >>> class Parent:
+        ...     def __init__(self, depth, width=1): ...
+        >>> class Child(Parent):
+        ...     def __init__(self, *, colour, **kwargs): ...
+        >>> arguments(Child)
+        ['colour', 'depth', 'width']
+    """
+    if not inspect.isclass(target):
+        return _parameters(target)[0]
+    names: list[str] = []
+    for cls in inspect.getmro(target):
+        init = vars(cls).get('__init__')
+        if cls in (torch.nn.Module, object):
+            break
+        if init is not None:
+            found, passes_on = _parameters(init)
+            names += found
+            if not passes_on:
+                break
+    return list(dict.fromkeys(names))
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a class written in C
+        return [], False
+    named = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    return (
+        [
+            item.name
+            for item in parameters
+            if item.kind in named and item.name != 'self'
+        ],
+        any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters),
+    )
+
+
+def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
+    """Arguments of whatever a ``type`` may mean; none if it means nothing.
+
+    Args:
+        kind: name in a registry (the same name in several: arguments of all), or class.
+        scope: ``default_scope`` of the config.
+    """
+    targets = _resolve(kind, scope) if isinstance(kind, str) else [kind]
+    return list(dict.fromkeys(name for item in targets for name in arguments(item)))
+
+
+def _resolve(name: str, scope: str | None) -> Iterator[Any]:
+    bare = name.removeprefix('kd_plugins.')
+    for registry in _registries(ours):
+        registry.import_from_location()
+        if bare in registry.module_dict:
+            yield registry.module_dict[bare]
+    if '.' in name:
+        keys = [name]
+    else:
+        scopes = dict.fromkeys([scope, *_SCOPES] if scope else _SCOPES)
+        keys = [f'{item}.{name}' for item in scopes]
+    for registry in _registries(mmengine.registry):
+        for key in keys:
+            try:
+                found = registry.get(key)
+            except Exception:  # of importing what registers, or of no such name
+                continue
+            if callable(found):
+                yield found
+                break  # the nearest scope
+    import mmcv.ops  # operators such as 'nms' and 'RoIAlign' are named, not registered
+
+    found = getattr(mmcv.ops, name, None)
+    if callable(found):
+        yield found
+
+
+def _registries(module: Any) -> Iterable[Registry]:
+    found = [item for item in vars(module).values() if isinstance(item, Registry)]
+    return {id(item): item for item in found}.values()
+
+
+def _default_hooks(_node: Mapping[str, Any]) -> Keys:
+    names = ('runtime_info', 'timer', 'sampler_seed', 'logger')
+    return Keys((*names, 'param_scheduler', 'checkpoint', 'visualization'), True)
+
+
+def _teachers(node: Mapping[str, Any]) -> Keys:
+    from ..teachers.teacher import _KEYS
+
+    named = bool(node) and not set(_KEYS) & set(node)
+    return Keys(() if named else _KEYS, given_whole=named)
+
+
+def _teacher(_node: Mapping[str, Any]) -> Keys:
+    from ..teachers.teacher import _KEYS
+
+    return Keys(_KEYS)
+
+
+def _pair(_node: Mapping[str, Any]) -> Keys:
+    from ..distillers.pair import _KEYS
+
+    return Keys(_KEYS)
+
+
+def _of(*targets: Any, also: Iterable[str] = ()) -> Callable[[Any], Keys]:
+    def keys(node: Mapping[str, Any]) -> Keys:
+        typed = 'type' in node
+        names = () if typed else [name for item in targets for name in arguments(item)]
+        return Keys((*names, *also))
+
+    return keys
+
+
+# By path of the dict in the config; the first that matches. None: it may hold anything.
+_KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
+    (
+        r'',
+        _of(
+            runner.Runner,
+            also=(
+                *('runner_type', 'auto_scale_lr', 'tta_model', 'tta_pipeline'),
+                *('custom_imports', 'find_unused_parameters', 'model_wrapper_cfg'),
+                *('sync_bn', 'compile'),
+            ),
+        ),
+    ),
+    (
+        r'(.+\.)?(env_cfg|metainfo|task_loss_weights|data_prefix|paramwise_cfg'
+        r'|backend_args)(\..+)?',
+        None,
+    ),
+    (r'(.+\.)?pairs', lambda _node: Keys(given_whole=True)),
+    (r'(.+\.)?pairs\.\w+', _pair),
+    (r'(.+\.)?teacher', _teachers),
+    (r'(.+\.)?teacher\.\w+', _teacher),
+    (r'(.+\.)?pairs\.\w+\.layer', lambda _node: Keys(('student', 'teacher'))),
+    (
+        r'\w+_dataloader',
+        _of(DataLoader, also=('dataset', 'sampler', 'batch_sampler')),
+    ),
+    (
+        r'optim_wrapper',
+        _of(OptimWrapper, also=('constructor', 'paramwise_cfg', 'adapter_cfg')),
+    ),
+    (
+        r'optim_wrapper\.adapter_cfg',
+        lambda _node: Keys(('lr_mult', 'decay_mult', 'clip_grad')),
+    ),
+    (
+        r'(.+\.)?clip_grad',
+        _of(
+            torch.nn.utils.clip_grad_norm_,
+            torch.nn.utils.clip_grad_value_,
+        ),
+    ),
+    (
+        r'train_cfg',
+        _of(runner.EpochBasedTrainLoop, runner.IterBasedTrainLoop, also=('by_epoch',)),
+    ),
+    (r'val_cfg', _of(runner.ValLoop)),
+    (r'test_cfg', _of(runner.TestLoop)),
+    (r'randomness', _of(runner.Runner.set_randomness)),
+    (r'auto_scale_lr', lambda _node: Keys(('enable', 'base_batch_size'))),
+    (r'custom_imports', _of(import_modules_from_strings)),
+    (r'log_processor', _of(runner.LogProcessor)),
+    (r'default_hooks', _default_hooks),
+    (r'(default|custom)_hooks\.\w+', lambda _node: Keys(('priority',))),
+    (r'param_scheduler(\.\d+)?', lambda _node: Keys(('convert_to_iter_based',))),
+    (r'(.+\.)?norm_cfg', lambda _node: Keys(('requires_grad',))),
+    (r'(.+\.)?nms(_cfg)?', lambda _node: Keys(('class_agnostic', 'split_thr'))),
+    (
+        r'(.+\.)?test_cfg(\.rpn|\.rcnn)?',  # read by the hosts' heads, key by key
+        lambda _node: Keys(
+            (
+                *('mode', 'crop_size', 'stride', 'score_thr', 'nms', 'max_per_img'),
+                *('nms_pre', 'min_bbox_size', 'mask_thr_binary'),
+            )
+        ),
+    ),
+)
+
+
+def known_keys(path: str, node: Mapping[str, Any]) -> Keys | None:
+    """Keys that are legal in a dict whatever its ``type``.
+
+    Args:
+        path: dotted, of the dict in the config; '' for the whole.
+        node: the dict.
+
+    Returns: None for a free dict, which may hold anything.
+    """
+    for pattern, keys in _KNOWN:
+        if re.fullmatch(pattern, path):
+            return keys(node) if keys is not None else None
+    return Keys() if node else None
