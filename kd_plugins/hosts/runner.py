@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner

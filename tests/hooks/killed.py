@@ -14,16 +14,16 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from mmengine.fileio import LocalBackend
 
 import kd_plugins  # noqa: F401
-from kd_plugins.hosts import files
 from tests.hooks.toy import ToyDistiller, build, toy_config
 
-_STEP_SECONDS = 0.02
-_KILLS = 8
+_STEP_SECONDS = 0.005
+_KILLS = 6
 
 
 def _slow_down(stepping: Path, saving: Path) -> None:
@@ -49,9 +49,9 @@ def _slow_down(stepping: Path, saving: Path) -> None:
         time.sleep(_STEP_SECONDS)
         return forward(self, *args, **kwargs)
 
-    LocalBackend.put = slow_put
-    ToyDistiller.forward = slow_forward
-    files.os.fsync = slow_fsync
+    mock.patch.object(LocalBackend, 'put', slow_put).start()
+    mock.patch.object(ToyDistiller, 'forward', slow_forward).start()
+    mock.patch('os.fsync', slow_fsync).start()
 
 
 def train(work_dir: Path) -> None:

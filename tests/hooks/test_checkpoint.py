@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,16 @@ from kd_plugins.hosts import files
 
 from .toy import ToyDistiller, build, names, same_state, toy_config, train
 
-pytestmark = pytest.mark.host
+pytestmark = [
+    pytest.mark.host,
+    # The original family's own way of reading checkpoints.
+    pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning'),
+]
 
 
 def load(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=False)
+    content: dict[str, Any] = torch.load(path, weights_only=False)
+    return content
 
 
 def test_old_files_go_with_their_student(tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_nothing_is_deleted_before_its_successor_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[str]] = []
-    put, fsync = LocalBackend.put, files.os.fsync
+    put, fsync = LocalBackend.put, os.fsync
 
     def watched_put(*args: Any) -> None:
         seen.append(names(tmp_path))
@@ -78,7 +84,7 @@ def test_nothing_is_deleted_before_its_successor_is_on_disk(
         fsync(descriptor)
 
     monkeypatch.setattr(LocalBackend, 'put', watched_put)
-    monkeypatch.setattr(files.os, 'fsync', watched_fsync)
+    monkeypatch.setattr(os, 'fsync', watched_fsync)
     train(tmp_path)
     for wanted, count in (('iter_', 2), ('best_', 1)):
         counts = [sum(name.startswith(wanted) for name in each) for each in seen]

@@ -5,6 +5,7 @@ numpy's and torch's default streams, dropout, batch norm, a validation that draw
 distiller that draws from a stream of its own.
 """
 
+import copy
 import itertools
 import os
 import random
@@ -29,7 +30,7 @@ _run = itertools.count()
 
 
 @DATASETS.register_module()
-class ToyDataset(Dataset):
+class ToyDataset(Dataset[dict[str, Tensor]]):
     metainfo = {'classes': ('zero', 'one')}
 
     def __init__(self, length: int = 24) -> None:
@@ -173,7 +174,7 @@ def toy_config(work_dir: Path, **changes: Any) -> Config:
             'log_level': 'WARNING',
         }
     )
-    cfg.merge_from_dict(changes)
+    cfg.merge_from_dict(copy.deepcopy(changes))  # it takes `_delete_` out of them
     return cfg
 
 
