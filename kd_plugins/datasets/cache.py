@@ -29,18 +29,17 @@ def ensure(root: Path, version: str, build: Callable[[Path], None]) -> Path:
         build: writes everything into the empty folder it is given.
 
     Returns: ``root``, whose files match the checksum written when they were built.
+
+    Raises: ConfigError if ``root`` holds something that was not built here.
     """
-    root = Path(root)
     if _is_whole(root, version):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
     with _lock(root.parent / f'.{root.name}.lock'):
         if _is_whole(root, version):  # another process built it while we waited
             return root
-        if root.exists():
-            print_log(
-                f'{root} is of another version or damaged: making it anew', 'current'
-            )
+        _check_replaceable(root)
+        print_log(f'Making {root} ({version})', 'current')
         partial = root.parent / f'.{root.name}.partial'
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed build
         partial.mkdir()
@@ -77,14 +76,33 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _is_whole(root: Path, version: str) -> bool:
+def _manifest(root: Path) -> dict[str, str] | None:
+    """What was written when the folder was built, or None if it was not built here."""
     try:
         manifest = json.loads((root / _MANIFEST).read_text())
     except (OSError, ValueError):
-        return False
-    return bool(
-        manifest.get('version') == version and manifest.get('sha256') == _digest(root)
+        return None
+    ours = isinstance(manifest, dict) and {'version', 'sha256'} <= manifest.keys()
+    return manifest if ours else None
+
+
+def _is_whole(root: Path, version: str) -> bool:
+    manifest = _manifest(root)
+    return (
+        manifest is not None
+        and manifest['version'] == version
+        and manifest['sha256'] == _digest(root)
     )
+
+
+def _check_replaceable(root: Path) -> None:
+    """Refuse a folder of the user's own, which building would delete."""
+    empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
+    if not empty and _manifest(root) is None:
+        raise ConfigError(
+            f"root: '{root}' holds files that were not made here, and would be "
+            'deleted. Name another folder, or empty this one.'
+        )
 
 
 def _digest(root: Path) -> str:

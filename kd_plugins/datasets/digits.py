@@ -100,7 +100,7 @@ def _background(rng: np.random.Generator, names: list[str]) -> NDArray[np.float6
     )
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    return crop * rng.uniform(0.6, 1.2) + rng.uniform(-20, 20)
+    return crop.astype(np.float64) * rng.uniform(0.6, 1.2) + rng.uniform(-20, 20)
 
 
 def _warp(rng: np.random.Generator, stroke: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,9 @@
 # Digits in photographs: 4,000 training images (300 of them in train_300.json) and 500
 # for validation, 128x128, ten classes, boxes and masks. A plain CocoDataset: the hook
 # makes the files on first use (about 15 s), below $KD_PLUGINS_DATA or ./data.
+# As a statement, since two bases must not both have `custom_imports`:
+__import__('kd_plugins')
+
 dataset_type = 'CocoDataset'
 data_root = '{{$KD_PLUGINS_DATA:data}}/digits/'
 metainfo = dict(classes=tuple('0123456789'))
@@ -60,3 +63,7 @@ val_evaluator = dict(
     format_only=False,
     backend_args=backend_args)
 test_evaluator = val_evaluator
+
+custom_hooks = [
+    dict(type='kd_plugins.PrepareDataHook', dataset='digits', root=data_root),
+]

@@ -1,0 +1,34 @@
+"""The data sets by name."""
+
+from pathlib import Path
+
+from ..errors import ConfigError, nearest
+
+DATASETS = ('digits', 'mosaics')
+
+
+def prepare(dataset: str, root: str | Path, **sizes: int) -> Path:
+    """Make a data set in ``root`` unless it is there.
+
+    Args:
+        dataset: 'digits' or 'mosaics'.
+        root: its folder.
+        sizes: numbers of images, ``train`` and ``val``; the benchmark's by default.
+
+    Returns: ``root``.
+
+    Raises: ConfigError for an unknown name or a size below 1.
+    """
+    # Imported where needed: generating wants scikit-image and scikit-learn.
+    if dataset == 'digits':
+        from .digits import prepare_digits
+
+        return prepare_digits(root, **sizes)
+    if dataset == 'mosaics':
+        from .mosaics import prepare_mosaics
+
+        return prepare_mosaics(root, **sizes)
+    raise ConfigError(
+        f"dataset must be 'digits' or 'mosaics', got '{dataset}'. "
+        f'{nearest(dataset, DATASETS)}'
+    )
