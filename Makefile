@@ -1,0 +1,57 @@
+# What a developer runs. Each target first makes the environment if there is none:
+# .venv with the maintained family, or `make <target> PYTHON=<yours>`.
+FAMILY ?= maintained
+VENV ?= .venv
+PYTHON ?= $(VENV)/bin/python
+BASE_PYTHON ?= python3
+WORKERS ?= 2
+
+ifeq ($(PYTHON),$(VENV)/bin/python)
+SETUP := $(VENV)/.installed
+endif
+ifeq ($(FAMILY),original)
+# Older and newer names of the same option: what pip builds mmcv with.
+CONSTRAINT := PIP_CONSTRAINT=requirements/original-build.txt \
+	PIP_BUILD_CONSTRAINT=requirements/original-build.txt
+endif
+
+# One thread a process: the tests run in several, and compare runs bit by bit.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS)
+
+.DEFAULT_GOAL := help
+.PHONY: all demo format help lint setup test test-fast test-host type
+
+demo: $(SETUP)  ## train and evaluate the main job: a small detector, by a big one
+	$(PYTHON) tools/train.py configs/frcnn_kd.py
+
+test: $(SETUP)  ## all tests and doctests, with coverage
+	$(PYTEST) --cov=kd_plugins --cov-report=term
+
+test-fast: $(SETUP)  ## without those that take long
+	$(PYTEST) -m 'not slow'
+
+test-host: $(SETUP)  ## those that run the hosts themselves
+	$(PYTEST) -m host
+
+lint: $(SETUP)  ## style, imports, docstrings, format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+type: $(SETUP)  ## strict types
+	$(PYTHON) -m mypy kd_plugins tools
+
+format: $(SETUP)  ## mend what can be mended
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+all: lint type test  ## what a change must pass
+
+setup: $(SETUP)  ## the environment alone (FAMILY=original VENV=... for the other one)
+
+$(VENV)/.installed: setup.py
+	$(BASE_PYTHON) -m venv $(VENV)
+	$(CONSTRAINT) $(PYTHON) -m pip install -e '.[$(FAMILY),dev]'
+	touch $@
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
