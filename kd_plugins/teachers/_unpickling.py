@@ -64,6 +64,9 @@ class _Array(np.ndarray[Any, Any]):
             raise RefusedGlobal(f'numpy.ndarray of {type(data).__name__}')
         super().__setstate__((version, shape, dtype.resolve(), is_fortran, data))
 
+    def __reduce__(self) -> Any:  # saved again, it is an ordinary array
+        return self.view(np.ndarray).__reduce__()
+
 
 def _new_array(kind: object, shape: object, code: object) -> _Array:
     del kind, shape, code  # the state that follows has them

@@ -1,0 +1,92 @@
+"""Compare recipes with their baseline, over seeds; or measure what a step costs.
+
+    python tools/benchmark.py [protocol] [--seeds 0 1 2] [--recipes full hint]
+    python tools/benchmark.py --report-only    # the tables of what is finished so far
+    python tools/benchmark.py --cost           # step cost of the recipes in `cost`
+
+After an interruption run it again: what is finished stays, the rest goes on.
+Not for a single training: that is tools/train.py.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+import kd_plugins  # noqa: F401  (first of the hosts' packages: it completes them)
+from kd_plugins.benchmark.main import benchmark, cost
+from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.runs import Commands
+
+TOOLS = Path(__file__).resolve().parent
+PROTOCOL = TOOLS.parent / 'configs' / 'benchmarks' / 'chen2017_digits.py'
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('protocol', nargs='?', type=Path, default=PROTOCOL)
+    parser.add_argument(
+        '--work-dir', type=Path, help='default: work_dirs/benchmark_<protocol>'
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', help="default: the protocol's")
+    parser.add_argument('--recipes', nargs='+', help='default: all; baseline: always')
+    parser.add_argument('--jobs', type=int, help='runs side by side')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='for every run'
+    )
+    parser.add_argument(
+        '--report-only', action='store_true', help='run nothing, show what there is'
+    )
+    parser.add_argument(
+        '--cost', action='store_true', help='measure the cost of a step'
+    )
+    parser.add_argument('--threads', type=int, default=1, help='of --cost')
+    parser.add_argument('--steps', type=int, default=30, help='of --cost, that count')
+    parser.add_argument('--warmup', type=int, default=10, help='of --cost, before them')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark, or the measurement of cost; 1 if a run failed."""
+    arguments = parse(argv)
+    protocol = read_protocol(arguments.protocol)
+    work_dir = arguments.work_dir or Path('work_dirs', f'benchmark_{protocol.name}')
+    if arguments.cost:
+        print(
+            cost(
+                protocol,
+                work_dir,
+                recipes=arguments.recipes,
+                options=arguments.cfg_options,
+                threads=arguments.threads,
+                steps=arguments.steps,
+                warmup=arguments.warmup,
+            )
+        )
+        return 0
+    outcome = benchmark(
+        protocol,
+        work_dir,
+        Commands(
+            train=(sys.executable, str(TOOLS / 'train.py')),
+            test=(sys.executable, str(TOOLS / 'test.py')),
+        ),
+        seeds=arguments.seeds,
+        recipes=arguments.recipes,
+        options=arguments.cfg_options,
+        jobs=arguments.jobs,
+        report_only=arguments.report_only,
+    )
+    print(outcome.markdown)
+    for failure in outcome.failures:
+        print(f'failed: {failure}', file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Write the student of a checkpoint, and its own config, for plain mmdet or mmseg.
+
+Usage: python tools/export_student.py CHECKPOINT OUT.pth [--config CONFIG]
+(or OUT.safetensors)
+
+Not needed for the newest checkpoints of a training: student_*.pth lies beside each.
+"""
+
+import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
+
+import argparse
+from collections.abc import Sequence
+
+from kd_plugins.hosts.export import export_student
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Two files, and the config where the checkpoint's own does not serve."""
+    parser = argparse.ArgumentParser(description='Export the student of a checkpoint.')
+    parser.add_argument('checkpoint', help='of training, or of the student')
+    parser.add_argument('out', help='.pth or .safetensors; the config beside it: .py')
+    parser.add_argument('--config', help='default: the one in the checkpoint')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, export."""
+    args = parse(argv)
+    export_student(args.checkpoint, args.out, config=args.config)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,65 @@
+"""Train a model, with or without distillation.
+
+Usage: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ...
+
+Not for several processes: tools/dist_train.sh or tools/slurm_train.sh start those.
+"""
+
+import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+
+from kd_plugins.hosts.running import prepare_config, train
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments, as the hosts' own tools name them."""
+    parser = argparse.ArgumentParser(description='Train a model.')
+    parser.add_argument('config', help="a file, or 'mmdet::<path of a config>'")
+    parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from it, or from the newest whole one of the work dir',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config, such as model.pairs.hint.loss.loss_weight=0.1; '
+        'lists as KEY="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, read the config, train."""
+    args = parse(argv)
+    cfg = prepare_config(
+        args.config,
+        options=args.cfg_options,
+        work_dir=args.work_dir,
+        launcher=args.launcher,
+        local_rank=args.local_rank,
+    )
+    train(cfg, resume=args.resume, amp=args.amp, auto_scale_lr=args.auto_scale_lr)
+
+
+if __name__ == '__main__':
+    main()
