@@ -1,0 +1,41 @@
+# The protocol of the embedded detection benchmark: the system of Chen et al. 2017, its
+# single terms, and the student alone, from the same start and on the same batches.
+# Run:    python tools/benchmark.py      (its default; paths are relative to this file)
+# Cost and result: not run yet.
+metric = 'coco/bbox_mAP'
+scale = 100
+unit = 'mAP'
+seeds = [0, 1, 2]
+teacher = dict(
+    config='../digits/faster-rcnn_r18-w32_fpn_5k_digits.py',
+    checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_5k_digits.safetensors')
+
+baseline = 'baseline'
+recipes = {
+    'baseline': dict(config='../digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py'),
+    'full': dict(config='../frcnn_kd.py'),
+    'hint': dict(
+        config='../chen2017/chen2017-hint_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'hint-no-adapter': dict(
+        config='../chen2017/chen2017-hint-no-adapter_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'cls-plain': dict(
+        config='../chen2017/chen2017-cls-plain_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'cls-weighted': dict(
+        config='../chen2017/chen2017-cls-weighted_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'reg-l2': dict(
+        config='../chen2017/chen2017-reg-l2_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'reg-bounded': dict(
+        config='../chen2017/chen2017-reg-bounded_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'rcn': dict(
+        config='../chen2017/chen2017-rcn_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+    'rpn': dict(
+        config='../chen2017/chen2017-rpn_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+}
+# The paper's ablation: is the first above the second?
+comparisons = [
+    ('cls-weighted', 'cls-plain'),
+    ('reg-bounded', 'reg-l2'),
+    ('hint', 'hint-no-adapter'),
+]
+# Step cost: at most so many times that of student, teacher and adapters together.
+cost = dict(hint=1.05, full=1.10)

@@ -1,0 +1,1 @@
+"""What a recipe gains, what it costs, and what it looks like."""

@@ -1,0 +1,262 @@
+"""What a distilling step costs beyond student, teacher and adapters.
+
+The parts are timed in turn, on one batch, in one process: the student's step alone (the
+plain model, with its optimiser), the teacher's forward as far as this recipe's pairs
+need it, the adapters' forward and backward on fixed tensors, and the distilling step.
+"""
+
+import copy
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor
+
+from ..distillers.interface import is_distiller
+from ..distillers.student import student_config
+from ..errors import ConfigError
+from ..recorders import shadow_method
+from ..registry import MODELS
+from ..schedules import Clock
+from .stopwatch import Stopwatch, time_in_turn
+
+STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
+DISTILLING = 'distilling step'
+WHOLE, WITHIN = 'whole step', '- '
+_CONSTRUCTOR = 'kd_plugins.DistillOptimWrapperConstructor'
+_STAGE_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Times of one recipe.
+
+    Attributes:
+        recipe: its name.
+        seconds: of each round, by part.
+        stages: median seconds of each stage of a step, of the student alone and of the
+            distiller; one that begins with '- ' is part of the one before it.
+        bound: largest ratio allowed; None where there is none.
+    """
+
+    recipe: str
+    seconds: Mapping[str, list[float]]
+    stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    bound: float | None = None
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Median seconds by part."""
+        return {name: statistics.median(found) for name, found in self.seconds.items()}
+
+    @property
+    def ratio(self) -> float:
+        """Median distilling step over the sum of the medians of the other parts."""
+        medians = self.medians
+        return medians[DISTILLING] / sum(
+            seconds for name, seconds in medians.items() if name != DISTILLING
+        )
+
+    @property
+    def paired_ratio(self) -> float:
+        """Median over the rounds of that ratio within a round."""
+        others = [name for name in self.seconds if name != DISTILLING]
+        return statistics.median(
+            step / sum(self.seconds[name][number] for name in others)
+            for number, step in enumerate(self.seconds[DISTILLING])
+        )
+
+
+def measure_cost(
+    recipe: str,
+    cfg: Config,
+    batch: dict[str, Any],
+    *,
+    steps: int = 30,
+    warmup: int = 10,
+    bound: float | None = None,
+) -> Cost:
+    """Time a recipe's step and its parts, with the threads that torch is set to.
+
+    Args:
+        recipe: name, for the report.
+        cfg: of a distillation; ``open_config`` made its scope the current one.
+        batch: as the data loader gives it.
+        steps: rounds that count, >= 1.
+        warmup: rounds before them.
+        bound: of the ratio, for the report.
+
+    Raises: ConfigError if ``cfg`` is no distillation.
+    """
+    if cfg.model.type not in ('kd_plugins.Distiller', 'Distiller'):
+        raise ConfigError(
+            f"cost: recipe '{recipe}' has a model of type '{cfg.model.type}', expected "
+            "'kd_plugins.Distiller'."
+        )
+    alone, distilling = _trainees(cfg, batch)
+    parts = {STUDENT: alone.step, **_work(distilling), DISTILLING: distilling.step}
+    seconds = time_in_turn(parts, steps=steps, warmup=warmup)
+    return Cost(recipe, seconds, _stages(alone, distilling), bound)
+
+
+@dataclass
+class _Trainee:
+    """A model with its optimiser and the batch it sees again and again."""
+
+    model: Any
+    optim_wrapper: Any
+    batch: dict[str, Any]
+
+    def step(self) -> None:
+        """One training step, as the host's loop does it."""
+        # The containers anew, as a preprocessor may fill them in; tensors as they are.
+        self.model.train_step(copy.copy(self.batch), self.optim_wrapper)
+
+
+def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[_Trainee, _Trainee]:
+    """The plain student and the distiller, on this machine's device, weights equal."""
+    device = get_device()
+    plain = student_config(cfg)
+    student = MODELS.build(plain.model)
+    student.init_weights()
+    distiller = MODELS.build(cfg.model)
+    distiller.student.load_state_dict(student.state_dict())
+    distiller.set_clock(_clock(cfg))
+    for model in (student, distiller):
+        model.to(device)
+        model.train()
+    wrapper_cfg = copy.deepcopy(cfg.optim_wrapper)
+    wrapper_cfg['student_constructor'] = wrapper_cfg.get('constructor')
+    wrapper_cfg['constructor'] = _CONSTRUCTOR
+    return (
+        _Trainee(student, build_optim_wrapper(student, plain.optim_wrapper), batch),
+        _Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch),
+    )
+
+
+def _clock(cfg: Config) -> Clock:
+    train_cfg = cfg.get('train_cfg') or {}
+    epochs = train_cfg.get('max_epochs')
+    return Clock(0, 0, train_cfg.get('max_iters'), epochs, by_epoch=epochs is not None)
+
+
+def _work(trainee: _Trainee) -> dict[str, Callable[[], None]]:
+    """The teacher's and the adapters' own work in one step, to be repeated alone."""
+    distiller = trainee.model
+    data = distiller.data_preprocessor(copy.copy(trainee.batch), True)
+    inputs, samples = data['inputs'], data['data_samples']
+    heads: list[Callable[[], Any]] = []
+    matched: dict[str, list[Any]] = {}
+    with (
+        _recording_heads(distiller, heads),
+        shadow_method(
+            distiller, '_pair_losses', lambda args, result: matched.update(args[0])
+        ),
+    ):
+        distiller.loss(inputs, samples)
+    adapted = [
+        (adapter, item.student.detach().requires_grad_(), item.teacher)
+        for name, adapters in distiller.adapters.items()
+        for adapter, item in zip(adapters, matched[name], strict=True)
+        if item is not None
+    ]
+
+    def teacher_forward() -> None:
+        with ExitStack() as stack:
+            for name in distiller.teachers:
+                if distiller._pairs_of(name):
+                    stack.enter_context(distiller._run_teacher(name, inputs, samples))
+            with torch.no_grad():
+                for head in heads:
+                    head()
+
+    def adapters_both_ways() -> None:
+        for adapter, student, teacher in adapted:
+            output = adapter(student, tuple(teacher.shape[2:]) or None)
+            _backward(output, teacher, [student, *adapter.parameters()])
+
+    return {TEACHER: teacher_forward, ADAPTERS: adapters_both_ways}
+
+
+def _backward(output: Tensor, gradient: Tensor, inputs: list[Tensor]) -> None:
+    torch.autograd.grad(output, inputs, gradient.to(output.dtype))
+
+
+@contextmanager
+def _recording_heads(distiller: Any, heads: list[Callable[[], Any]]) -> Iterator[None]:
+    """Remember what the views let the teachers' heads compute."""
+    run_teacher = distiller._run_teacher
+
+    @contextmanager
+    def recorded(*args: Any) -> Iterator[Any]:
+        with run_teacher(*args) as run:
+            once = run.once
+
+            def remembering(key: Any, compute: Callable[[], Any]) -> Any:
+                def computed() -> Any:
+                    heads.append(compute)
+                    return compute()
+
+                return once(key, computed)
+
+            run.once = remembering
+            yield run
+
+    distiller.__dict__['_run_teacher'] = recorded
+    try:
+        yield
+    finally:
+        del distiller.__dict__['_run_teacher']
+
+
+def _stages(alone: _Trainee, distilling: _Trainee) -> dict[str, tuple[float, float]]:
+    """Where the time of a step goes: median seconds alone, and distilling."""
+    first, second = _stage_medians(alone), _stage_medians(distilling)
+    return {label: (first.get(label, 0.0), second[label]) for label in second}
+
+
+def _stage_medians(trainee: _Trainee) -> dict[str, float]:
+    stopwatch = Stopwatch()
+    with ExitStack() as stack:
+        for watched in _watched(trainee):
+            stack.enter_context(stopwatch.watching(*watched))
+        for _ in range(_STAGE_ROUNDS):
+            stopwatch.next_round()
+            with stopwatch.timing(WHOLE):
+                trainee.step()
+    return stopwatch.medians()
+
+
+def _watched(trainee: _Trainee) -> list[tuple[Any, str, str]]:
+    """Methods to watch: instance, name, label; none runs within another, but heads."""
+    model, wrapper = trainee.model, trainee.optim_wrapper
+    watched: list[tuple[Any, str, str]] = [
+        (model.data_preprocessor, 'forward', 'preprocessing'),
+        (wrapper, 'backward', 'backward'),
+        (wrapper, 'step', 'optimiser step'),
+    ]
+    if not is_distiller(model):
+        return [*watched, (model, 'loss', 'student forward and losses')]
+    distiller: Any = model
+    watched.append((distiller.student, 'loss', 'student forward and losses'))
+    for name, teacher in distiller.teachers.items():
+        pairs = distiller._pairs_of(name)
+        if distiller._reach(pairs) == 'backbone':
+            watched.append((teacher.model.backbone, 'forward', 'teacher features'))
+        else:
+            watched.append((teacher.model, 'extract_feat', 'teacher features'))
+        for part, method in (('rpn_head', 'forward'), ('roi_head', '_bbox_forward')):
+            head = getattr(teacher.model, part, None)
+            if head is not None:
+                watched.append((head, method, f'{WITHIN}teacher heads'))
+    for pair in distiller._pairs:
+        watched.append((pair.view, 'match', 'matching, teacher heads in it'))
+        watched.append((pair, 'compute', 'adapters and distillation losses'))
+    watched.append((distiller._health, 'check', 'check of the teacher for NaN'))
+    return watched

@@ -1,0 +1,109 @@
+"""Step costs as Markdown and JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .cost import DISTILLING, WHOLE, WITHIN, Cost
+from .machine import in_words
+from .table import markdown_table
+
+_REST = 'everything else'
+
+
+def cost_markdown(
+    costs: Sequence[Cost],
+    machine: Mapping[str, Any],
+    versions: Mapping[str, str],
+    threads: int,
+) -> str:
+    """A table of the parts of every recipe, then where each one's step spends it."""
+    rounds = len(costs[0].seconds[DISTILLING])
+    lines = [
+        '# Step cost',
+        '',
+        f'Medians of {rounds} steps in turn, in ms; ratio: distilling step over the '
+        'sum of the others (of the medians; median of the ratios within a round).',
+        '',
+    ]
+    parts = list(costs[0].medians)
+    lines += markdown_table(
+        ('recipe', *parts, 'ratio', 'paired ratio', 'bound'),
+        [
+            (
+                cost.recipe,
+                *(_ms(cost.medians[part]) for part in parts),
+                f'{cost.ratio:.3f}',
+                f'{cost.paired_ratio:.3f}',
+                _verdict(cost),
+            )
+            for cost in costs
+        ],
+    )
+    for cost in costs:
+        lines += ['', f'## Where the time goes: {cost.recipe}', '']
+        lines += markdown_table(
+            ('stage, ms', 'student alone', 'distilling', 'more'),
+            [
+                (label, _ms(alone), _ms(distilling), _ms(distilling - alone))
+                for label, (alone, distilling) in with_rest(cost.stages).items()
+            ],
+        )
+    described = in_words(machine, versions)
+    lines += ['', f'Measured with: {threads} threads; {described}.']
+    return '\n'.join(lines) + '\n'
+
+
+def cost_json(
+    costs: Sequence[Cost],
+    machine: Mapping[str, Any],
+    versions: Mapping[str, str],
+    threads: int,
+) -> dict[str, Any]:
+    """All of it, every round included."""
+    return {
+        'threads': threads,
+        'machine': dict(machine),
+        'versions': dict(versions),
+        'recipes': [
+            {
+                'recipe': cost.recipe,
+                'bound': cost.bound,
+                'ratio': cost.ratio,
+                'paired_ratio': cost.paired_ratio,
+                'median_seconds': cost.medians,
+                'seconds': {part: list(found) for part, found in cost.seconds.items()},
+                'stages': {
+                    label: {'alone': alone, 'distilling': distilling}
+                    for label, (alone, distilling) in with_rest(cost.stages).items()
+                },
+            }
+            for cost in costs
+        ],
+    }
+
+
+def with_rest(
+    stages: Mapping[str, tuple[float, float]],
+) -> dict[str, tuple[float, float]]:
+    """Stages with what none of them covers, before the whole step.
+
+    Example:
+        >>> with_rest({'loss': (1.0, 2.0), '- heads': (0.0, 1.0), 'whole step': (3, 5)})
+        {'loss': (1.0, 2.0), '- heads': (0.0, 1.0), 'everything else': (2.0, 3.0),
+        'whole step': (3, 5)}
+    """
+    whole = stages[WHOLE]
+    listed = {label: found for label, found in stages.items() if label != WHOLE}
+    covered = [found for label, found in listed.items() if not label.startswith(WITHIN)]
+    rest = tuple(whole[n] - sum(found[n] for found in covered) for n in (0, 1))
+    return {**listed, _REST: (rest[0], rest[1]), WHOLE: whole}
+
+
+def _verdict(cost: Cost) -> str:
+    if cost.bound is None:
+        return ''
+    return f'{cost.bound:.2f}: {"kept" if cost.ratio <= cost.bound else "exceeded"}'
+
+
+def _ms(seconds: float) -> str:
+    return f'{1000 * seconds:.1f}'

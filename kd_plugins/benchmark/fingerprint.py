@@ -1,0 +1,64 @@
+"""What a run started from: two recipes are compared only if they started alike."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from ..distillers.interface import is_distiller, unwrap
+from ._common import write_json
+
+FILE = 'fingerprint.json'
+_BATCHES = 20
+
+
+class FingerprintHook(Hook):
+    """Writes ``fingerprint.json``: hashes of the first weights and the first batches.
+
+    ``student`` is the hash of the student's weights before the first iteration,
+    ``batches`` that of the images, as augmented, of the first 20 iterations (fewer if
+    the run is shorter). A resumed run leaves the file as it is.
+    """
+
+    def __init__(self) -> None:
+        self._content: dict[str, Any] = {}
+        self._batches = hashlib.sha256()
+
+    def before_train(self, runner: Any) -> None:
+        self._content = {}
+        if runner.iter > 0:
+            return
+        model = unwrap(runner.model)
+        state = model.state_dict()
+        if is_distiller(model):
+            state = model.student_state_dict(state)
+        self._content['student'] = digest_of(state.items())
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        if not self._content or runner.iter >= _BATCHES:
+            return
+        for image in data_batch['inputs']:
+            _add(self._batches, image)
+        last = min(_BATCHES, runner.max_iters) - 1
+        if runner.iter == last:
+            self._content['batches'] = self._batches.hexdigest()
+            write_json(Path(runner.work_dir) / FILE, self._content)
+
+
+def digest_of(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names and values."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(name.encode())
+        _add(digest, tensor)
+    return digest.hexdigest()
+
+
+def _add(digest: Any, tensor: Tensor) -> None:
+    digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+    digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

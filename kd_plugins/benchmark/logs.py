@@ -1,0 +1,108 @@
+"""What the host's log files say of a run."""
+
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, nearest
+
+_NO_METRIC = ('data_time', 'time', 'step')
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """A training run, all its attempts together.
+
+    Attributes:
+        metrics: of the last validation.
+        iterations: done.
+        iteration_seconds: median over the logged windows. Validation and saving fall
+            into single windows, which a median does not follow.
+        cuda_memory: largest amount allocated, MiB; None on a CPU.
+    """
+
+    metrics: dict[str, float]
+    iterations: int
+    iteration_seconds: float
+    cuda_memory: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Time of training: iterations times the median iteration."""
+        return self.iterations * self.iteration_seconds
+
+
+def read_training(folder: Path, metric: str) -> TrainingLog | None:
+    """Read ``<timestamp>/vis_data/scalars.json`` of all attempts in a work directory.
+
+    Args:
+        folder: the work directory.
+        metric: key by which lines of validations are known.
+
+    Returns: None if no iteration or no validation was logged.
+
+    Raises: ConfigError if the validations have no such metric.
+    """
+    windows: dict[int, dict[str, Any]] = {}
+    validations: list[dict[str, Any]] = []
+    for line in _lines(folder):
+        if 'loss' in line:
+            # A step done again after a resume counts once, as it was last.
+            windows[int(line['step'])] = line
+        else:
+            validations.append(line)
+    if not windows or not validations:
+        return None
+    if metric not in validations[-1]:
+        raise _no_metric(metric, validations[-1])
+    memory = [line['memory'] for line in windows.values() if 'memory' in line]
+    return TrainingLog(
+        _metrics(validations[-1]),
+        max(windows),
+        statistics.median(line['time'] for line in windows.values()),
+        float(max(memory)) if memory else None,
+    )
+
+
+def read_test(folder: Path, metric: str) -> dict[str, float] | None:
+    """Metrics that the host's test wrote to ``<timestamp>/<timestamp>.json``.
+
+    Raises: ConfigError if there is no such metric.
+    """
+    found = sorted(
+        path for path in folder.glob('*/*.json') if path.stem == path.parent.name
+    )
+    if not found:
+        return None
+    content = json.loads(found[-1].read_text())
+    if metric not in content:
+        raise _no_metric(metric, content)
+    return _metrics(content)
+
+
+def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):  # by time of start
+        for text in path.read_text().splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:  # cut off by a kill
+                continue
+            if isinstance(line, dict) and 'step' in line:
+                yield line
+
+
+def _metrics(line: dict[str, Any]) -> dict[str, float]:
+    return {
+        key: float(value)
+        for key, value in line.items()
+        if key not in _NO_METRIC and isinstance(value, (int, float))
+    }
+
+
+def _no_metric(metric: str, line: dict[str, Any]) -> ConfigError:
+    return ConfigError(
+        f"metric: the validation gave no '{metric}'. {nearest(metric, _metrics(line))}"
+    )

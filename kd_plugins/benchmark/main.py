@@ -1,0 +1,140 @@
+"""The benchmark from end to end: plan, run, report; and the measurement of cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
+from ._common import write_json, write_text
+from .cost import measure_cost
+from .cost_table import cost_json, cost_markdown
+from .host import first_batch, open_config
+from .machine import cores, machine, versions
+from .plan import plan_runs, teacher_run, write_configs
+from .plot import save_plot
+from .protocol import Protocol
+from .report import make_report
+from .runs import Commands, Executor
+from .table import to_csv, to_json, to_markdown
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark ended with.
+
+    Attributes:
+        markdown: the tables.
+        failures: what went wrong, one text a run.
+    """
+
+    markdown: str
+    failures: list[str]
+
+
+def benchmark(
+    protocol: Protocol,
+    work_dir: Path,
+    commands: Commands,
+    *,
+    seeds: Sequence[int] | None = None,
+    recipes: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    report_only: bool = False,
+) -> Outcome:
+    """Run what is not finished, and report all that is.
+
+    ``benchmark.{md,csv,json,png}`` in the work directory are written anew after each
+    run, so that they can be read while others go on.
+
+    Args:
+        protocol: what is compared.
+        work_dir: of the benchmark.
+        commands: the tools that train and test.
+        seeds: instead of the protocol's.
+        recipes: names of those to run; the baseline always is.
+        options: dotted keys to values, for every run.
+        jobs: runs side by side; default: the protocol's, or one a core (on a GPU one).
+        report_only: run nothing.
+
+    Raises: ConfigError for recipes or options that there are not.
+    """
+    chosen = protocol.chosen(recipes)
+    runs = plan_runs(protocol, work_dir, chosen, seeds or protocol.seeds, options)
+    teacher = teacher_run(protocol, work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+
+    def report() -> str:
+        found = make_report(protocol, runs, teacher)
+        markdown = to_markdown(found)
+        write_text(work_dir / 'benchmark.md', markdown)
+        write_text(work_dir / 'benchmark.csv', to_csv(found))
+        write_json(work_dir / 'benchmark.json', to_json(found))
+        save_plot(found, work_dir / 'benchmark.png')
+        return markdown
+
+    if report_only:
+        return Outcome(report(), [])
+    write_configs(work_dir, chosen)
+    executor = Executor(
+        commands, protocol.metric, jobs or protocol.workers or _default_jobs()
+    )
+    everything = [*([teacher] if teacher is not None else []), *runs]
+    failures = executor.run_all(everything, report)
+    return Outcome(report(), failures)
+
+
+def _default_jobs() -> int:
+    return 1 if torch.cuda.is_available() else cores()
+
+
+def cost(
+    protocol: Protocol,
+    work_dir: Path,
+    *,
+    recipes: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    steps: int = 30,
+    warmup: int = 10,
+) -> str:
+    """Measure the step cost of the protocol's ``cost`` recipes, or of those named.
+
+    ``cost.{md,json}`` in the work directory hold the outcome.
+
+    Returns: the tables, as Markdown.
+    Raises: ConfigError if there is nothing to measure.
+    """
+    names = [
+        name
+        for name in protocol.chosen(recipes)
+        if (name in protocol.cost if recipes is None else name in recipes)
+    ]
+    if not names:
+        raise ConfigError(
+            f"{protocol.path}: 'cost' names no recipe. Give some with --recipes."
+        )
+    torch.set_num_threads(threads)
+    costs = []
+    for name in names:
+        recipe = protocol.recipes[name]
+        cfg = open_config(recipe.config, {**recipe.options, **(options or {})})
+        costs.append(
+            measure_cost(
+                name,
+                cfg,
+                first_batch(cfg),
+                steps=steps,
+                warmup=warmup,
+                bound=protocol.cost.get(name),
+            )
+        )
+    facts = (machine(), versions(), threads)
+    markdown = cost_markdown(costs, *facts)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    write_text(work_dir / 'cost.md', markdown)
+    write_json(work_dir / 'cost.json', cost_json(costs, *facts))
+    return markdown

@@ -1,0 +1,157 @@
+"""The runs of a benchmark, each known by a hash of all that decides its result."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from ..errors import CheckpointError, ConfigError
+from ..hosts.overrides import apply_overrides
+from ..teachers._locate import locate
+from ._common import read_json, write_text
+from .protocol import Protocol, Recipe
+
+RESULT = 'result.json'
+_WEIGHTS = ('.pth', '.pt', '.safetensors')
+_HOOK = 'kd_plugins.benchmark.fingerprint.FingerprintHook'
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one recipe, or the evaluation of the teacher.
+
+    Attributes:
+        recipe: its name; 'teacher' for the teacher.
+        seed: None for the teacher.
+        folder: its work directory.
+        arguments: of the command: config, and checkpoint where it is a test.
+        options: dotted keys to values, as text.
+        key: hash of config, options, seed and the weights the config names.
+    """
+
+    recipe: str
+    seed: int | None
+    folder: Path
+    arguments: tuple[str, ...]
+    options: Mapping[str, str]
+    key: str
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return self.recipe if self.seed is None else f'{self.recipe}, seed {self.seed}'
+
+    def result(self) -> dict[str, Any] | None:
+        """What the finished run wrote; None if it is not finished, or was another."""
+        result = read_json(self.folder / RESULT)
+        return result if result and result.get('key') == self.key else None
+
+
+def plan_runs(
+    protocol: Protocol,
+    work_dir: Path,
+    recipes: Mapping[str, Recipe],
+    seeds: Sequence[int],
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Run]:
+    """All runs, seed by seed, so that what is finished can be compared at any time.
+
+    Args:
+        protocol: what is compared.
+        work_dir: of the benchmark; ``<recipe>/seed<k>`` below it are those of the runs.
+        recipes: those to run.
+        seeds: those to run.
+        overrides: options for every run, after a recipe's own.
+    """
+    options = {
+        name: {**recipe.options, **(overrides or {})}
+        for name, recipe in recipes.items()
+    }
+    keys = {
+        name: key_of(recipe.config, options[name]) for name, recipe in recipes.items()
+    }
+    return [
+        Run(
+            name,
+            seed,
+            work_dir / name / f'seed{seed}',
+            (str(work_dir / name / 'config.py'),),
+            {**_as_text(options[name]), 'randomness.seed': str(seed)},
+            _digest([keys[name], seed]),
+        )
+        for seed in seeds
+        for name, recipe in recipes.items()
+    ]
+
+
+def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
+    """The evaluation of the teacher; None where its score is known or not wanted."""
+    teacher = protocol.teacher
+    if teacher is None or teacher.score is not None:
+        return None
+    checkpoint = str(teacher.checkpoint)
+    key = _digest([key_of(teacher.config, {}), _with_contents(checkpoint)])
+    arguments = (str(teacher.config), checkpoint)
+    return Run('teacher', None, work_dir / 'teacher', arguments, {}, key)
+
+
+def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
+    """Write each recipe's ``config.py``: the recipe, with the hook that watches it."""
+    for name, recipe in recipes.items():
+        folder = work_dir / name
+        folder.mkdir(parents=True, exist_ok=True)
+        text = (
+            f'# The recipe, and a record of what it starts from: {_HOOK}.\n'
+            f'_base_ = [{str(recipe.config.resolve())!r}]\n'
+            f'default_hooks = dict(fingerprint=dict(type={_HOOK!r}))\n'
+        )
+        write_text(folder / 'config.py', text)
+
+
+def key_of(config: Path, options: Mapping[str, Any]) -> str:
+    """Hash of a config after its options, and of the weights that it names.
+
+    Raises: ConfigError for options that name nothing.
+    """
+    # Without the environment's variables: where the data lie changes no result.
+    cfg = Config.fromfile(config, use_environment_variables=False)
+    apply_overrides(cfg, options)
+    return _digest(_with_contents(cfg.to_dict()))
+
+
+def _with_contents(value: Any) -> Any:
+    """Names of weights and of other configs, with what these hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_contents(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_contents(item) for item in value]
+    if isinstance(value, str) and value.endswith(_WEIGHTS) and '{}' not in value:
+        try:
+            content = locate(value, 'checkpoint').read_bytes()
+        except CheckpointError:  # the run itself will say so
+            return [value, 'missing']
+        return [value, hashlib.sha256(content).hexdigest()]
+    return value
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_text(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options as the command line takes them.
+
+    Raises: ConfigError for a value that it cannot take.
+    """
+    for key, value in options.items():
+        if DictAction._parse_iterable(str(value)) != value:
+            raise ConfigError(
+                f"option '{key}' must be a number, a text or a list of them, got "
+                f'{value!r}. Write a config that inherits the recipe instead.'
+            )
+    return {key: str(value) for key, value in options.items()}

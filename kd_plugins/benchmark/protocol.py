@@ -1,0 +1,192 @@
+"""The protocol of a benchmark: what is compared, fixed before it is measured."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..errors import ConfigError, nearest
+
+_KEYS = (
+    *('metric', 'scale', 'unit', 'seeds', 'baseline', 'recipes', 'teacher'),
+    *('comparisons', 'workers', 'cost'),
+)
+_RECIPE_KEYS = ('config', 'options')
+_TEACHER_KEYS = ('config', 'checkpoint', 'score')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of training the student.
+
+    Attributes:
+        name: of its row in the table, and of its folder.
+        config: its configuration file.
+        options: dotted keys to values, merged into it.
+    """
+
+    name: str
+    config: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TeacherEntry:
+    """The teacher, whose score is the other end of the gap.
+
+    Attributes:
+        config: its configuration file.
+        checkpoint: its weights, as ``tools/test.py`` takes them.
+        score: in units of the metric; None: it is evaluated, once.
+    """
+
+    config: Path
+    checkpoint: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a benchmark compares. See :func:`read_protocol` for the file.
+
+    Attributes:
+        path: the file.
+        metric: key of the score among the validation's, such as 'coco/bbox_mAP'.
+        scale: factor on the metric in all that is reported (100: percent).
+        unit: name of the score in the tables.
+        seeds: each recipe runs once with each.
+        baseline: name of the recipe that gains are taken over.
+        recipes: by name, the baseline first.
+        teacher: None leaves out the share of the gap closed.
+        comparisons: pairs of names: is the first above the second?
+        workers: runs side by side; None: as many as there are cores.
+        cost: recipes whose step cost is measured, and its bound.
+    """
+
+    path: Path
+    metric: str
+    seeds: tuple[int, ...]
+    baseline: str
+    recipes: Mapping[str, Recipe]
+    teacher: TeacherEntry | None = None
+    comparisons: tuple[tuple[str, str], ...] = ()
+    scale: float = 1.0
+    unit: str = 'score'
+    workers: int | None = None
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the file, without its ending."""
+        return self.path.stem
+
+    def chosen(self, names: Sequence[str] | None) -> dict[str, Recipe]:
+        """Recipes of these names (all by default), the baseline always among them.
+
+        Raises: ConfigError for a name that is none.
+        """
+        for name in names or ():
+            if name not in self.recipes:
+                raise ConfigError(
+                    f"--recipes: {self.path} has no '{name}'. "
+                    f'{nearest(name, self.recipes)}'
+                )
+        return {
+            name: recipe
+            for name, recipe in self.recipes.items()
+            if names is None or name in names or name == self.baseline
+        }
+
+
+def read_protocol(path: str | Path) -> Protocol:
+    """Read and check a protocol file: a Python config with the keys of Protocol.
+
+    ``recipes`` maps names to ``dict(config=..., options={...})``, ``teacher`` is
+    ``dict(config=..., checkpoint=..., score=...)``. Configs are given relative to the
+    file.
+
+    Raises: ConfigError naming the key to change.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no protocol file '{path}'.")
+    content = Config.fromfile(path).to_dict()
+    _check_keys(content, _KEYS, str(path))
+    for key in ('metric', 'seeds', 'baseline', 'recipes'):
+        if key not in content:
+            raise ConfigError(f"{path} needs the key '{key}'.")
+    recipes = {
+        name: _read_recipe(path, name, entry)
+        for name, entry in content['recipes'].items()
+    }
+    baseline = content['baseline']
+    if baseline not in recipes:
+        raise ConfigError(
+            f"{path}: baseline '{baseline}' is none of the recipes. "
+            f'{nearest(str(baseline), recipes)}'
+        )
+    content['recipes'] = {baseline: recipes.pop(baseline), **recipes}
+    content['seeds'] = _read_seeds(path, content['seeds'])
+    content['comparisons'] = tuple(
+        (str(first), str(second)) for first, second in content.get('comparisons', ())
+    )
+    named = {
+        'comparisons': [name for pair in content['comparisons'] for name in pair],
+        'cost': list(content.get('cost', {})),
+    }
+    for key, names in named.items():
+        for name in names:
+            if name not in content['recipes']:
+                raise ConfigError(
+                    f"{path}: {key} names '{name}', which is none of the recipes. "
+                    f'{nearest(name, content["recipes"])}'
+                )
+    if content.get('teacher') is not None:
+        content['teacher'] = _read_teacher(path, content['teacher'])
+    return Protocol(path=path, **content)
+
+
+def _read_recipe(path: Path, name: str, entry: Mapping[str, Any]) -> Recipe:
+    where = f'{path}: recipes.{name}'
+    if not re.fullmatch(r'[\w.-]+', name) or name == 'teacher':
+        raise ConfigError(
+            f"{where}: a recipe's name is that of a folder: letters, digits, '-', '_' "
+            "and '.' only, and not 'teacher'."
+        )
+    _check_keys(entry, _RECIPE_KEYS, where)
+    return Recipe(name, _config(path, entry, where), entry.get('options', {}))
+
+
+def _read_teacher(path: Path, entry: Mapping[str, Any]) -> TeacherEntry:
+    where = f'{path}: teacher'
+    _check_keys(entry, _TEACHER_KEYS, where)
+    if entry.get('score') is None and entry.get('checkpoint') is None:
+        raise ConfigError(f'{where} needs a checkpoint, or its score.')
+    config = _config(path, entry, where)
+    return TeacherEntry(config, entry.get('checkpoint'), entry.get('score'))
+
+
+def _config(path: Path, entry: Mapping[str, Any], where: str) -> Path:
+    if 'config' not in entry:
+        raise ConfigError(f"{where} needs the key 'config'.")
+    # Relative to the protocol, as `_base_` is to a config; no `..` is left in it.
+    config = Path(os.path.relpath((path.parent / entry['config']).resolve()))
+    if not config.is_file():
+        raise ConfigError(f"{where}.config: there is no file '{config}'.")
+    return config
+
+
+def _read_seeds(path: Path, seeds: Sequence[Any]) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f'{path}: seeds must be different numbers, got {seeds}.')
+    return tuple(int(seed) for seed in seeds)
+
+
+def _check_keys(content: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    for key in content:
+        if key not in keys:
+            raise ConfigError(f"{where}: no key '{key}'. {nearest(key, keys)}")

@@ -1,0 +1,220 @@
+"""What the finished runs say: rows, comparisons, and whether they may be compared."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .machine import in_words
+from .plan import Run
+from .protocol import Protocol
+from .statistics import (
+    Gain,
+    Summary,
+    gap_closed,
+    median_ratio,
+    paired_gain,
+    summarise,
+)
+
+Results = Mapping[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe.
+
+    Attributes:
+        name: of the recipe.
+        scores: by seed, times the protocol's scale.
+        missing: seeds that are not run yet.
+        summary: mean and spread; None if nothing is finished.
+        gain: over the baseline, of the seeds that both have; None for the baseline.
+        gap_closed: share of the teacher's lead over the baseline that the gain closes.
+        time_ratio: training time over that of the baseline, median over the seeds.
+        seconds: training time, median over the seeds.
+        peak_memory: MiB, of the process or, on a GPU, of its tensors; median.
+    """
+
+    name: str
+    scores: Mapping[int, float]
+    missing: tuple[int, ...]
+    summary: Summary | None = None
+    gain: Gain | None = None
+    gap_closed: float | None = None
+    time_ratio: float | None = None
+    seconds: float | None = None
+    peak_memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether one recipe is above another, as the protocol asked.
+
+    Attributes:
+        first: expected above the second.
+        second: name of the other.
+        gain: of the first over the second; None if they share no finished seed.
+    """
+
+    first: str
+    second: str
+    gain: Gain | None
+
+    @property
+    def verdict(self) -> str:
+        """'seen in every seed', 'seen in the mean', 'not seen' or 'not run yet'."""
+        if self.gain is None:
+            return 'not run yet'
+        if self.gain.in_every_seed:
+            return 'seen in every seed'
+        return 'seen in the mean' if self.gain.mean > 0 else 'not seen'
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the tables and the plot show.
+
+    Attributes:
+        protocol: what was compared.
+        seeds: those asked for.
+        teacher: its score; None if it is not evaluated yet, or there is none.
+        rows: the baseline first.
+        comparisons: in the protocol's order.
+        warnings: reasons why figures may not be compared; empty if there is none.
+        measured_with: machine and versions, in words; empty if nothing is finished.
+        runs: results as they were written.
+    """
+
+    protocol: Protocol
+    seeds: tuple[int, ...]
+    teacher: float | None
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    warnings: tuple[str, ...]
+    measured_with: str
+    runs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def missing(self) -> int:
+        """Number of runs that are not finished."""
+        return sum(len(row.missing) for row in self.rows)
+
+
+def make_report(
+    protocol: Protocol, runs: Sequence[Run], teacher: Run | None = None
+) -> Report:
+    """Gather what is finished.
+
+    Args:
+        protocol: what is compared.
+        runs: of all recipes and seeds asked for.
+        teacher: its evaluation, where the protocol does not give its score.
+    """
+    names = list(dict.fromkeys(run.recipe for run in runs))
+    seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
+    results: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in names}
+    for run in runs:
+        result = run.result()
+        if result is not None and run.seed is not None:
+            results[run.recipe][run.seed] = result
+    scores = {
+        name: _column(found, 'score', protocol.scale) for name, found in results.items()
+    }
+    teacher_score = _teacher_score(protocol, teacher)
+    rows = tuple(
+        _row(protocol, name, seeds, results, scores[name], scores, teacher_score)
+        for name in names
+    )
+    comparisons = tuple(
+        Comparison(first, second, paired_gain(scores[first], scores[second]))
+        for first, second in protocol.comparisons
+        if first in scores and second in scores
+    )
+    finished = [result for found in results.values() for result in found.values()]
+    return Report(
+        protocol,
+        seeds,
+        teacher_score,
+        rows,
+        comparisons,
+        tuple(_warnings(results)),
+        in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
+        tuple(finished),
+    )
+
+
+def _teacher_score(protocol: Protocol, teacher: Run | None) -> float | None:
+    if protocol.teacher is not None and protocol.teacher.score is not None:
+        return protocol.teacher.score * protocol.scale
+    result = teacher.result() if teacher is not None else None
+    return None if result is None else float(result['score']) * protocol.scale
+
+
+def _column(found: Results, key: str, scale: float = 1.0) -> dict[int, float]:
+    return {seed: float(result[key]) * scale for seed, result in found.items()}
+
+
+def _row(
+    protocol: Protocol,
+    name: str,
+    seeds: Sequence[int],
+    results: Mapping[str, Results],
+    scores: Mapping[int, float],
+    all_scores: Mapping[str, Mapping[int, float]],
+    teacher: float | None,
+) -> Row:
+    missing = tuple(seed for seed in seeds if seed not in scores)
+    if not scores:
+        return Row(name, scores, missing)
+    found = results[name]
+    reference = all_scores[protocol.baseline]
+    seconds = _column(found, 'seconds')
+    gain = paired_gain(scores, reference) if name != protocol.baseline else None
+    closed = None
+    if gain is not None and teacher is not None:
+        # Over the same seeds as the gain.
+        baseline = statistics.fmean(reference[seed] for seed in gain.differences)
+        closed = gap_closed(gain.mean, baseline, teacher)
+    return Row(
+        name,
+        scores,
+        missing,
+        summarise(list(scores.values())),
+        gain,
+        closed,
+        median_ratio(seconds, _column(results[protocol.baseline], 'seconds')),
+        statistics.median(seconds.values()),
+        statistics.median(_column(found, 'peak_memory').values()),
+    )
+
+
+def _warnings(results: Mapping[str, Results]) -> list[str]:
+    warnings = []
+    finished = [result for found in results.values() for result in found.values()]
+    for key, what in (
+        ('machine', 'on different machines: times are not comparable'),
+        ('jobs', 'with different numbers of runs side by side: neither are the times'),
+        ('versions', 'with different versions of packages'),
+    ):
+        if len({str(result[key]) for result in finished}) > 1:
+            warnings.append(f'Runs were made {what}.')
+    for key, what in (
+        ('student', 'initial weights of the student'),
+        ('batches', 'first batches'),
+    ):
+        by_seed: dict[int, dict[str, list[str]]] = {}
+        for name, found in results.items():
+            for seed, result in found.items():
+                start = (result.get('start') or {}).get(key)
+                by_seed.setdefault(seed, {}).setdefault(str(start), []).append(name)
+        for seed, groups in sorted(by_seed.items()):
+            unknown = groups.pop('None', [])
+            if unknown:
+                warnings.append(
+                    f'Seed {seed}: {what} of {", ".join(unknown)} were not recorded.'
+                )
+            if len(groups) > 1:
+                shown = '; '.join(', '.join(group) for group in groups.values())
+                warnings.append(f'Seed {seed}: the {what} differ between: {shown}.')
+    return warnings

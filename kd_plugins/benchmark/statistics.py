@@ -1,0 +1,117 @@
+"""Figures over seeds: mean, spread, paired gain with its interval."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and spread of one recipe's scores.
+
+    Attributes:
+        mean: over the seeds.
+        std: sample standard deviation (n - 1); None for a single seed.
+        number: of seeds.
+    """
+
+    mean: float
+    std: float | None
+    number: int
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference of two recipes, seed by seed.
+
+    Attributes:
+        mean: of the differences.
+        interval: 95 % confidence interval of it, Student's t; None for a single seed.
+        differences: by seed.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    differences: Mapping[int, float]
+
+    @property
+    def in_every_seed(self) -> bool:
+        """Whether every difference is above 0."""
+        return all(difference > 0 for difference in self.differences.values())
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and sample standard deviation.
+
+    Args:
+        values: at least one.
+
+    Example:
+        >>> summarise([1.0, 3.0])
+        Summary(mean=2.0, std=1.4142135623730951, number=2)
+    """
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Summary(statistics.fmean(values), std, len(values))
+
+
+def paired_gain(
+    scores: Mapping[int, float], reference: Mapping[int, float]
+) -> Gain | None:
+    """Gain over a reference that started from the same weights and saw the same data.
+
+    Differences are taken seed by seed, so that what a seed does to both cancels out.
+    Seeds that only one of them has are left out.
+
+    Args:
+        scores: by seed.
+        reference: by seed.
+
+    Returns: None if they have no seed in common.
+
+    Example:
+        >>> paired_gain({0: 3.0, 1: 5.0, 2: 9.0}, {0: 2.0, 1: 3.0}).mean
+        1.5
+    """
+    seeds = sorted(set(scores) & set(reference))
+    if not seeds:
+        return None
+    differences = {seed: scores[seed] - reference[seed] for seed in seeds}
+    summary = summarise(list(differences.values()))
+    interval = None
+    if summary.std is not None:
+        quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, df=summary.number - 1)
+        half = float(quantile) * summary.std / math.sqrt(summary.number)
+        interval = (summary.mean - half, summary.mean + half)
+    return Gain(summary.mean, interval, differences)
+
+
+def gap_closed(gain: float, baseline: float, teacher: float) -> float | None:
+    """Share of the way from the baseline to the teacher; None if there is no way.
+
+    Example:
+        >>> gap_closed(gain=3.0, baseline=10.0, teacher=16.0)
+        0.5
+    """
+    if teacher <= baseline:
+        return None
+    return gain / (teacher - baseline)
+
+
+def median_ratio(
+    values: Mapping[int, float], reference: Mapping[int, float]
+) -> float | None:
+    """Median over the common seeds of value over reference.
+
+    Example:
+        >>> median_ratio({0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0, 2: 2.0})
+        1.5
+    """
+    seeds = set(values) & set(reference)
+    if not seeds:
+        return None
+    return statistics.median(values[seed] / reference[seed] for seed in seeds)

@@ -1,0 +1,85 @@
+"""Times of calls, of whole parts in turn and of the methods within them."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def synchronise() -> None:
+    """Wait for the GPU, where one is in use."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def time_in_turn(
+    parts: Mapping[str, Callable[[], Any]], *, steps: int, warmup: int
+) -> dict[str, list[float]]:
+    """Seconds of each part, the parts taking turns: A B C A B C ...
+
+    So what slows the machine for a while slows all of them.
+
+    Args:
+        parts: functions by name.
+        steps: rounds that count, >= 1.
+        warmup: rounds before them that do not.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for step in range(warmup + steps):
+        for name, function in parts.items():
+            synchronise()
+            start = time.perf_counter()
+            function()
+            synchronise()
+            if step >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+class Stopwatch:
+    """Adds up the seconds spent in watched methods, round by round."""
+
+    def __init__(self) -> None:
+        self._rounds: list[dict[str, float]] = []
+
+    def next_round(self) -> None:
+        """Begin a new round."""
+        self._rounds.append({})
+
+    def medians(self) -> dict[str, float]:
+        """Median over the rounds, by label."""
+        labels = dict.fromkeys(label for one in self._rounds for label in one)
+        return {
+            label: statistics.median(one.get(label, 0.0) for one in self._rounds)
+            for label in labels
+        }
+
+    @contextmanager
+    def timing(self, label: str) -> Iterator[None]:
+        """Count the block under a label."""
+        synchronise()
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            synchronise()
+            current = self._rounds[-1]
+            current[label] = current.get(label, 0.0) + time.perf_counter() - start
+
+    @contextmanager
+    def watching(self, instance: Any, name: str, label: str) -> Iterator[None]:
+        """Count a method of this one instance while the block runs."""
+        method = getattr(instance, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.timing(label):
+                return method(*args, **kwargs)
+
+        instance.__dict__[name] = timed
+        try:
+            yield
+        finally:
+            del instance.__dict__[name]

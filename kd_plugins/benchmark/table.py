@@ -1,0 +1,163 @@
+"""A report as Markdown, CSV and JSON."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from .report import Comparison, Report, Row
+from .statistics import Gain
+
+_NOT_RUN = 'not run yet'
+
+
+def to_markdown(report: Report) -> str:
+    """Head, one table of the recipes, one of the comparisons, and the warnings."""
+    protocol = report.protocol
+    lines = [
+        f'# {protocol.name}',
+        '',
+        f'`{protocol.path}`: {protocol.unit} (`{protocol.metric}`), '
+        f'{len(report.seeds)} seeds ({", ".join(map(str, report.seeds))}). '
+        'Gains are paired by seed, with a 95 % interval (Student); time is that of '
+        'training alone, over the baseline; memory is the peak.',
+        '',
+    ]
+    if protocol.teacher is not None:
+        shown = _NOT_RUN if report.teacher is None else f'{report.teacher:.2f}'
+        lines += [f'Teacher: {shown}.', '']
+    lines += markdown_table(
+        ('recipe', protocol.unit, 'gain', 'gap closed', 'time', 'memory', 'by seed'),
+        [_cells(row, report.seeds) for row in report.rows],
+    )
+    if report.comparisons:
+        lines += ['', '## Expected directions', '']
+        lines += markdown_table(
+            ('expected', 'difference', 'by seed', 'verdict'),
+            [_comparison_cells(item) for item in report.comparisons],
+        )
+    if report.warnings:
+        lines += ['', *(f'- **{warning}**' for warning in report.warnings)]
+    elif report.runs:
+        lines += ['', 'Per seed, all runs had the same initial weights and batches.']
+    if report.measured_with:
+        lines += ['', f'Measured with: {report.measured_with}.']
+    if report.missing:
+        lines += ['', f'Not run yet: {report.missing} runs.']
+    return '\n'.join(lines) + '\n'
+
+
+def to_csv(report: Report) -> str:
+    """One line a recipe; what is not run yet is empty."""
+    seeds = [f'seed_{seed}' for seed in report.seeds]
+    columns = list(_record(report.rows[0]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow([*columns, *seeds])
+    for row in report.rows:
+        values = [*_record(row).values(), *(row.scores.get(s) for s in report.seeds)]
+        writer.writerow(['' if value is None else value for value in values])
+    return text.getvalue()
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Everything, the runs as they were written included."""
+    protocol = report.protocol
+    return {
+        'protocol': str(protocol.path),
+        'metric': protocol.metric,
+        'scale': protocol.scale,
+        'seeds': list(report.seeds),
+        'baseline': protocol.baseline,
+        'teacher': report.teacher,
+        'recipes': [
+            {
+                **_record(row),
+                'scores': {str(seed): score for seed, score in row.scores.items()},
+                'not_run_yet': list(row.missing),
+            }
+            for row in report.rows
+        ],
+        'comparisons': [
+            {
+                'first': item.first,
+                'second': item.second,
+                'verdict': item.verdict,
+                **_gain_record(item.gain),
+            }
+            for item in report.comparisons
+        ],
+        'warnings': list(report.warnings),
+        'measured_with': report.measured_with,
+        'runs': [dict(run) for run in report.runs],
+    }
+
+
+def _record(row: Row) -> dict[str, Any]:
+    return {
+        'recipe': row.name,
+        'runs': len(row.scores),
+        'mean': row.summary.mean if row.summary else None,
+        'std': row.summary.std if row.summary else None,
+        **_gain_record(row.gain),
+        'gap_closed': row.gap_closed,
+        'time_ratio': row.time_ratio,
+        'seconds': row.seconds,
+        'peak_memory_mib': row.peak_memory,
+    }
+
+
+def _gain_record(gain: Gain | None) -> dict[str, float | None]:
+    low, high = (gain.interval if gain else None) or (None, None)
+    return {'gain': gain.mean if gain else None, 'gain_low': low, 'gain_high': high}
+
+
+def _cells(row: Row, seeds: Sequence[int]) -> list[str]:
+    if row.summary is None:
+        return [row.name, _NOT_RUN, *[''] * 5]
+    spread = '' if row.summary.std is None else f' ± {row.summary.std:.2f}'
+    return [
+        row.name,
+        f'{row.summary.mean:.2f}{spread}',
+        _gain_text(row.gain),
+        '' if row.gap_closed is None else f'{100 * row.gap_closed:.0f} %',
+        '' if row.time_ratio is None else f'{row.time_ratio:.2f}x',
+        f'{row.peak_memory:.0f} MiB',
+        ', '.join(
+            f'{row.scores[seed]:.2f}' if seed in row.scores else _NOT_RUN
+            for seed in seeds
+        ),
+    ]
+
+
+def _comparison_cells(item: Comparison) -> list[str]:
+    by_seed = item.gain.differences.values() if item.gain else ()
+    return [
+        f'{item.first} > {item.second}',
+        _gain_text(item.gain),
+        ', '.join(f'{value:+.2f}' for value in by_seed),
+        item.verdict,
+    ]
+
+
+def _gain_text(gain: Gain | None) -> str:
+    if gain is None:
+        return ''
+    if gain.interval is None:
+        return f'{gain.mean:+.2f}'
+    return f'{gain.mean:+.2f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]'
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose columns are aligned."""
+    widths = [
+        max(len(row[column]) for row in (head, *rows)) for column in range(len(head))
+    ]
+    lines = [
+        '| '
+        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        + ' |'
+        for row in (head, *rows)
+    ]
+    lines.insert(1, '| ' + ' | '.join('-' * width for width in widths) + ' |')
+    return lines
