@@ -13,16 +13,26 @@ RandomState = dict[str, Any]
 
 def get_random_state() -> RandomState:
     """States of the default generators: python, numpy, torch, and cuda if in use."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, position, has_gauss, cached = state
     return {
         'python': random.getstate(),
         # As a tensor, so that checkpoints hold nothing but tensors and containers.
-        'numpy': (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
-        'torch': torch.get_rng_state(),
-        'cuda': (
-            torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        'numpy': (
+            name,
+            torch.from_numpy(keys.astype(np.int64)),
+            position,
+            has_gauss,
+            cached,
         ),
+        'torch': torch.get_rng_state(),
+        'cuda': (torch.cuda.get_rng_state_all() if _cuda_in_use() else []),
     }
+
+
+def _cuda_in_use() -> bool:
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return in_use
 
 
 def set_random_state(state: RandomState) -> None:

@@ -1,6 +1,7 @@
 """Find NaN in what a teacher gives, without waiting for the device at every step."""
 
 from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ class TeacherHealth:
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Tensor, torch.cuda.Event, list[str]]] = deque()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'TeacherHealth':
+        return TeacherHealth()  # what the device owes stays with the original
 
     def check(self, tensors: dict[str, Tensor]) -> None:
         """Check the tensors of a step, by a name that the message may use.
@@ -35,20 +39,22 @@ class TeacherHealth:
             return
         verdict = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True)
         verdict.copy_(finite, non_blocking=True)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         self._pending.append((verdict, event, names))
-        while self._pending and self._pending[0][1].query():
+        while self._pending and self._done():
             verdict, _, names = self._pending.popleft()
             _refuse(verdict, names)
+
+    def _done(self) -> bool:
+        done: bool = self._pending[0][1].query()  # type: ignore[no-untyped-call]
+        return done
 
 
 def _refuse(finite: Tensor, names: list[str]) -> None:
     if bool(finite.all()):
         return
-    bad = [
-        name for name, good in zip(names, finite.tolist(), strict=True) if not good
-    ]
+    bad = [name for name, good in zip(names, finite.tolist(), strict=True) if not good]
     raise DistillationError(
         f"the teacher's tensor for {', '.join(bad)} holds NaN or infinity. Check the "
         "teacher's checkpoint (model.teacher.checkpoint) and, with --amp, its range."

@@ -31,10 +31,22 @@ def find_layer(model: nn.Module, path: str, where: str) -> nn.Module:
     parts = path.split('.')
     for depth in range(1, len(parts)):
         outer = '.'.join(parts[:depth])
-        if getattr(layers[outer], 'with_cp', False):
+        if _checkpoints(layers[outer]):
             raise ConfigError(
                 f"{where}: '{path}' lies inside '{outer}', which runs with activation "
                 'checkpointing (with_cp=True): what is recorded there carries no '
                 f"gradient. Record '{outer}' itself, or set with_cp=False."
             )
-    return layers[path]
+    layer: nn.Module = layers[path]
+    return layer
+
+
+def _checkpoints(block: nn.Module) -> bool:
+    """Whether this module itself runs its layers a second time in backward.
+
+    A backbone keeps the option too, only to hand it to its blocks.
+    """
+    inner = (module for module in block.modules() if module is not block)
+    return bool(getattr(block, 'with_cp', False)) and not any(
+        getattr(module, 'with_cp', False) for module in inner
+    )

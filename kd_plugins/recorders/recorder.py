@@ -22,12 +22,23 @@ class LayerRecorder:
     Args:
         layer: the module to record.
         path: its dotted name, for messages.
+        copy: keep copies: what follows writes into the outputs (an in-place ReLU).
     """
 
-    def __init__(self, layer: nn.Module, path: str) -> None:
+    def __init__(self, layer: nn.Module, path: str, copy: bool = False) -> None:
         self.path = path
         self.outputs: list[Tensor] = []
         self._layer = layer
+        self._copy = copy
+        self._versions: list[int] = []
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether an output was written into after the layer gave it."""
+        return any(
+            output._version != version
+            for output, version in zip(self.outputs, self._versions, strict=True)
+        )
 
     @contextmanager
     def open(self) -> Iterator['LayerRecorder']:
@@ -39,7 +50,10 @@ class LayerRecorder:
             handle.remove()
 
     def _record(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.outputs.extend(_tensors(output, self.path))
+        for tensor in _tensors(output, self.path):
+            kept = tensor.clone() if self._copy else tensor
+            self.outputs.append(kept)
+            self._versions.append(kept._version)
 
 
 def _tensors(output: Any, path: str) -> list[Tensor]:

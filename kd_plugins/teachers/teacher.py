@@ -1,5 +1,6 @@
 """The frozen model that teaches."""
 
+import copy
 from typing import Any
 
 import torch
@@ -7,8 +8,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..random_stream import RandomStream
 from ..errors import ConfigError, nearest
+from ..random_stream import RandomStream
 from ..registry import MODELS
 from .checkpoints import load_strictly, load_weights
 from .preprocess import InputTranslator
@@ -22,26 +23,32 @@ def model_config(cfg: dict[str, Any], where: str) -> ConfigDict:
     """Model configuration of ``dict(cfg='mmdet::...')``, or a model dict itself.
 
     Args:
-        cfg: a dict with ``cfg`` (a configuration file) or with a model's ``type``.
+        cfg: a dict with ``cfg`` (a configuration file), whose other keys are merged
+            into its model; or with a model's ``type``.
         where: configuration key, for messages.
 
     Returns: a copy, with the scope in which its types are to be looked up.
     """
-    if 'cfg' not in cfg:
-        if 'type' not in cfg:
+    if not isinstance(cfg, dict) or 'cfg' not in cfg:
+        if not isinstance(cfg, dict) or 'type' not in cfg:
+            got = f'the keys {sorted(cfg)}' if isinstance(cfg, dict) else repr(cfg)
             raise ConfigError(
-                f"{where} must be a model (a dict with 'type') or dict(cfg='mmdet::...'), "
-                f'got the keys {sorted(cfg)}.'
+                f"{where} must be a model (a dict with 'type') or dict(cfg="
+                f"'mmdet::...'), got {got}."
             )
-        return ConfigDict(cfg)
+        return ConfigDict(copy.deepcopy(cfg))
     try:
         whole = Config.fromfile(cfg['cfg'])
     except (OSError, AssertionError, KeyError) as error:
         raise ConfigError(
             f"{where}.cfg: cannot read '{cfg['cfg']}': {error}"
         ) from error
+    if 'model' not in whole:
+        raise ConfigError(f"{where}.cfg: '{cfg['cfg']}' defines no model.")
+    changes = {key: value for key, value in cfg.items() if key != 'cfg'}
+    if changes:
+        whole.merge_from_dict({'model': copy.deepcopy(changes)})
     model = ConfigDict(whole.model)
-    model.update({key: value for key, value in cfg.items() if key != 'cfg'})
     if whole.get('default_scope'):
         model.setdefault('_scope_', whole.default_scope)
     return model
@@ -54,20 +61,16 @@ def without_pretrained(cfg: Any) -> Any:
             {
                 key: without_pretrained(value)
                 for key, value in cfg.items()
-                if not (key == 'pretrained' or _loads(key, value))
+                if not (key == 'pretrained' or (key == 'init_cfg' and _loads(value)))
             }
         )
-    if isinstance(cfg, (list, tuple)):
-        return type(cfg)(without_pretrained(item) for item in cfg)
+    if isinstance(cfg, (list, tuple)):  # also a list of several init_cfg
+        return type(cfg)(without_pretrained(item) for item in cfg if not _loads(item))
     return cfg
 
 
-def _loads(key: str, value: Any) -> bool:
-    return (
-        key == 'init_cfg'
-        and isinstance(value, dict)
-        and value.get('type') == 'Pretrained'
-    )
+def _loads(init_cfg: Any) -> bool:
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
 
 
 class Teacher:
@@ -125,31 +128,44 @@ class Teacher:
                 with RandomStream(_SEED).active():
                     self.model.init_weights()
             else:
-                weights = load_weights(self.checkpoint)
-                load_strictly(self.model, weights, self.where)
+                key = f'{self.where}.checkpoint'
+                weights = load_weights(self.checkpoint, key=key)
+                load_strictly(self.model, weights, key)
                 print_log(
                     f"Teacher '{self.name}' loaded from {self.checkpoint}", 'current'
                 )
             self.model.eval()
             self.loaded = True
-        self.model.to(device)
+        self.to(device)
         return self.model  # type: ignore[no-any-return]
 
     def to(self, device: torch.device) -> None:
         """Move weights and preprocessor; never the data type."""
-        self.model.to(device)
+        if next(self.model.parameters()).device != device:
+            self.model.to(device)
 
     def inputs(
         self, inputs: Tensor, data_samples: list[Any], student_preprocessor: Any
-    ) -> Tensor:
-        """The batch as the teacher's own preprocessing would give it."""
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """The batch as the teacher's own preprocessing would give it.
+
+        Args:
+            inputs: preprocessed for the student.
+            data_samples: of the batch.
+            student_preprocessor: what preprocessed it.
+
+        Returns: (N, 3, H, W), in the teacher's data type, and the height and width
+            without the padding that is the teacher's alone.
+        """
         key = id(student_preprocessor)
         if key not in self._translators:
             self._translators[key] = InputTranslator(
                 student_preprocessor, self.model.data_preprocessor, self.scale
             )
-        with torch.no_grad():
-            return self._translators[key](inputs, data_samples)
+        translator = self._translators[key]
+        own = translator(inputs.detach(), data_samples)
+        dtype = next(self.model.parameters()).dtype
+        return own.to(dtype), translator.unpadded(inputs)
 
     def describe(self) -> str:
         """Kind, size and where the weights come from."""
@@ -168,4 +184,6 @@ def build_teachers(cfg: dict[str, Any], where: str) -> dict[str, Teacher]:
                 f'{where}.{name} must be a dict with cfg or model, got {entry!r}. '
                 f'{nearest(name, _KEYS)}'
             )
-    return {name: Teacher(name, entry, f'{where}.{name}') for name, entry in cfg.items()}
+    return {
+        name: Teacher(name, entry, f'{where}.{name}') for name, entry in cfg.items()
+    }

@@ -94,6 +94,11 @@ class View(ABC):
     def teacher_parts(self) -> tuple[str, ...]:
         """Parts of the teacher that must run, beyond its backbone."""
 
+    @property
+    def gives_target(self) -> bool:
+        """Whether it knows what the host's own loss aims at, row by row."""
+        return False
+
     @abstractmethod
     def match(self, step: Any) -> list[Matched | None]:
         """Matched tensors of this step: one entry a place, None if it did not run.

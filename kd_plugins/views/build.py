@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..build import build
 from ..errors import ConfigError, nearest
 from ..registry import VIEWS
 from .base import View
@@ -16,34 +17,23 @@ def build_view(cfg: str | dict[str, Any], where: str) -> View:
 
     Raises: ConfigError naming the nearest views or values.
     """
-    by_prefix = {
-        item.prefix: name for name, item in VIEWS.module_dict.items() if item.prefix
-    }
+    VIEWS.import_from_location()
+    views = VIEWS.module_dict
     known = [
-        f'{item.prefix}.{value}'
-        for item in VIEWS.module_dict.values()
-        for value in item.values
+        f'{item.prefix}.{value}' for item in views.values() for value in item.values
     ]
     if isinstance(cfg, str):
         prefix, _, value = cfg.partition('.')
+        by_prefix = {item.prefix: name for name, item in views.items() if item.prefix}
         if prefix not in by_prefix:
             raise ConfigError(f"{where}.view: no view '{cfg}'. {nearest(cfg, known)}")
         cfg = {'type': by_prefix[prefix], 'value': value}
-    options = dict(cfg)
-    name = str(options.pop('type', None))
-    view = VIEWS.module_dict.get(name.split('.')[-1])
-    if view is None:
-        raise ConfigError(
-            f"{where}.view.type: no view '{name}'. {nearest(name, VIEWS.module_dict)}"
-        )
-    value = options.get('value')
-    if view.values and value not in view.values:
-        asked = f'{view.prefix}.{value}'
-        raise ConfigError(f"{where}.view: no view '{asked}'. {nearest(asked, known)}")
-    try:
-        built: View = view(**options)
-    except TypeError as error:
-        raise ConfigError(f'{where}.view: {error}.') from error
-    except ConfigError as error:
-        raise ConfigError(f'{where}.view.{error}') from error
+    if isinstance(cfg, dict):
+        view = views.get(str(cfg.get('type')).removeprefix('kd_plugins.'))
+        if view is not None and view.values and cfg.get('value') not in view.values:
+            asked = f'{view.prefix}.{cfg.get("value")}'
+            raise ConfigError(
+                f"{where}.view: no view '{asked}'. {nearest(asked, known)}"
+            )
+    built: View = build(VIEWS, cfg, f'{where}.view')
     return built

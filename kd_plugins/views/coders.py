@@ -1,10 +1,14 @@
 """Box deltas of one coder said in another."""
 
+import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 _FIELDS = ('means', 'stds', 'add_ctr_clamp', 'ctr_clamp')
+# What the host's decoding allows a box's sides to grow or shrink by.
+_LARGEST_RATIO = abs(math.log(16 / 1000))
 
 
 def same_coder(one: Any, other: Any) -> bool:
@@ -20,7 +24,19 @@ def _plain(value: Any) -> Any:
 
 
 def translate(deltas: Tensor, boxes: Tensor, source: Any, target: Any) -> Tensor:
-    """Re-encode deltas (R, 4) relative to ``boxes`` (R, 4) from one coder to another."""
+    """Re-encode deltas (R, 4) of ``boxes`` (R, 4) from one coder to another."""
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+    if type(source) is type(target) is DeltaXYWHBBoxCoder and not source.add_ctr_clamp:
+        # Without the boxes: no rounding at large ones, no logarithm of empty ones.
+        plain = deltas * _row(source.stds, deltas) + _row(source.means, deltas)
+        sides = plain[:, 2:].clamp(-_LARGEST_RATIO, _LARGEST_RATIO)
+        plain = torch.cat([plain[:, :2], sides], dim=1)
+        return (plain - _row(target.means, deltas)) / _row(target.stds, deltas)
     decoded = source.decode(boxes, deltas)
     encoded: Tensor = target.encode(boxes, getattr(decoded, 'tensor', decoded))
     return encoded
+
+
+def _row(values: Any, like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
+from ..errors import ConfigError
 from .base import View
 from .run import ModelRun, attached, frozen
 
@@ -25,9 +25,18 @@ class Probe:
     scale: float = 1.0
 
     @contextmanager
-    def run(self, model: nn.Module, view: View, which: str) -> Iterator[ModelRun]:
-        """Features of either model for a black image of 128x128 (times ``scale``)."""
-        side = int(_SIDE * (self.scale if which == 'teacher' else 1.0))
+    def run(self, view: View, which: str, where: str) -> Iterator[ModelRun]:
+        """Features of either model for a black image of 128x128 (times ``scale``).
+
+        Args:
+            view: whose captures are attached.
+            which: 'student' or 'teacher'.
+            where: configuration key of the pair, for messages.
+
+        Raises: ConfigError if the model cannot be run that way.
+        """
+        model = self.teacher if which == 'teacher' else self.student
+        side = round(_SIDE * (self.scale if which == 'teacher' else 1.0))
         captures = (
             view.teacher_captures() if which == 'teacher' else view.student_captures()
         )
@@ -35,5 +44,14 @@ class Probe:
         inputs = torch.zeros(
             1, 3, side, side, device=parameter.device, dtype=parameter.dtype
         )
-        with frozen(model), attached(model, captures) as captured:
-            yield ModelRun(model, inputs, captured, reach='heads')
+        try:
+            with frozen(model), attached(model, captures) as captured:
+                yield ModelRun(model, inputs, captured, reach='heads')
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a foreign model may raise
+            raise ConfigError(
+                f'{where}: a dry run of the {which} ({type(model).__name__}) failed: '
+                f'{type(error).__name__}: {error}. Choose a layer of its backbone or '
+                'neck.'
+            ) from error

@@ -17,6 +17,7 @@ from .coders import same_coder, translate
 from .run import ModelRun
 
 Maps = Sequence[Tensor]
+RPN_KEY = 'rpn'
 
 
 @dataclass
@@ -78,9 +79,17 @@ class RPNCapture(Capture):
             handle.remove()
 
 
+def uncropped_rpn(run: ModelRun) -> tuple[Maps, Maps]:
+    """Logits and deltas of the teacher's RPN over its whole input, once a step."""
+    outputs: tuple[Maps, Maps] = run.once(
+        RPN_KEY, lambda: run.model.rpn_head(run.features)
+    )
+    return outputs
+
+
 def teacher_rpn(run: ModelRun) -> tuple[Maps, Maps]:
-    """Logits and deltas of the teacher's RPN, computed once a step."""
-    logits, deltas = run.once('rpn', lambda: run.model.rpn_head(run.features))
+    """Logits and deltas of the teacher's RPN over the student's input."""
+    logits, deltas = uncropped_rpn(run)
     return [run.crop(item) for item in logits], [run.crop(item) for item in deltas]
 
 
@@ -125,6 +134,10 @@ class RPNView(View):
 
     def teacher_parts(self) -> tuple[str, ...]:
         return ('neck', 'rpn_head')
+
+    @property
+    def gives_target(self) -> bool:
+        return True
 
     def student_captures(self) -> Sequence[Capture]:
         return (RPNCapture(),)

@@ -1,20 +1,23 @@
 """What the views of one training step share."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from .base import Capture
 from .run import ModelRun
 
+Result = TypeVar('Result')
+
 
 @dataclass
 class Step:
-    """One training step, after the student's own losses are computed.
+    """One training step with one teacher, after the student's losses are computed.
 
     Attributes:
         student: the student model.
         captured: what was captured from the student, by capture.
-        teacher: this pair's teacher, its features computed.
+        teacher: the teacher, its features computed.
         data_samples: of the batch, as the host hands them out.
     """
 
@@ -22,3 +25,11 @@ class Step:
     captured: dict[Capture, Any]
     teacher: ModelRun
     data_samples: list[Any]
+    _memory: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Result of ``compute`` on the student, shared by the pairs that ask for it."""
+        if key not in self._memory:
+            self._memory[key] = compute()
+        result: Result = self._memory[key]
+        return result

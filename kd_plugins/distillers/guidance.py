@@ -1,0 +1,152 @@
+"""What the teachers say of a batch, and the losses of all pairs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from torch import Tensor, nn
+
+from ..schedules import Clock
+from ..teachers import Teacher
+from ..views import Capture, Matched, ModelRun, Step, attached
+from ..views.run import reach_of
+from .health import TeacherHealth
+from .pair import Pair
+
+AllMatched = dict[str, list[Matched | None]]
+
+
+class Guidance:
+    """Runs teachers as far as the pairs need them, and compares.
+
+    Args:
+        pairs: bound to their models.
+        teachers: by name.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], teachers: Mapping[str, Teacher]) -> None:
+        self.pairs = list(pairs)
+        self.teachers = dict(teachers)
+        self._health = TeacherHealth()
+
+    def pairs_of(self, teacher: str) -> list[Pair]:
+        """The pairs that ask this teacher."""
+        return [pair for pair in self.pairs if pair.teacher == teacher]
+
+    def parts_of(self, teacher: str) -> list[str]:
+        """Parts of a teacher that run."""
+        pairs = self.pairs_of(teacher)
+        wanted = [part for pair in pairs for part in pair.view.teacher_parts()]
+        return list(dict.fromkeys(['backbone', *wanted])) if pairs else []
+
+    def student_captures(self) -> list[Capture]:
+        """What to attach to the student while it computes its own losses."""
+        return [
+            capture for pair in self.pairs for capture in pair.view.student_captures()
+        ]
+
+    @contextmanager
+    def runs(
+        self, inputs: Tensor, data_samples: Any, preprocessor: Any
+    ) -> Iterator[dict[str, ModelRun]]:
+        """Features of every teacher that is asked; within, more of it may be run.
+
+        Args:
+            inputs: preprocessed for the student.
+            data_samples: of the batch.
+            preprocessor: the student's.
+        """
+        with ExitStack() as stack:
+            runs = {}
+            for name, teacher in self.teachers.items():
+                pairs = self.pairs_of(name)
+                if not pairs:
+                    continue
+                model = teacher.prepare(inputs.device)
+                own, unpadded = teacher.inputs(inputs, data_samples, preprocessor)
+                captures = [
+                    capture
+                    for pair in pairs
+                    for capture in pair.view.teacher_captures()
+                ]
+                captured = stack.enter_context(attached(model, captures))
+                reach = reach_of(self.parts_of(name)[1:])
+                runs[name] = ModelRun(
+                    model, own, captured, reach, unpadded, teacher.scale
+                )
+            yield runs
+
+    def losses(
+        self,
+        student: nn.Module,
+        adapters: Mapping[str, Sequence[nn.Module]],
+        captured: dict[Capture, Any],
+        runs: Mapping[str, ModelRun],
+        data_samples: Any,
+        clock: Clock | None,
+    ) -> dict[str, Tensor]:
+        """Weighted losses of all pairs, by log key.
+
+        Args:
+            student: the student model.
+            adapters: by pair.
+            captured: from the student, by capture.
+            runs: of the teachers, by name.
+            data_samples: of the batch.
+            clock: how far training is; None where nobody tells.
+        """
+        steps = {
+            name: Step(student, captured, run, data_samples)
+            for name, run in runs.items()
+        }
+        matched = {
+            pair.name: pair.view.match(steps[pair.teacher]) for pair in self.pairs
+        }
+        self._check_teachers(matched)
+        device = next(student.parameters()).device
+        factors = averaged_counts(matched, device)
+        losses: dict[str, Tensor] = {}
+        for pair in self.pairs:
+            pair.set_weight(clock)
+            name = pair.name
+            own = list(adapters[name]) if name in adapters else []
+            losses.update(pair.compute(matched[name], own, factors[name], device))
+        return losses
+
+    def _check_teachers(self, matched: AllMatched) -> None:
+        self._health.check(
+            {
+                f'{pair.where} ({place.name})': item.teacher
+                for pair in self.pairs
+                for place, item in zip(pair.places, matched[pair.name], strict=True)
+                if item is not None
+            }
+        )
+
+
+def averaged_counts(
+    matched: AllMatched, device: torch.device
+) -> dict[str, list[Tensor | float]]:
+    """Counts of every pair averaged over the ranks, in one message for all of them.
+
+    Args:
+        matched: tensors of each level or stage, by pair; None counts 0.
+        device: where the ranks exchange them.
+    """
+    counts: dict[str, list[Tensor | float]] = {
+        name: [0.0 if item is None else item.count for item in items]
+        for name, items in matched.items()
+    }
+    flat = [
+        torch.as_tensor(count, dtype=torch.float32, device=device)
+        for items in counts.values()
+        for count in items
+    ]
+    if get_world_size() == 1 or not flat:
+        return counts
+    stacked = torch.stack(flat)
+    all_reduce(stacked, op='mean')
+    averaged = iter(stacked)
+    return {name: [next(averaged) for _ in items] for name, items in counts.items()}

@@ -1,0 +1,189 @@
+"""From the configuration ``pairs`` to pairs and their adapters, all faults at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from ..build import build
+from ..errors import ConfigError, nearest
+from ..losses import DistillationLoss
+from ..registry import LOSSES
+from ..schedules import Schedule, build_schedule
+from ..views import LayerView, Place, Probe, View, build_view
+from .pair import Pair, optional_inputs
+from .pair_adapters import build_adapters
+
+_KEYS = ('layer', 'levels', 'view', 'teacher', 'adapter', 'loss', 'per_level')
+
+
+def build_pairs(
+    cfg: Mapping[str, Any], student: nn.Module, teachers: Mapping[str, Any], where: str
+) -> tuple[list[Pair], dict[str, nn.ModuleList]]:
+    """Pairs, and the adapters of those that have some, by name.
+
+    Args:
+        cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``teacher``,
+            ``per_level`` of each pair; None removes a pair.
+        student: the student model.
+        teachers: by name.
+        where: configuration key of ``cfg``, for messages.
+
+    Raises: ConfigError with the faults of all pairs.
+    """
+    pairs: list[Pair] = []
+    adapters: dict[str, nn.ModuleList] = {}
+    faults: list[str] = []
+    owner: dict[str, str] = {}
+    # Sorted: the order in which pairs are written changes no result, not even the
+    # adapters' initial weights.
+    for name in sorted(cfg):
+        if cfg[name] is None:
+            continue
+        try:
+            pair, built = _build_pair(
+                name, cfg[name], student, teachers, f'{where}.{name}'
+            )
+            for key in pair.log_keys():
+                if owner.setdefault(key, name) != name:
+                    raise ConfigError(
+                        f"{where}: pairs '{owner[key]}' and '{name}' would both be "
+                        f"logged as '{key}'. Rename one."
+                    )
+        except ConfigError as error:
+            faults.append(str(error))
+            continue
+        pairs.append(pair)
+        if built:
+            adapters[name] = nn.ModuleList(built)
+    if faults:
+        raise ConfigError('\n'.join(faults))
+    return pairs, adapters
+
+
+def _build_pair(
+    name: str,
+    cfg: Any,
+    student: nn.Module,
+    teachers: Mapping[str, Any],
+    where: str,
+) -> tuple[Pair, list[nn.Module]]:
+    _check_keys(name, cfg, where)
+    faults: list[str] = []
+    view: View | None = None
+    loss: DistillationLoss | None = None
+    schedule: Schedule | None = None
+    teacher = ''
+    try:
+        view = _build_view(cfg, where)
+    except ConfigError as error:
+        faults.append(str(error))
+    try:
+        loss, schedule = _build_loss(cfg['loss'], f'{where}.loss')
+    except ConfigError as error:
+        faults.append(str(error))
+    try:
+        teacher = _teacher_of(cfg, teachers, where)
+    except ConfigError as error:
+        faults.append(str(error))
+    built: list[nn.Module] = []
+    places: list[Place] = []
+    if view is not None and teacher:
+        chosen = teachers[teacher]
+        probe = Probe(student, chosen.model, teacher, chosen.scale)
+        try:
+            places = view.bind(probe, where)
+            built = build_adapters(cfg.get('adapter'), places, where)
+            if loss is not None:
+                _check_target(view, loss, where)
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults or view is None or loss is None:
+        raise ConfigError('\n'.join(faults))
+    per_level = bool(cfg.get('per_level', False))
+    return Pair(name, where, view, loss, schedule, teacher, per_level, places), built
+
+
+def _check_keys(name: str, cfg: Any, where: str) -> None:
+    if '.' in name or not name or hasattr(nn.ModuleDict, name):
+        raise ConfigError(
+            f"{where}: '{name}' cannot be a pair's name: it may hold no dots, nor be "
+            'the name of a method of ModuleDict. Rename it.'
+        )
+    if not isinstance(cfg, dict):
+        raise ConfigError(
+            f"{where} must be a dict with 'layer' or 'view', and 'loss', or None; got "
+            f'{cfg!r}.'
+        )
+    unknown = [key for key in cfg if key not in _KEYS]
+    if unknown:
+        raise ConfigError(
+            f"{where}: no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}"
+        )
+    if ('layer' in cfg) == ('view' in cfg):
+        raise ConfigError(
+            f"{where} needs either layer='neck' or view='roi.logits', got the keys "
+            f'{sorted(cfg)}.'
+        )
+    if 'levels' in cfg and 'layer' not in cfg:
+        raise ConfigError(f"{where}.levels goes with 'layer' only.")
+    if 'loss' not in cfg:
+        raise ConfigError(f"{where} needs a loss, such as loss=dict(type='HintLoss').")
+
+
+def _build_view(cfg: dict[str, Any], where: str) -> View:
+    if 'view' in cfg:
+        return build_view(cfg['view'], where)
+    try:
+        return LayerView(cfg['layer'], cfg.get('levels'))
+    except ConfigError as error:
+        raise ConfigError(f'{where}.{error}') from error
+
+
+def _build_loss(cfg: Any, where: str) -> tuple[DistillationLoss, Schedule | None]:
+    schedule = None
+    if isinstance(cfg, dict) and isinstance(cfg.get('loss_weight'), dict):
+        schedule = build_schedule(cfg['loss_weight'], f'{where}.loss_weight')
+        cfg = {**cfg, 'loss_weight': 1.0}
+    loss = build(LOSSES, cfg, where)
+    if not isinstance(loss, DistillationLoss):
+        raise ConfigError(
+            f'{where}: {type(loss).__name__} is no DistillationLoss. '
+            f'{nearest(type(loss).__name__, LOSSES.module_dict)}'
+        )
+    if loss.reduction == 'none':
+        raise ConfigError(
+            f"{where}.reduction must be 'mean' or 'sum' in a pair, got 'none'."
+        )
+    return loss, schedule
+
+
+def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any], where: str) -> str:
+    name = cfg.get('teacher')
+    if name is None and len(teachers) == 1:
+        return next(iter(teachers))
+    if name is None:
+        raise ConfigError(
+            f'{where} needs a teacher: one of '
+            f'{", ".join(repr(known) for known in teachers)}.'
+        )
+    if name not in teachers:
+        raise ConfigError(
+            f"{where}.teacher: no teacher '{name}'. {nearest(str(name), teachers)}"
+        )
+    return str(name)
+
+
+def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
+    if 'target' not in optional_inputs(loss) or view.gives_target:
+        return
+    source = getattr(view, 'roi_source', 'student')
+    raise ConfigError(
+        f'{where}.loss: {type(loss).__name__} needs the targets of the host, and this '
+        'pair gives none. '
+        + (
+            "Use a view with targets, such as 'rpn.deltas' or 'roi.deltas'."
+            if source == 'student'
+            else f"Remove roi_source='{source}' from {where}.view."
+        )
+    )

@@ -1,0 +1,70 @@
+"""Run the part of a model that holds a layer, and nothing else of it."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from .roi_capture import rois_key, teacher_scores
+from .rpn import RPN_KEY, uncropped_rpn
+from .run import FEATURES, ModelRun
+
+RPN_HEAD, ROI_HEAD = 'rpn_head', 'roi_head'
+# Their losses call `forward` itself, past what is recorded of the head as a whole.
+_DENSE_PREDICTORS = ('decode_head', 'auxiliary_head')
+
+
+def part_of(path: str) -> str:
+    """Part of the model that a layer lies in: 'neck' of 'neck.fpn_convs.0'."""
+    return path.split('.')[0]
+
+
+def stage_of(model: Any, path: str) -> int:
+    """Stage of a cascade that a layer of its RoI head belongs to; else 0."""
+    parts = path.split('.')
+    if (
+        isinstance(model.roi_head.bbox_head, nn.ModuleList)
+        and len(parts) > 2
+        and parts[2].isdigit()
+    ):
+        return int(parts[2])
+    return 0
+
+
+def run_for(
+    run: ModelRun, path: str, rois: Tensor | None, source: Hashable
+) -> Hashable:
+    """Compute what a layer needs, at most once; returns the key of this computation.
+
+    Args:
+        run: of a frozen model, its features computed.
+        path: dotted name of the layer.
+        rois: (R, 5), in pixels of the student's input, for a layer of the RoI head.
+        source: whose RoIs they are.
+    """
+    part = part_of(path)
+    if part in ('backbone', 'neck'):
+        return FEATURES
+    if part == RPN_HEAD:
+        uncropped_rpn(run)
+        return RPN_KEY
+    if part == ROI_HEAD:
+        assert rois is not None
+        stage = stage_of(run.model, path)
+        teacher_scores(run, stage, rois, source)
+        return rois_key(stage, source)
+    key = ('head', part)
+    run.once(key, lambda: _run_head(run.model, part, run.features))
+    return key
+
+
+def _run_head(model: Any, part: str, features: Sequence[Tensor]) -> None:
+    head = getattr(model, part)
+    if not isinstance(head, nn.ModuleList):
+        (head.forward if part in _DENSE_PREDICTORS else head)(features)
+        return
+    # Of mmseg: auxiliary heads stand side by side, those of a cascade feed each other.
+    previous: tuple[Any, ...] = ()
+    for single in head:
+        output = single.forward(features, *previous)
+        previous = (output,) if part == 'decode_head' else ()
