@@ -15,8 +15,8 @@ model = dict(
     # The teacher: trained once, frozen, gone after training. It runs only as far as the
     # pairs need, and never its losses or its final boxes.
     teacher=dict(
-        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_5k_digits.py',
-        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_5k_digits.safetensors'),
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
     # Labels count mu = 0.8, the teacher's opinion 1 - mu = 0.2 (rcn_cls and rpn_cls).
     task_loss_weights={'loss_cls': 0.8, 'loss_rpn_cls': 0.8},
     # What is compared. A config that inherits this one overrides a single entry, and
