@@ -23,6 +23,9 @@ EMPTY = torch.zeros(0)
 needs_compiled = pytest.mark.skipif(
     not operators.compiled_operators(), reason='mmcv is installed without compiling'
 )
+needs_ours = pytest.mark.skipif(
+    operators.compiled_operators(), reason='mmcv has its own compiled operators'
+)
 
 
 def roi_align(features, rois, size=(2, 3), scale=0.5, aligned=True, pool_mode=1):
@@ -179,6 +182,7 @@ def test_focal_loss_weights_a_sample_by_its_class():
         assert_close(one * factor, other)
 
 
+@needs_ours
 @pytest.mark.host
 def test_focal_loss_of_mmcv_runs_on_it():
     from mmcv.ops import sigmoid_focal_loss
@@ -192,6 +196,7 @@ def test_focal_loss_of_mmcv_runs_on_it():
     assert_close(logits.grad, gradient)
 
 
+@needs_ours
 @pytest.mark.host
 def test_roi_align_of_mmcv_runs_under_autocast():
     from mmcv.ops import RoIAlign
@@ -290,3 +295,21 @@ def test_nms_keeps_the_boxes_that_the_compiled_one_keeps():
     for threshold in (0.3, 0.5, 0.7):
         _, expected = mmcv.ops.nms(boxes, scores, threshold)
         assert operators.nms(boxes, scores, threshold, 0).tolist() == expected.tolist()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_cuda_gives_what_the_processor_gives():
+    features, rois = torch.rand(2, 2, 8, 8), some_rois()
+    for one, other in zip(
+        roi_align(features, rois), roi_align(features.cuda(), rois.cuda()), strict=True
+    ):
+        assert_close(one, other.cpu())
+    assert operators.nms(BOXES.cuda(), SCORES.cuda(), 0.5, 0).tolist() == [1, 2]
+    logits, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 3, 3, 0])
+    for one, other in zip(
+        focal_loss(logits, target, 2.0, 0.25),
+        focal_loss(logits.cuda(), target.cuda(), 2.0, 0.25, EMPTY.cuda()),
+        strict=True,
+    ):
+        assert_close(one, other.cpu())
