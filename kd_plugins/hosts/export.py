@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import Weights, load_strictly, read_checkpoint, weights_of
 from . import files
-from .running import read_config
+from .config_files import read_config
 from .stored_config import check_types, stored_config
 
 _KEY = 'checkpoint'
@@ -49,7 +49,7 @@ def export_student(
         cfg = student_config(stored_config(content, checkpoint))
         check_types(cfg.model, checkpoint)
     else:
-        cfg = student_config(read_config(config))
+        cfg = student_config(read_config(config, '--config'))
     cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
     cfg.pop('work_dir', None)
     load_strictly(build_plain(cfg), weights, _KEY)

@@ -6,25 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.registry import RUNNERS
 
 from ..errors import ConfigError
 from .amp import enable_amp
+from .config_files import read_config
 from .files import student_file
 from .overrides import apply_overrides
 from .runner import DistillRunner
-
-
-def read_config(path: str | Path) -> Config:
-    """A config file; ``mmdet::...`` is looked for in the package of that name.
-
-    Raises: ConfigError if there is no such file.
-    """
-    try:
-        return get_config(str(path)) if '::' in str(path) else Config.fromfile(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"config: there is no file '{path}' ({error}).") from error
 
 
 def prepare_config(
