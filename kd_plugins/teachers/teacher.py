@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..errors import ConfigError, nearest
+from ..losses._common import check_number
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from .checkpoints import load_strictly, load_weights
@@ -101,9 +102,9 @@ class Teacher:
         self.name = name
         self.where = where
         self.checkpoint: str | None = cfg.get('checkpoint')
-        self.scale = float(cfg.get('input_scale', 1.0))
-        if not self.scale > 0:
-            raise ConfigError(f'{where}.input_scale must be > 0, got {self.scale:g}.')
+        self.scale = check_number(
+            f'{where}.input_scale', cfg.get('input_scale', 1.0), strict=True
+        )
         if self.checkpoint is None and not cfg.get('allow_random', False):
             raise ConfigError(
                 f"{where}: teacher '{name}' has no checkpoint, and a random teacher "

@@ -1,0 +1,130 @@
+"""Layers are found by name, and recorded for one pass only."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kd_plugins.errors import ConfigError, DistillationError
+from kd_plugins.recorders import LayerRecorder, find_layer, shadow_method
+
+
+class Block(nn.Module):
+    def __init__(self, with_cp: bool) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        self.conv = nn.Conv2d(1, 1, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return self.relu(self.conv(feature))
+
+
+class Backbone(nn.Module):
+    def __init__(self, with_cp: bool = False) -> None:
+        super().__init__()
+        self.with_cp = with_cp  # as in the host: only handed on
+        self.layer1 = nn.Sequential(Block(with_cp))
+
+
+def test_unknown_layer_names_the_nearest() -> None:
+    message = r"model.pairs.a.layer: Backbone has no layer 'layer1.0.cnv'. Close: "
+    with pytest.raises(ConfigError, match=message + "'layer1.0.conv'"):
+        find_layer(Backbone(), 'layer1.0.cnv', 'model.pairs.a.layer')
+
+
+def test_empty_path_is_no_layer() -> None:
+    with pytest.raises(ConfigError, match="has no layer ''"):
+        find_layer(Backbone(), '', 'layer')
+
+
+def test_layers_inside_checkpointed_blocks_are_refused_and_only_these() -> None:
+    backbone = Backbone(with_cp=True)
+    assert find_layer(backbone, 'layer1', 'layer') is backbone.layer1
+    assert find_layer(backbone, 'layer1.0', 'layer') is backbone.layer1[0]
+    message = r"layer: 'layer1.0.conv' lies inside 'layer1.0'.*with_cp=True.*Record"
+    with pytest.raises(ConfigError, match=message):
+        find_layer(backbone, 'layer1.0.conv', 'layer')
+
+
+def test_records_every_call_and_detaches() -> None:
+    conv = nn.Conv2d(1, 1, 1)
+    with LayerRecorder(conv, 'conv').open() as recorder:
+        conv(torch.zeros(1, 1, 4, 4))
+        conv(torch.zeros(1, 1, 2, 2))
+    conv(torch.zeros(1, 1, 1, 1))
+    assert [item.shape[-1] for item in recorder.outputs] == [4, 2]
+    assert not conv._forward_hooks
+
+
+def test_detaches_after_an_error() -> None:
+    conv = nn.Conv2d(1, 1, 1)
+    with pytest.raises(RuntimeError), LayerRecorder(conv, 'conv').open():
+        conv(torch.zeros(1, 5, 4, 4))
+    assert not conv._forward_hooks
+
+
+class Several(nn.Module):
+    def forward(self, output: Any) -> Any:
+        return output
+
+
+def test_flattens_tuples_lists_and_dicts() -> None:
+    layer, (a, b, c) = Several(), torch.zeros(3, 1)
+    with LayerRecorder(layer, 'layer').open() as recorder:
+        layer((a, [b, {'c': c}]))
+    assert [item.data_ptr() for item in recorder.outputs] == [
+        item.data_ptr() for item in (a, b, c)
+    ]
+
+
+def test_output_without_tensors_is_an_error() -> None:
+    layer = Several()
+    message = "layer 'head' returns str; expected a tensor.*Choose another layer"
+    with (
+        LayerRecorder(layer, 'head').open(),
+        pytest.raises(DistillationError, match=message),
+    ):
+        layer('text')
+
+
+@pytest.mark.parametrize('gradient', [True, False])
+def test_in_place_relu_overwrites_unless_copied(gradient: bool) -> None:
+    block = Block(with_cp=False)
+    nn.init.constant_(block.conv.weight, -1.0)
+    nn.init.zeros_(block.conv.bias)
+    with torch.set_grad_enabled(gradient):
+        with LayerRecorder(block.conv, 'conv').open() as plain:
+            block(torch.ones(1, 1, 1, 1))
+        with LayerRecorder(block.conv, 'conv', copy=True).open() as copied:
+            block(torch.ones(1, 1, 1, 1))
+    assert plain.overwritten and plain.outputs[0].item() == 0
+    assert not copied.overwritten and copied.outputs[0].item() == -1
+
+
+class Greeter:
+    def greet(self, name: str, mark: str = '.') -> str:
+        return f'hello {name}{mark}'
+
+
+def test_shadowed_method_shows_arguments_and_result_and_is_undone() -> None:
+    greeter, other, seen = Greeter(), Greeter(), []
+    with shadow_method(greeter, 'greet', lambda args, result: seen.append((args, result))):
+        assert greeter.greet('you', mark='!') == 'hello you!'
+        other.greet('me')
+    assert seen == [(('you',), 'hello you!')]
+    assert 'greet' not in vars(greeter)
+
+
+def test_shadow_of_a_shadow_is_undone_in_turn() -> None:
+    greeter, seen = Greeter(), []
+    with shadow_method(greeter, 'greet', lambda *_: seen.append('outer')):
+        with (
+            pytest.raises(KeyError),
+            shadow_method(greeter, 'greet', lambda *_: seen.append('inner')),
+        ):
+            greeter.greet('you')
+            raise KeyError
+        greeter.greet('you')
+    assert seen == ['outer', 'inner', 'outer']
