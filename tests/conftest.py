@@ -1,12 +1,14 @@
 """What all tests share: one thread, a fixed seed, a tiny data set on disk."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from mmengine.registry import DefaultScope
 
 import kd_plugins  # noqa: F401  (first of all: registers mmcv's missing operators)
 from kd_plugins.datasets.digits import prepare_digits
@@ -29,6 +31,15 @@ def seed() -> int:
     np.random.seed(0)
     torch.manual_seed(0)
     return 0
+
+
+@pytest.fixture(autouse=True)
+def default_scope() -> Iterator[None]:
+    """The scope that a runner sets for the process ends with its test."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

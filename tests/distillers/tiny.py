@@ -1,6 +1,9 @@
 """Detectors of a few thousand weights, a batch for them, and configs of distillers."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from kd_plugins.registry import MODELS
+from kd_plugins.views import Matched, ModelRun, Step, attached
 
 SIDE = 64
 CLASSES = 3
@@ -305,3 +309,45 @@ def losses_of(model: Any, seed: int = 3, **options: Any) -> dict[str, Any]:
 
 def weights_of(model: Any) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@dataclass
+class Observed:
+    """One step, looked at from inside.
+
+    Attributes:
+        losses: of the student's own.
+        captured: from the student.
+        run: of the teacher.
+        matched: by pair.
+        inputs: as the teacher saw them.
+    """
+
+    losses: dict[str, Any]
+    captured: dict[Any, Any]
+    run: ModelRun
+    matched: dict[str, list[Matched | None]]
+    inputs: Tensor
+
+    def first(self, pair: str) -> Matched:
+        found = self.matched[pair][0]
+        assert found is not None
+        return found
+
+
+@contextmanager
+def observed(model: Any, seed: int = 3, **options: Any) -> Iterator[Observed]:
+    prepared = batch(model, **options)
+    inputs, samples = prepared['inputs'], prepared['data_samples']
+    guidance = model._guidance
+    with guidance.runs(inputs, samples, model.data_preprocessor) as runs:
+        with attached(model.student, guidance.student_captures()) as captured:
+            torch.manual_seed(seed)
+            losses = model.student(inputs, samples, mode='loss')
+        (name, run), *_ = runs.items()
+        own, _ = model.teachers[name].inputs(inputs, samples, model.data_preprocessor)
+        steps = {key: Step(model.student, captured, run, samples) for key in runs}
+        matched = {
+            pair.name: pair.view.match(steps[pair.teacher]) for pair in guidance.pairs
+        }
+        yield Observed(losses, captured, run, matched, own)

@@ -1,45 +1,45 @@
-"""Trains the toy in two processes over gloo, forked from one that has imported torch.
+"""Trains in two processes over gloo, forked from one that has imported torch.
 
     python -m tests.distillers.two_processes FOLDER
 
-Leaves ``whole_<rank>.pth`` and ``resumed_<rank>.pth``: what each process ended with.
+The toy to its end, then again, interrupted and resumed; and the main job, whose data
+``KD_PLUGINS_DATA`` names. Leaves ``<run>_<rank>.pth``: what each process ended with.
 """
 
 import contextlib
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
-from tests.hooks.toy import ToyDistiller, build, toy_config
+from tests.distillers.main_job import short
+from tests.hooks.toy import build, toy_config
 
 
-def _train(folder: Path, run: str, rank: int, **changes: Any) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-    cfg = toy_config(
-        folder / run, experiment_name=run, launcher='pytorch', log_level='INFO', **changes
-    )
+def _train(cfg: Config, path: Path) -> None:
+    cfg.launcher = 'pytorch'
     # Different streams, so that each must get back its own.
     cfg.randomness = {'seed': 5, 'diff_rank_seed': True}
+    cfg.log_level = 'INFO'
     runner = build(cfg)
     runner.train()
     model = runner.model.module
-    assert isinstance(model, ToyDistiller)
     result = {
         'state': model.state_dict(),
+        'trained': [name for name, each in model.named_parameters()],
         'draw': torch.rand(3),
         'own': model.random_stream.state_dict()['torch'],
-        'buckets': [name for name, _ in runner.model.named_parameters()],
         'wrapper': type(runner.model).__name__,
     }
-    torch.save(result, folder / f'{run}_{rank}.pth')
+    torch.save(result, path)
 
 
-def _fork(folder: Path, run: str, **changes: Any) -> None:
+def _fork(folder: Path, run: str, make_cfg: Callable[[], Config]) -> None:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -48,27 +48,30 @@ def _fork(folder: Path, run: str, **changes: Any) -> None:
     for rank in range(2):
         child = os.fork()
         if child == 0:
-            with open(folder / f'log_{run}_{rank}', 'w') as log, contextlib.ExitStack() as s:
-                s.enter_context(contextlib.redirect_stdout(log))
-                s.enter_context(contextlib.redirect_stderr(log))
-                _train(folder, run, rank, **changes)
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+            with (
+                open(folder / f'log_{run}_{rank}', 'w') as log,
+                contextlib.redirect_stdout(log),
+                contextlib.redirect_stderr(log),
+            ):
+                _train(make_cfg(), folder / f'{run}_{rank}.pth')
             os._exit(0)
         children.append(child)
-    for child in children:
-        _, status = os.waitpid(child, 0)
-        if status:
-            raise RuntimeError(f'a process of {run} failed')
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    if any(statuses):
+        raise RuntimeError(f'a process of {run} failed')
 
 
 def main(folder: Path) -> None:
-    """An uninterrupted run, and one that stops and is resumed."""
+    """The runs, one after the other."""
     torch.set_num_threads(1)
-    _fork(folder, 'whole')
-    _fork(folder, 'resumed')
+    _fork(folder, 'whole', lambda: toy_config(folder / 'whole'))
+    _fork(folder, 'resumed', lambda: toy_config(folder / 'resumed'))
     # As if it had been stopped: the later checkpoints are not there.
     for path in (folder / 'resumed').glob('*_10.pth'):
         path.unlink()
-    _fork(folder, 'resumed', resume=True)
+    _fork(folder, 'resumed', lambda: toy_config(folder / 'resumed', resume=True))
+    _fork(folder, 'main', lambda: short('frcnn_kd.py', folder / 'main'))
 
 
 if __name__ == '__main__':

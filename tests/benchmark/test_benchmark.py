@@ -1,0 +1,218 @@
+"""The whole benchmark, with tools that take no time."""
+
+import csv
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kd_plugins.benchmark.main import benchmark
+from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.runs import Commands
+from kd_plugins.errors import ConfigError
+
+
+def run(folder: Path, commands: Commands, **options):
+    protocol = read_protocol(folder / 'protocol.py')
+    return benchmark(protocol, folder / 'work', commands, **options)
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / 'work' / 'calls.txt'
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def report(folder: Path) -> dict:
+    return json.loads((folder / 'work' / 'benchmark.json').read_text())
+
+
+def test_tables_hold_what_the_runs_scored(folder, commands):
+    outcome = run(folder, commands)
+    assert outcome.failures == []
+    found = report(folder)
+    baseline, hint, plain = found['recipes']
+    assert baseline['recipe'] == 'baseline'  # first, wherever the protocol has it
+    assert baseline['scores'] == pytest.approx({'0': 20.0, '1': 21.0, '2': 22.0})
+    assert baseline['gain'] is None
+    assert (hint['mean'], hint['std']) == pytest.approx((25.0, 1.0))
+    gain = (hint['gain'], hint['gain_low'], hint['gain_high'])
+    assert gain == pytest.approx((4.0, 4.0, 4.0))  # the same in every seed
+    assert hint['gap_closed'] == pytest.approx(4 / (50 - 21))
+    assert found['teacher'] == pytest.approx(50.0)
+    # The slow window of each run, where it validates, moves no median.
+    assert hint['time_ratio'] == pytest.approx(1.4)
+    assert baseline['seconds'] == pytest.approx(100 * 0.1)
+    assert plain['peak_memory_mib'] > 1
+    assert found['comparisons'][0]['verdict'] == 'seen in every seed'
+    assert found['warnings'] == []
+    assert 'the same initial weights and batches' in outcome.markdown
+    assert (
+        '| hint     | 25.00 ± 1.00 | +4.00 [+4.00, +4.00] | 14 % ' in outcome.markdown
+    )
+    assert 'hint > plain' in outcome.markdown
+    lines = (folder / 'work' / 'benchmark.csv').read_text().splitlines()
+    table = list(csv.DictReader(lines))
+    assert [row['recipe'] for row in table] == ['baseline', 'hint', 'plain']
+    assert float(table[1]['seed_2']) == pytest.approx(26.0)
+    assert table[0]['gain'] == ''
+    assert (folder / 'work' / 'benchmark.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_runs_go_seed_by_seed(folder, commands):
+    run(folder, commands, jobs=1)
+    names = ('baseline', 'hint', 'plain')
+    ordered = [f'{name}/seed{seed}' for seed in range(3) for name in names]
+    assert calls(folder) == ['teacher', *ordered]
+
+
+def test_what_is_finished_is_not_run_again(folder, commands):
+    run(folder, commands, seeds=[0], recipes=['hint'])
+    first = calls(folder)
+    assert sorted(first) == ['baseline/seed0', 'hint/seed0', 'teacher']
+    run(folder, commands, seeds=[0, 1], recipes=['hint'])
+    assert sorted(calls(folder)[3:]) == ['baseline/seed1', 'hint/seed1']
+
+
+def test_a_changed_config_is_run_again_from_the_start(folder, commands):
+    run(folder, commands, seeds=[0])
+    config = folder / 'hint.py'
+    config.write_text(config.read_text().replace('strength = 4', 'strength = 7'))
+    run(folder, commands, seeds=[0])
+    assert calls(folder)[4:] == ['hint/seed0']  # not resumed
+    assert report(folder)['recipes'][1]['scores']['0'] == pytest.approx(27.0)
+
+
+def test_another_teacher_checkpoint_is_evaluated_again(folder, commands):
+    run(folder, commands, seeds=[0])
+    (folder / 'teacher.pth').write_bytes(b'other weights')
+    assert 'Teacher: not run yet' in run(folder, commands, report_only=True).markdown
+    run(folder, commands, seeds=[0])
+    assert calls(folder)[4:] == ['teacher']
+
+
+def test_an_option_makes_another_run(folder, commands):
+    run(folder, commands, seeds=[0], recipes=['plain'])
+    run(
+        folder,
+        commands,
+        seeds=[0],
+        recipes=['plain'],
+        options={'train_cfg.max_iters': 50},
+    )
+    assert sorted(calls(folder)[3:]) == ['baseline/seed0', 'plain/seed0']
+    command = json.loads((folder / 'work/plain/seed0/result.json').read_text())
+    assert 'train_cfg.max_iters=50' in command['command']
+
+
+def test_misspelt_option_names_the_near_one(folder, commands):
+    with pytest.raises(ConfigError, match=r"no 'max_iter'. Close: 'max_iters'"):
+        run(folder, commands, options={'train_cfg.max_iter': 50})
+
+
+def test_a_killed_run_is_resumed(folder, commands, monkeypatch):
+    monkeypatch.setenv('FAKE_TOOL', 'die')
+    outcome = run(folder, commands, seeds=[0], recipes=[], jobs=1)
+    assert 'baseline, seed 0: ended with code -9' in outcome.failures[-1]
+    assert 'not run yet' in outcome.markdown
+    monkeypatch.delenv('FAKE_TOOL')
+    assert run(folder, commands, seeds=[0], recipes=[]).failures == []
+    assert calls(folder)[-1] == 'baseline/seed0 --resume'
+    # Steps done twice count once; both attempts are read.
+    assert report(folder)['recipes'][0]['seconds'] == pytest.approx(100 * 0.1)
+
+
+def test_a_run_resumed_after_its_end_starts_anew(folder, commands, monkeypatch):
+    monkeypatch.setenv('FAKE_TOOL', 'die')
+    run(folder, commands, seeds=[0], recipes=[])
+    monkeypatch.setenv('FAKE_TOOL', 'no validation')
+    assert run(folder, commands, seeds=[0], recipes=[]).failures == []
+    assert calls(folder)[-2:] == ['baseline/seed0 --resume', 'baseline/seed0']
+
+
+def test_one_failure_does_not_stop_the_others(folder, commands, monkeypatch):
+    monkeypatch.setenv('FAKE_TOOL', 'fail hint/seed0')
+    outcome = run(folder, commands, seeds=[0])
+    (failure,) = outcome.failures
+    assert failure.startswith('hint, seed 0: ended with code 1.')
+    assert 'out of luck' in failure  # the end of its output
+    assert report(folder)['recipes'][2]['runs'] == 1
+    assert report(folder)['comparisons'][0]['verdict'] == 'not run yet'
+
+
+def test_report_only_marks_what_is_not_run_yet(folder, commands):
+    run(folder, commands, seeds=[0], recipes=['hint'])
+    before = calls(folder)
+    outcome = run(folder, commands, report_only=True)
+    assert calls(folder) == before
+    assert 'Not run yet: 7 runs.' in outcome.markdown
+    assert '| plain    | not run yet' in outcome.markdown
+    assert '24.00, not run yet, not run yet' in outcome.markdown
+    found = report(folder)
+    assert found['recipes'][1]['not_run_yet'] == [1, 2]
+    assert found['recipes'][2]['mean'] is None
+
+
+def test_report_of_nothing(folder, commands):
+    outcome = run(folder, commands, report_only=True)
+    assert 'Not run yet: 9 runs.' in outcome.markdown
+    assert 'Teacher: not run yet.' in outcome.markdown
+
+
+def test_another_start_is_told(folder, commands, monkeypatch):
+    monkeypatch.setenv('FAKE_TOOL', 'other start')
+    outcome = run(folder, commands, seeds=[1])
+    assert (
+        'Seed 1: the initial weights of the student differ between: '
+        'baseline, plain; hint.' in outcome.markdown
+    )
+
+
+def test_another_machine_is_told(folder, commands):
+    run(folder, commands, seeds=[0])
+    path = folder / 'work' / 'hint' / 'seed0' / 'result.json'
+    result = json.loads(path.read_text())
+    result['machine']['cores'] = 1000
+    del result['start']
+    path.write_text(json.dumps(result))
+    warnings = '\n'.join(
+        run(folder, commands, seeds=[0], report_only=True).markdown.splitlines()
+    )
+    assert 'on different machines' in warnings
+    assert (
+        'Seed 0: initial weights of the student of hint were not recorded' in warnings
+    )
+
+
+def test_a_folder_of_somebody_else_is_left_alone(folder, commands):
+    own = folder / 'work' / 'baseline' / 'seed0' / 'thesis.txt'
+    own.parent.mkdir(parents=True)
+    own.write_text('years of work')
+    outcome = run(folder, commands, seeds=[0], recipes=[])
+    assert 'holds files that no benchmark wrote' in outcome.failures[0]
+    assert own.read_text() == 'years of work'
+
+
+def test_a_metric_that_there_is_not_names_the_near_one(folder, commands):
+    path = folder / 'protocol.py'
+    path.write_text(path.read_text().replace('coco/bbox_mAP', 'coco/bbox_map'))
+    outcome = run(folder, commands, seeds=[0], recipes=[])
+    assert "gave no 'coco/bbox_map'. Close: 'coco/bbox_mAP'" in outcome.failures[-1]
+
+
+def test_a_run_whose_benchmark_was_killed_is_waited_for(folder, commands):
+    work = folder / 'work' / 'baseline' / 'seed0'
+    work.mkdir(parents=True)
+    ended = folder / 'ended'
+    code = f"import time; time.sleep(1); open({str(ended)!r}, 'w').close()"
+    with open(work / '.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        orphan = subprocess.Popen(
+            [sys.executable, '-S', '-c', code], pass_fds=(lock.fileno(),)
+        )
+    # Its parent's handle is closed, as by a kill; the lock is the orphan's now.
+    assert run(folder, commands, seeds=[0], recipes=[]).failures == []
+    assert ended.exists()
+    orphan.wait()

@@ -1,0 +1,169 @@
+"""Step cost of shipped recipes on a tiny data set: what is measured, not how long."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd_plugins.benchmark import cost as cost_module
+from kd_plugins.benchmark.cost import (
+    ADAPTERS,
+    DISTILLING,
+    STUDENT,
+    TEACHER,
+    WHOLE,
+    Cost,
+    measure_cost,
+)
+from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
+from kd_plugins.benchmark.host import first_batch, open_config
+from kd_plugins.benchmark.main import cost
+from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.stopwatch import Stopwatch, time_in_turn
+from kd_plugins.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+TINY = {
+    'custom_hooks.0.train': 8,
+    'custom_hooks.0.val': 4,
+    'train_dataloader.batch_size': 2,
+}
+RANDOM_TEACHER = {'model.teacher.checkpoint': None, 'model.teacher.allow_random': True}
+MACHINE = {'processor': 'abacus', 'cores': 2, 'device': 'CPU'}
+
+
+@pytest.fixture
+def data(tiny_digits, monkeypatch) -> None:
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_digits.parent))
+    monkeypatch.setattr(cost_module, '_STAGE_ROUNDS', 1)
+
+
+def test_parts_take_turns_and_warm_up_does_not_count():
+    calls = []
+    seconds = time_in_turn(
+        {'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')},
+        steps=2,
+        warmup=1,
+    )
+    assert calls == ['a', 'b'] * 3
+    assert {name: len(found) for name, found in seconds.items()} == {'a': 2, 'b': 2}
+
+
+def test_ratios_by_hand():
+    seconds = {
+        STUDENT: [4.0, 4.0, 8.0],
+        TEACHER: [1.0, 1.0, 2.0],
+        ADAPTERS: [0.0, 0.0, 0.0],
+        DISTILLING: [6.0, 5.0, 30.0],
+    }
+    found = Cost('hint', seconds)
+    assert found.ratio == pytest.approx(6 / (4 + 1 + 0))  # of the medians
+    assert found.paired_ratio == pytest.approx(1.2)  # median of 1.2, 1.0, 3.0
+
+
+def test_stopwatch_adds_up_within_a_round_and_lets_go():
+    class Model:
+        def forward(self, number):
+            return number + 1
+
+    model, stopwatch = Model(), Stopwatch()
+    with stopwatch.watching(model, 'forward', 'forward'):
+        stopwatch.next_round()
+        assert model.forward(1) == 2
+        stopwatch.next_round()
+    assert list(stopwatch.medians()) == ['forward']
+    assert 'forward' not in vars(model)
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures('data')
+def test_full_system_runs_each_part_alone(monkeypatch):
+    cfg = open_config(CONFIGS / 'frcnn_kd.py', {**TINY, **RANDOM_TEACHER})
+    work = {}
+
+    def remember(parts, **options):
+        work.update(parts)
+        return time_in_turn(parts, **options)
+
+    monkeypatch.setattr(cost_module, 'time_in_turn', remember)
+    found = measure_cost('full', cfg, first_batch(cfg), steps=2, warmup=1, bound=1.1)
+    assert list(found.seconds) == [STUDENT, TEACHER, ADAPTERS, DISTILLING]
+    assert all(len(rounds) == 2 for rounds in found.seconds.values())
+    assert all(median > 0 for median in found.medians.values())
+    # The teacher's features and both its heads: nothing of it runs in a student's step.
+    alone, distilling = found.stages['teacher features']
+    assert alone == 0 < distilling
+    assert found.stages['- teacher heads'][1] > 0
+    assert found.stages['backward'][0] > 0
+    distiller = work[DISTILLING].__self__.model
+    calls = []
+    teacher = distiller.teachers['teacher'].model
+    for part in ('backbone', 'rpn_head.rpn_conv', 'roi_head.bbox_head.fc_cls'):
+        teacher.get_submodule(part).register_forward_hook(
+            lambda *_, part=part: calls.append(part)
+        )
+    work[TEACHER]()
+    # Once each; the RPN's convolution on each of the four levels.
+    counts = {part: calls.count(part) for part in calls}
+    assert counts == {
+        'backbone': 1,
+        'rpn_head.rpn_conv': 4,
+        'roi_head.bbox_head.fc_cls': 1,
+    }
+    assert 'runs' not in vars(distiller._guidance)  # nothing stays attached
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures('data')
+def test_cost_command_writes_tables(tmp_path):
+    protocol = read_protocol(CONFIGS / 'benchmarks' / 'chen2017_digits.py')
+    text = cost(
+        protocol,
+        tmp_path / 'work',
+        recipes=['hint'],
+        options={**TINY, **RANDOM_TEACHER},
+        steps=1,
+        warmup=0,
+    )
+    assert torch.get_num_threads() == 1
+    assert (tmp_path / 'work' / 'cost.md').read_text() == text
+    assert '| hint   |' in text
+    (recipe,) = json.loads((tmp_path / 'work' / 'cost.json').read_text())['recipes']
+    assert recipe['bound'] == protocol.cost['hint']
+    assert recipe['ratio'] == pytest.approx(recipe['paired_ratio'])  # one round
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures('data')
+def test_a_student_alone_is_refused():
+    name = 'faster-rcnn_r18-w8_fpn_1k_digits-300.py'
+    cfg = open_config(CONFIGS / 'digits' / name, TINY)
+    with pytest.raises(
+        ConfigError, match="'baseline' has a model of type 'FasterRCNN'"
+    ):
+        measure_cost('baseline', cfg, {})
+
+
+def test_nothing_to_measure_is_an_error(folder):
+    with pytest.raises(ConfigError, match="'cost' names no recipe"):
+        cost(read_protocol(folder / 'protocol.py'), folder / 'work')
+
+
+def test_table_says_whether_the_bound_is_kept():
+    seconds = {STUDENT: [1.0], TEACHER: [0.5], ADAPTERS: [0.5], DISTILLING: [2.1]}
+    stages = {'backward': (0.25, 0.5), WHOLE: (1.0, 2.1)}
+    costs = [Cost('hint', seconds, stages, 1.05), Cost('full', seconds, stages, 1.04)]
+    text = cost_markdown(costs, MACHINE, {'torch': '2'}, threads=1)
+    assert '| 1.050 | 1.050        | 1.05: kept     |' in text
+    assert '| 1.04: exceeded |' in text
+    assert '| everything else | 750.0         | 1600.0     | 850.0  |' in text
+    assert 'Measured with: 1 threads; abacus, 2 cores; torch 2.' in text
+    assert cost_json(costs, MACHINE, {}, 1)['recipes'][0]['ratio'] == pytest.approx(
+        1.05
+    )
+
+
+def test_parts_of_a_stage_are_not_counted_twice():
+    stages = {'match': (0.0, 3.0), '- heads': (0.0, 2.0), WHOLE: (1.0, 4.0)}
+    assert with_rest(stages)['everything else'] == (1.0, 1.0)
