@@ -8,6 +8,8 @@ After an interruption run it again: what is finished stays, the rest goes on.
 Not for a single training: that is tools/train.py.
 """
 
+import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -15,7 +17,6 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-import kd_plugins  # noqa: F401  (first of the hosts' packages: it completes them)
 from kd_plugins.benchmark.main import benchmark, cost
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.runs import Commands

@@ -7,8 +7,8 @@ scale = 100
 unit = 'mAP'
 seeds = [0, 1, 2]
 teacher = dict(
-    config='../digits/faster-rcnn_r18-w32_fpn_5k_digits.py',
-    checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_5k_digits.safetensors')
+    config='../digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+    checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors')
 
 baseline = 'baseline'
 recipes = {

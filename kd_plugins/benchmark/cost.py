@@ -16,9 +16,11 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..distillers.interface import is_distiller
+from ..distillers.optimizer import DistillOptimWrapperConstructor
+from ..distillers.pair import adapt
 from ..distillers.student import student_config
 from ..errors import ConfigError
 from ..recorders import shadow_method
@@ -29,7 +31,7 @@ from .stopwatch import Stopwatch, time_in_turn
 STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
 DISTILLING = 'distilling step'
 WHOLE, WITHIN = 'whole step', '- '
-_CONSTRUCTOR = 'kd_plugins.DistillOptimWrapperConstructor'
+_CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
 _STAGE_ROUNDS = 10
 
 
@@ -148,89 +150,86 @@ def _clock(cfg: Config) -> Clock:
 
 def _work(trainee: _Trainee) -> dict[str, Callable[[], None]]:
     """The teacher's and the adapters' own work in one step, to be repeated alone."""
-    distiller = trainee.model
+    distiller, guidance = trainee.model, trainee.model._guidance
     data = distiller.data_preprocessor(copy.copy(trainee.batch), True)
     inputs, samples = data['inputs'], data['data_samples']
     heads: list[Callable[[], Any]] = []
-    matched: dict[str, list[Any]] = {}
-    with (
-        _recording_heads(distiller, heads),
-        shadow_method(
-            distiller, '_pair_losses', lambda args, result: matched.update(args[0])
-        ),
-    ):
+    adapted: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def compared(args: tuple[Any, ...], result: Any) -> None:
+        matched, adapters = args[:2]
+        for item, adapter in zip(matched, adapters, strict=False):
+            if item is not None:
+                adapted.append(
+                    (adapter, item.student.detach().requires_grad_(), item.teacher)
+                )
+
+    with ExitStack() as stack:
+        stack.enter_context(_recording_heads(guidance, heads))
+        for pair in guidance.pairs:
+            stack.enter_context(shadow_method(pair, 'compute', compared))
         distiller.loss(inputs, samples)
-    adapted = [
-        (adapter, item.student.detach().requires_grad_(), item.teacher)
-        for name, adapters in distiller.adapters.items()
-        for adapter, item in zip(adapters, matched[name], strict=True)
-        if item is not None
-    ]
 
     def teacher_forward() -> None:
-        with ExitStack() as stack:
-            for name in distiller.teachers:
-                if distiller._pairs_of(name):
-                    stack.enter_context(distiller._run_teacher(name, inputs, samples))
-            with torch.no_grad():
-                for head in heads:
-                    head()
+        with (
+            guidance.runs(inputs, samples, distiller.data_preprocessor),
+            torch.no_grad(),
+        ):
+            for head in heads:
+                head()
 
     def adapters_both_ways() -> None:
         for adapter, student, teacher in adapted:
-            output = adapter(student, tuple(teacher.shape[2:]) or None)
-            _backward(output, teacher, [student, *adapter.parameters()])
+            output = adapt(adapter, student, teacher.shape)
+            wanted = [student, *adapter.parameters()]
+            torch.autograd.grad(output, wanted, teacher.to(output.dtype))
 
     return {TEACHER: teacher_forward, ADAPTERS: adapters_both_ways}
 
 
-def _backward(output: Tensor, gradient: Tensor, inputs: list[Tensor]) -> None:
-    torch.autograd.grad(output, inputs, gradient.to(output.dtype))
-
-
 @contextmanager
-def _recording_heads(distiller: Any, heads: list[Callable[[], Any]]) -> Iterator[None]:
+def _recording_heads(guidance: Any, heads: list[Callable[[], Any]]) -> Iterator[None]:
     """Remember what the views let the teachers' heads compute."""
-    run_teacher = distiller._run_teacher
+    run_teachers = guidance.runs
+
+    def remembering(once: Callable[..., Any]) -> Callable[..., Any]:
+        def remembered(key: Any, compute: Callable[[], Any]) -> Any:
+            def computed() -> Any:
+                heads.append(compute)
+                return compute()
+
+            return once(key, computed)
+
+        return remembered
 
     @contextmanager
     def recorded(*args: Any) -> Iterator[Any]:
-        with run_teacher(*args) as run:
-            once = run.once
+        with run_teachers(*args) as runs:
+            for run in runs.values():
+                run.once = remembering(run.once)
+            yield runs
 
-            def remembering(key: Any, compute: Callable[[], Any]) -> Any:
-                def computed() -> Any:
-                    heads.append(compute)
-                    return compute()
-
-                return once(key, computed)
-
-            run.once = remembering
-            yield run
-
-    distiller.__dict__['_run_teacher'] = recorded
+    guidance.__dict__['runs'] = recorded
     try:
         yield
     finally:
-        del distiller.__dict__['_run_teacher']
+        del guidance.__dict__['runs']
 
 
 def _stages(alone: _Trainee, distilling: _Trainee) -> dict[str, tuple[float, float]]:
     """Where the time of a step goes: median seconds alone, and distilling."""
-    first, second = _stage_medians(alone), _stage_medians(distilling)
-    return {label: (first.get(label, 0.0), second[label]) for label in second}
-
-
-def _stage_medians(trainee: _Trainee) -> dict[str, float]:
-    stopwatch = Stopwatch()
+    watches = (Stopwatch(), Stopwatch())
     with ExitStack() as stack:
-        for watched in _watched(trainee):
-            stack.enter_context(stopwatch.watching(*watched))
+        for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
+            for watched in _watched(trainee):
+                stack.enter_context(stopwatch.watching(*watched))
         for _ in range(_STAGE_ROUNDS):
-            stopwatch.next_round()
-            with stopwatch.timing(WHOLE):
-                trainee.step()
-    return stopwatch.medians()
+            for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
+                stopwatch.next_round()
+                with stopwatch.timing(WHOLE):
+                    trainee.step()
+    first, second = (stopwatch.medians() for stopwatch in watches)
+    return {label: (first.get(label, 0.0), second[label]) for label in second}
 
 
 def _watched(trainee: _Trainee) -> list[tuple[Any, str, str]]:
@@ -245,9 +244,9 @@ def _watched(trainee: _Trainee) -> list[tuple[Any, str, str]]:
         return [*watched, (model, 'loss', 'student forward and losses')]
     distiller: Any = model
     watched.append((distiller.student, 'loss', 'student forward and losses'))
-    for name, teacher in distiller.teachers.items():
-        pairs = distiller._pairs_of(name)
-        if distiller._reach(pairs) == 'backbone':
+    guidance = distiller._guidance
+    for name, teacher in guidance.teachers.items():
+        if guidance.parts_of(name) == ['backbone']:
             watched.append((teacher.model.backbone, 'forward', 'teacher features'))
         else:
             watched.append((teacher.model, 'extract_feat', 'teacher features'))
@@ -255,8 +254,8 @@ def _watched(trainee: _Trainee) -> list[tuple[Any, str, str]]:
             head = getattr(teacher.model, part, None)
             if head is not None:
                 watched.append((head, method, f'{WITHIN}teacher heads'))
-    for pair in distiller._pairs:
+    for pair in guidance.pairs:
         watched.append((pair.view, 'match', 'matching, teacher heads in it'))
         watched.append((pair, 'compute', 'adapters and distillation losses'))
-    watched.append((distiller._health, 'check', 'check of the teacher for NaN'))
+    watched.append((guidance, '_check_teachers', 'check of the teacher for NaN'))
     return watched

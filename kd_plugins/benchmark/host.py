@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, init_default_scope
 from mmengine.runner import Runner
 
+from ..hosts.config_files import read_config
 from ..hosts.overrides import apply_overrides
 
 _DATA_HOOK = 'PrepareDataHook'
@@ -18,7 +19,7 @@ def open_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
 
     Raises: ConfigError for options that name nothing.
     """
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     apply_overrides(cfg, options)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     prepare_data(cfg)

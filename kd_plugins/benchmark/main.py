@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
 from ._common import write_json, write_text
@@ -118,6 +119,8 @@ def cost(
             f"{protocol.path}: 'cost' names no recipe. Give some with --recipes."
         )
     torch.set_num_threads(threads)
+    # Else the host lists every initial weight.
+    MMLogger.get_instance('kd_plugins_cost', log_level='WARNING')
     costs = []
     for name in names:
         recipe = protocol.recipes[name]

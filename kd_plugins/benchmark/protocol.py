@@ -106,8 +106,8 @@ def read_protocol(path: str | Path) -> Protocol:
     """Read and check a protocol file: a Python config with the keys of Protocol.
 
     ``recipes`` maps names to ``dict(config=..., options={...})``, ``teacher`` is
-    ``dict(config=..., checkpoint=..., score=...)``. Configs are given relative to the
-    file.
+    ``dict(config=..., checkpoint=..., score=...)``. Files are given relative to this
+    one.
 
     Raises: ConfigError naming the key to change.
     """
@@ -166,18 +166,24 @@ def _read_teacher(path: Path, entry: Mapping[str, Any]) -> TeacherEntry:
     _check_keys(entry, _TEACHER_KEYS, where)
     if entry.get('score') is None and entry.get('checkpoint') is None:
         raise ConfigError(f'{where} needs a checkpoint, or its score.')
-    config = _config(path, entry, where)
-    return TeacherEntry(config, entry.get('checkpoint'), entry.get('score'))
+    checkpoint = entry.get('checkpoint')
+    if checkpoint is not None and '::' not in checkpoint and '://' not in checkpoint:
+        checkpoint = _beside(path, checkpoint)
+    return TeacherEntry(_config(path, entry, where), checkpoint, entry.get('score'))
 
 
 def _config(path: Path, entry: Mapping[str, Any], where: str) -> Path:
     if 'config' not in entry:
         raise ConfigError(f"{where} needs the key 'config'.")
-    # Relative to the protocol, as `_base_` is to a config; no `..` is left in it.
-    config = Path(os.path.relpath((path.parent / entry['config']).resolve()))
+    config = Path(_beside(path, entry['config']))
     if not config.is_file():
         raise ConfigError(f"{where}.config: there is no file '{config}'.")
     return config
+
+
+def _beside(path: Path, name: str) -> str:
+    """A file given relative to the protocol, as `_base_` is to a config."""
+    return os.path.relpath((path.parent / name).resolve())
 
 
 def _read_seeds(path: Path, seeds: Sequence[Any]) -> tuple[int, ...]:

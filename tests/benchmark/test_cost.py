@@ -29,7 +29,13 @@ TINY = {
     'custom_hooks.0.val': 4,
     'train_dataloader.batch_size': 2,
 }
-RANDOM_TEACHER = {'model.teacher.checkpoint': None, 'model.teacher.allow_random': True}
+RANDOM_TEACHER = {
+    'model.teacher.cfg': str(
+        CONFIGS / 'digits' / 'faster-rcnn_r18-w32_fpn_4k_digits.py'
+    ),
+    'model.teacher.checkpoint': None,
+    'model.teacher.allow_random': True,
+}
 MACHINE = {'processor': 'abacus', 'cores': 2, 'device': 'CPU'}
 
 

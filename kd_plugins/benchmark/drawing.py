@@ -1,0 +1,194 @@
+"""Boxes painted on an enlarged image: right, wrong, missed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+RIGHT, WRONG, MISSED, TRUTH = 'right', 'wrong', 'missed', 'ground truth'
+COLOURS: Mapping[str, tuple[int, int, int]] = {
+    TRUTH: (70, 150, 255),
+    RIGHT: (60, 200, 90),
+    WRONG: (240, 70, 60),
+    MISSED: (255, 210, 40),
+}
+_OVERLAP = 0.5  # IoU from which a box is in its place
+Boxes = NDArray[np.float64]
+Rectangle = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Boxes of one image.
+
+    Attributes:
+        boxes: (R, 4), corners in pixels of the image.
+        labels: (R,), class numbers.
+        scores: (R,); None for ground truth.
+    """
+
+    boxes: Boxes
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box to be painted.
+
+    Attributes:
+        box: corners in pixels of the image.
+        kind: key of ``COLOURS``.
+        text: beside the box.
+    """
+
+    box: tuple[float, float, float, float]
+    kind: str
+    text: str = field(default='')
+
+
+def mark_truth(truth: Objects, classes: Sequence[str]) -> list[Mark]:
+    """Marks of the ground truth."""
+    return [
+        Mark(_corners(box), TRUTH, classes[label])
+        for box, label in zip(truth.boxes, truth.labels, strict=True)
+    ]
+
+
+def mark_predictions(
+    found: Objects, truth: Objects, classes: Sequence[str]
+) -> list[Mark]:
+    """Marks of predictions, judged as the metric does, and of what they missed.
+
+    A prediction is right if an object of its class, not taken by one of higher score,
+    overlaps it with an IoU of at least 0.5.
+
+    Args:
+        found: with scores.
+        truth: of the same image.
+        classes: names by number.
+    """
+    assert found.scores is not None
+    overlaps = pairwise_iou(found.boxes, truth.boxes)
+    free = np.ones(len(truth.labels), dtype=bool)
+    marks = []
+    for row in np.argsort(-found.scores):
+        fits = free & (truth.labels == found.labels[row]) & (overlaps[row] >= _OVERLAP)
+        kind = RIGHT if fits.any() else WRONG
+        if fits.any():
+            free[np.argmax(np.where(fits, overlaps[row], -1))] = False
+        text = f'{classes[found.labels[row]]} {100 * found.scores[row]:.0f}'
+        marks.append(Mark(_corners(found.boxes[row]), kind, text))
+    missed = [Mark(_corners(truth.boxes[row]), MISSED) for row in np.flatnonzero(free)]
+    return [*missed, *marks[::-1]]  # the surest on top
+
+
+def pairwise_iou(one: Boxes, other: Boxes) -> Boxes:
+    """Intersection over union, (R, Q), of boxes (R, 4) and (Q, 4).
+
+    Example:
+        >>> boxes = np.array([[0.0, 0.0, 2.0, 2.0]])
+        >>> float(pairwise_iou(boxes, boxes + 1)[0, 0])  # 1 of 7
+        0.14285714285714285
+    """
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=-1)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None] - common
+    return np.asarray(common / np.maximum(union, 1e-9))
+
+
+def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.Image:
+    """Marks on an image enlarged without smoothing, so that its pixels stay its own.
+
+    Args:
+        image: (H, W, 3), RGB.
+        marks: painted in this order.
+        scale: >= 1.
+    """
+    height, width = image.shape[:2]
+    canvas = Image.fromarray(image).resize(
+        (width * scale, height * scale), Image.Resampling.NEAREST
+    )
+    draw = ImageDraw.Draw(canvas)
+    for mark in marks:
+        colour = COLOURS[mark.kind]
+        box = [round(side * scale) for side in mark.box]
+        if mark.kind == MISSED:
+            _dashed(draw, box, colour)
+        else:
+            draw.rectangle(box, outline=colour, width=2)
+    taken: list[Rectangle] = []
+    for mark in reversed(marks):  # over all boxes; the surest gets the best place
+        if mark.text:
+            taken.append(_write(draw, mark, scale, canvas.size, taken))
+    return canvas
+
+
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font that matplotlib brings along."""
+    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    path = Path(matplotlib.get_data_path(), 'fonts', 'ttf', name)
+    return ImageFont.truetype(str(path), size)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    mark: Mark,
+    scale: int,
+    size: tuple[int, int],
+    taken: Sequence[Rectangle],
+) -> Rectangle:
+    """Write a mark's text beside its box, where no other is; gives its place."""
+    letters = font(12, bold=True)
+    width, height = int(draw.textlength(mark.text, font=letters)) + 5, 15
+    left, top, right, bottom = (round(side * scale) for side in mark.box)
+    corners = [
+        *((left, top - height), (left, bottom), (right - width, top - height)),
+        *((left, top), (right - width, bottom), (right, top), (left - width, top)),
+    ]
+    inside = [
+        (x, y, x + width, y + height)
+        for x, y in corners
+        if 0 <= x <= size[0] - width and 0 <= y <= size[1] - height
+    ]
+    free = [place for place in inside if not any(_meet(place, one) for one in taken)]
+    place = (*free, *inside, (0, 0, width, height))[0]
+    colour = COLOURS[mark.kind]
+    draw.rectangle(place, fill=colour)
+    ink = 'black' if sum(colour) > 400 else 'white'
+    draw.text((place[0] + 3, place[1]), mark.text, font=letters, fill=ink)
+    return place
+
+
+def _meet(one: Rectangle, other: Rectangle) -> bool:
+    return (
+        one[0] < other[2]
+        and other[0] < one[2]
+        and one[1] < other[3]
+        and other[1] < one[3]
+    )
+
+
+def _dashed(
+    draw: ImageDraw.ImageDraw, box: Sequence[int], colour: tuple[int, int, int]
+) -> None:
+    left, top, right, bottom = box
+    for start in range(left, right, 10):
+        end = min(start + 5, right)
+        draw.line([start, top, end, top], fill=colour, width=2)
+        draw.line([start, bottom, end, bottom], fill=colour, width=2)
+    for start in range(top, bottom, 10):
+        end = min(start + 5, bottom)
+        draw.line([left, start, left, end], fill=colour, width=2)
+        draw.line([right, start, right, end], fill=colour, width=2)
+
+
+def _corners(box: Boxes) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(side) for side in box)
+    return left, top, right, bottom

@@ -1,0 +1,87 @@
+"""Panels in a grid, with a header row and a legend, in a PNG of limited size."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from ..errors import ConfigError
+from .drawing import font
+
+_GAP, _HEADER, _LEGEND = 6, 26, 28
+_COLOURS = (256, 128, 64, 32)
+Colour = tuple[int, int, int]
+
+
+def arrange(
+    rows: Sequence[Sequence[Image.Image]],
+    headers: Sequence[str],
+    legend: Mapping[str, Colour],
+) -> Image.Image:
+    """A grid of panels of equal size.
+
+    Args:
+        rows: panels; each row has as many as there are headers.
+        headers: above the columns.
+        legend: below the grid: text to colour.
+    """
+    width, height = rows[0][0].size
+    canvas = Image.new(
+        'RGB',
+        (
+            len(headers) * (width + _GAP) + _GAP,
+            _HEADER + len(rows) * (height + _GAP) + _LEGEND,
+        ),
+        'white',
+    )
+    draw = ImageDraw.Draw(canvas)
+    for column, header in enumerate(headers):
+        middle = _GAP + column * (width + _GAP) + width // 2
+        draw.text(
+            (middle, _HEADER // 2),
+            header,
+            font=font(15, True),
+            fill='black',
+            anchor='mm',
+        )
+        for row, panels in enumerate(rows):
+            corner = (middle - width // 2, _HEADER + row * (height + _GAP))
+            canvas.paste(panels[column], corner)
+    left, middle = _GAP, canvas.height - _LEGEND // 2
+    for text, colour in legend.items():
+        draw.rectangle([left, middle - 6, left + 12, middle + 6], fill=colour)
+        draw.text((left + 18, middle), text, font=font(13), fill='black', anchor='lm')
+        left += 36 + int(draw.textlength(text, font=font(13)))
+    return canvas
+
+
+def save_png(image: Image.Image, path: Path, limit: int) -> int:
+    """Write a PNG, with as many colours as its size allows.
+
+    Args:
+        image: RGB.
+        path: of the file.
+        limit: of its size, in bytes.
+
+    Returns: its size.
+    Raises: ConfigError if even 32 colours are too many.
+    """
+    content = b''
+    for colours in (None, *_COLOURS):
+        reduced = (
+            image
+            if colours is None
+            else image.quantize(colours, dither=Image.Dither.NONE)
+        )
+        buffer = io.BytesIO()
+        reduced.save(buffer, 'PNG', optimize=True)
+        content = buffer.getvalue()
+        if len(content) <= limit:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            return len(content)
+    raise ConfigError(
+        f'{path} would have {len(content)} bytes, more than {limit}. Show fewer images '
+        'with --number.'
+    )
