@@ -137,7 +137,7 @@ def _teacher(_node: Mapping[str, Any]) -> Keys:
 
 
 def _pair(_node: Mapping[str, Any]) -> Keys:
-    from ..distillers.pair import _KEYS
+    from ..distillers.pair_config import _KEYS
 
     return Keys(_KEYS)
 

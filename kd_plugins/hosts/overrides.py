@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from ..errors import ConfigError, nearest
 from .arguments import arguments_of_type, known_keys
+from .config_files import read_config
 
 _DELETE = '_delete_'
 
@@ -73,6 +74,8 @@ def _faults(
             ]
         elif part in node:
             node = node[part]
+        elif path[-1:] == ['student'] and part in (model := _model_of_file(node)):
+            node = model[part]
         else:
             given = isinstance(value, Mapping) and last
             fault = _unknown(cfg, options, path, part, node, given)
@@ -130,6 +133,14 @@ def _unknown(
         ' A new one is given whole, in a config.' if extra and extra.given_whole else ''
     )
     return f"{owner} has no '{part}'. {nearest(part, choices)}{whole}"
+
+
+def _model_of_file(student: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Model of ``dict(cfg='mmdet::...')``, into which what stands beside is merged."""
+    if 'type' in student or 'cfg' not in student:
+        return {}
+    content = read_config(student['cfg'], 'model.student.cfg').to_dict()
+    return content.get('model', {})  # type: ignore[no-any-return]
 
 
 def _is_list(node: object) -> bool:

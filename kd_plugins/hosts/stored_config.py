@@ -97,10 +97,13 @@ def _value(node: ast.AST) -> Any:
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == 'dict'
-        and not node.args
+        and all(isinstance(argument, ast.Dict) for argument in node.args[:1])
+        and len(node.args) <= 1
         and all(keyword.arg for keyword in node.keywords)
     ):
-        return {item.arg: _value(item.value) for item in node.keywords}
+        # A dict whose keys are no identifiers is written dict({...}).
+        given = _value(node.args[0]) if node.args else {}
+        return given | {item.arg: _value(item.value) for item in node.keywords}
     line = getattr(node, 'lineno', 0)
     raise _NotDataError(f'line {line}: {ast.unparse(node)[:60]}')
 
@@ -117,13 +120,15 @@ def _types(value: Any) -> Iterator[str]:
 
 
 def _is_known(kind: str) -> bool:
+    import mmcv.ops  # RoI layers and 'nms' are looked up there
+    import mmdet.registry  # noqa: F401  (makes itself known to mmengine's)
+    import mmseg.registry  # noqa: F401  (likewise)
+
     scope, _, name = kind.rpartition('.')
     for registry in _all(MODELS, TASK_UTILS, WEIGHT_INITIALIZERS):
         registry.import_from_location()
         if name in registry.module_dict and scope in ('', registry.scope):
             return True
-    import mmcv.ops  # RoI layers and 'nms' are looked up there
-
     return not scope and hasattr(mmcv.ops, name)
 
 

@@ -220,6 +220,18 @@ def test_a_named_teacher_has_its_own_keys() -> None:
         check_overrides(cfg, {'model.teacher.big.chekpoint': 'x.pth'})
 
 
+def test_of_a_student_from_a_file_the_files_keys_are_legal() -> None:
+    file = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+    model = dict(type='kd_plugins.Distiller', student=dict(cfg=file))
+    cfg = Config(dict(default_scope='mmdet', model=model))
+    check_overrides(cfg, {'model.student.backbone.depth': 18})
+    check_overrides(cfg, {'model.student.backbone.with_cp': True})
+    with pytest.raises(ConfigError, match=r'student.backbone \(ResNet\) has no .dpeth'):
+        check_overrides(cfg, {'model.student.backbone.dpeth': 18})
+    with pytest.raises(ConfigError, match=r"model.student has no 'bakcbone'"):
+        check_overrides(cfg, {'model.student.bakcbone.depth': 18})
+
+
 def test_an_argument_of_a_type_that_the_options_give_is_legal() -> None:
     options = {
         'model.student.backbone.init_cfg.type': 'Pretrained',
