@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import short
-from tests.hooks.toy import build, toy_config
+from tests.hooks.toy import build, toy_config, unformatted
 
 
 def _train(cfg: Config, path: Path) -> None:
@@ -53,6 +53,7 @@ def _fork(folder: Path, run: str, make_cfg: Callable[[], Config]) -> None:
                 open(folder / f'log_{run}_{rank}', 'w') as log,
                 contextlib.redirect_stdout(log),
                 contextlib.redirect_stderr(log),
+                unformatted(),
             ):
                 _train(make_cfg(), folder / f'{run}_{rank}.pth')
             os._exit(0)

@@ -184,6 +184,15 @@ def build(cfg: Config) -> Runner:
         return RUNNERS.build(cfg)
 
 
+def unformatted() -> Any:
+    """Context in which the host does not format a config's text at every save.
+
+    With a real config, that takes a second or more each time.
+    """
+    text = property(lambda cfg: repr(cfg._cfg_dict.to_dict()))
+    return mock.patch.object(Config, 'pretty_text', text)
+
+
 def train(work_dir: Path, **changes: Any) -> Runner:
     """Train the toy to its end."""
     runner = build(toy_config(work_dir, **changes))
