@@ -65,8 +65,10 @@ def _proposal(place: Place, places: Sequence[Place]) -> str:
 
 
 def _build_adapter(cfg: Any, place: Place, where: str) -> nn.Module:
-    options = dict(cfg) if isinstance(cfg, dict) else cfg
-    kind = ADAPTERS.module_dict.get(str(options.get('type')) if options else '')
+    if not isinstance(cfg, dict):
+        raise ConfigError(f"{where} must be a dict with 'type', got {cfg!r}.")
+    options = dict(cfg)
+    kind = ADAPTERS.module_dict.get(str(options.get('type')))
     accepted = inspect.signature(kind).parameters if kind is not None else ()
     for key, shape in (
         ('student_channels', place.student),

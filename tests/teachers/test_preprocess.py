@@ -48,7 +48,9 @@ def test_valid_area_and_padding_are_the_teachers(own: Any, other: Any) -> None:
 def test_same_preprocessing_gives_the_tensor_itself() -> None:
     own = DetDataPreprocessor(**PYTORCH)
     inputs, samples = inputs_of(own)
-    assert InputTranslator(own, DetDataPreprocessor(**PYTORCH))(inputs, samples) is inputs
+    assert (
+        InputTranslator(own, DetDataPreprocessor(**PYTORCH))(inputs, samples) is inputs
+    )
 
 
 def test_leaves_the_students_input_alone() -> None:

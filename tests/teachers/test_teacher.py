@@ -107,7 +107,7 @@ BAD: dict[str, tuple[Any, str]] = {
         dict(model=dict(type='X'), checkpoint='a.pth', input_scale=float('nan')),
         'model.teacher.input_scale must be a finite number > 0, got nan',
     ),
-    'named': (dict(big='a.pth'), "model.teacher.big must be a dict with cfg or model"),
+    'named': (dict(big='a.pth'), 'model.teacher.big must be a dict with cfg or model'),
     'no model': (
         dict(model=dict(backbone=1), checkpoint='a.pth'),
         r"model.teacher must be a model \(a dict with 'type'\)",

@@ -1,0 +1,432 @@
+"""Layers by dotted name, level by level, with what each model really gives there."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from kd_plugins.errors import ConfigError, DistillationError
+from kd_plugins.registry import MODELS
+from kd_plugins.views.roi_capture import RoICapture
+from tests.distillers.tiny import (
+    batch,
+    cascade_rcnn,
+    config,
+    distiller,
+    faster_rcnn,
+    losses_of,
+    mask_rcnn,
+    observed,
+    teacher_of,
+)
+
+WIDE = teacher_of(faster_rcnn(base=8, width=16))
+
+
+def pair(layer: Any, **options: Any) -> dict[str, Any]:
+    return dict(layer=layer, loss=dict(type='HintLoss'), **options)
+
+
+def both(student: str, teacher: str) -> dict[str, str]:
+    return dict(student=student, teacher=teacher)
+
+
+def refused(message: str, pairs: Any, **options: Any) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(pairs, **options))
+
+
+def test_every_level_of_the_neck_is_compared_with_the_teachers() -> None:
+    model = distiller(dict(a=pair('neck')))
+    with observed(model) as seen:
+        own = [item for item in seen.matched['a'] if item is not None]
+        with torch.no_grad():
+            expected = seen.run.model.extract_feat(seen.inputs)
+    assert [place.name for place in model._guidance.pairs[0].places] == [
+        'neck[0]',
+        'neck[1]',
+        'neck[2]',
+    ]
+    assert [item.context.level for item in own] == [0, 1, 2]
+    for item, feature in zip(own, expected, strict=True):
+        torch.testing.assert_close(item.teacher, feature)
+        assert item.student.requires_grad and not item.teacher.requires_grad
+        assert item.count == 2
+
+
+def test_levels_of_both_and_of_each() -> None:
+    layer = both('neck', 'backbone')
+    one = pair('neck', levels=[0, 2])
+    two = pair(layer, levels=dict(student=[1, 2], teacher=[0, 1]))
+    two['adapter'] = dict(type='ConvAdapter')
+    model = distiller(dict(one=one, two=two))
+    with observed(model) as seen:
+        shapes = {
+            name: [
+                (tuple(item.student.shape), tuple(item.teacher.shape))
+                for item in seen.matched[name]
+                if item is not None
+            ]
+            for name in ('one', 'two')
+        }
+    assert shapes['one'] == [((2, 8, 16, 16),) * 2, ((2, 8, 4, 4),) * 2]
+    assert shapes['two'] == [
+        ((2, 8, 8, 8), (2, 4, 16, 16)),
+        ((2, 8, 4, 4), (2, 8, 8, 8)),
+    ]
+    assert model._guidance.pairs[0].places[1].name == 'neck[2]'
+    assert losses_of(model)['loss_kd_two'] > 0
+
+
+@pytest.mark.parametrize(
+    ('levels', 'message'),
+    [
+        (
+            [0, 3],
+            r"model.pairs.a.levels: 'neck' of the student gives 3 levels, counted",
+        ),
+        ([-1], 'there is no -1'),
+        (1, r'model.pairs.a.levels must be a list of whole numbers.*got 1'),
+        ([], r'levels must be a list of whole numbers'),
+        (['0'], r'levels must be a list of whole numbers'),
+        (dict(studnt=[0]), "levels: no key 'studnt'. Close: 'student'"),
+        (
+            dict(student=[0], teacher=[0, 1]),
+            "student 'neck' gives 1 maps, teacher 'neck' 2. Choose as many of both: "
+            r'levels=dict\(student=',
+        ),
+    ],
+)
+def test_bad_levels(levels: Any, message: str) -> None:
+    refused(message, dict(a=pair('neck', levels=levels)))
+
+
+def test_a_convolution_shared_over_the_pyramid_has_its_levels() -> None:
+    model = distiller(dict(a=pair('rpn_head.rpn_conv')))
+    with observed(model) as seen:
+        expected = [
+            seen.run.model.rpn_head.rpn_conv(feature) for feature in seen.run.features
+        ]
+        for item, feature in zip(seen.matched['a'], expected, strict=True):
+            assert item is not None
+            # The RPN's ReLU is in place: here it is undone.
+            torch.testing.assert_close(item.teacher, feature)
+            assert (item.student < 0).any()
+
+
+def test_in_place_relu_does_not_reach_what_was_recorded() -> None:
+    model = distiller(dict(a=pair('backbone.layer2.0.bn1'), b=pair('backbone.layer2')))
+    with observed(model) as seen:
+        inner, outer = seen.first('a'), seen.first('b')
+    for item in (inner.student, inner.teacher):
+        assert (item < 0).any()  # before the ReLU
+    assert (outer.student >= 0).all()
+    a, b = model._guidance.pairs
+    assert a.view._capture('student').copy and not b.view._capture('student').copy
+
+
+def test_maps_are_recorded_where_the_gradient_flows() -> None:
+    model = distiller(dict(a=pair('backbone.layer2.0.bn1')))
+    losses_of(model)['loss_kd_a'].backward()
+    backbone = model.student.backbone
+    assert backbone.conv1.weight.grad.abs().sum() > 0
+    assert backbone.layer2[0].conv2.weight.grad is None
+
+
+# Layers of the RoI head.
+
+
+def test_layers_of_the_roi_head_on_the_students_rois() -> None:
+    layers = ('shared_fcs.0', 'fc_cls')
+    pairs = {
+        str(number): pair(f'roi_head.bbox_head.{layer}')
+        for number, layer in enumerate(layers)
+    }
+    pairs['pooled'] = pair('roi_head.bbox_roi_extractor')
+    # A teacher with larger padding: maps of RoIs must not be cropped.
+    teacher = teacher_of(faster_rcnn(data_preprocessor__pad_size_divisor=96))
+    model = distiller(pairs, teacher=teacher)
+    with observed(model) as seen:
+        teacher, rois = seen.run.model, seen.captured[RoICapture()][0].rois
+        with torch.no_grad():
+            answer = teacher.roi_head._bbox_forward(seen.run.features, rois.detach())
+        torch.testing.assert_close(seen.first('1').teacher, answer['cls_score'])
+        torch.testing.assert_close(seen.first('pooled').teacher, answer['bbox_feats'])
+        assert seen.first('pooled').teacher.shape == (len(rois), 8, 4, 4)
+        assert seen.first('0').student.shape == seen.first('0').teacher.shape
+        assert seen.first('0').count == len(rois)
+
+
+def test_layers_of_a_cascade_by_their_stage() -> None:
+    student, teacher = ('roi_head.bbox_head.1.fc_cls', 'roi_head.bbox_head.0.fc_cls')
+    model = distiller(
+        dict(
+            a=pair(both(student, teacher)),
+            b=dict(view='roi.logits', loss=dict(type='KDLoss')),
+        ),
+        student=cascade_rcnn(),
+        teacher=teacher_of(cascade_rcnn()),
+    )
+    with observed(model) as seen:
+        rois = seen.captured[RoICapture()][1].rois.detach()
+        with torch.no_grad():
+            expected = seen.run.model.roi_head._bbox_forward(0, seen.run.features, rois)
+        torch.testing.assert_close(seen.first('a').teacher, expected['cls_score'])
+
+
+def test_a_late_stage_of_a_cascade_teaches_a_plain_layer() -> None:
+    layer = both('roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.1.fc_cls')
+    model = distiller(dict(a=pair(layer)), teacher=teacher_of(cascade_rcnn()))
+    assert losses_of(model)['loss_kd_a'] >= 0
+
+
+def test_rows_and_maps_do_not_mix() -> None:
+    refused(
+        r"model.pairs.a.layer: student 'neck', teacher 'roi_head.bbox_head.fc_cls': "
+        'one of them gives rows of RoIs',
+        dict(a=pair(both('neck', 'roi_head.bbox_head.fc_cls'))),
+    )
+
+
+# What cannot work is told when the models are built.
+
+
+def test_unknown_layers_of_both_models_are_named_with_the_nearest() -> None:
+    refused(
+        r"model.pairs.a.layer \(student\): FasterRCNN has no layer 'neck.fpn_conv'. "
+        r"Close: 'neck.fpn_convs'[\s\S]*"
+        r"model.pairs.a.layer \(teacher\): FasterRCNN has no layer 'backbne'. "
+        "Close: 'backbone'",
+        dict(a=pair(both('neck.fpn_conv', 'backbne'))),
+    )
+
+
+@pytest.mark.parametrize('layer', [dict(student='neck'), 3, ['neck']])
+def test_a_layer_is_a_name_or_one_for_each(layer: Any) -> None:
+    refused(r'model.pairs.a.layer must be a dotted name or dict', dict(a=pair(layer)))
+
+
+def test_a_layer_that_never_fires_is_found_before_training() -> None:
+    refused(
+        r"model.pairs.a.layer: 'roi_head.mask_head' of the student never fires",
+        dict(a=pair('roi_head.mask_head')),
+        student=mask_rcnn(),
+        teacher=teacher_of(mask_rcnn()),
+    )
+
+
+def test_a_layer_that_fires_in_the_dry_run_only_is_found_at_the_first_loss() -> None:
+    model = distiller(dict(a=pair('backbone.layer3')))
+    model.student.forward = lambda *args, **kwargs: {}
+    message = "layer 'backbone.layer3' of the student never fired while it computed"
+    with pytest.raises(DistillationError, match=message):
+        losses_of(model)
+
+
+def test_a_layer_that_fires_more_often_in_training_is_an_error() -> None:
+    model = distiller(dict(a=pair('backbone.layer1.0')))
+    backbone = model.student.backbone
+    first = backbone.forward
+    backbone.forward = lambda inputs: [first(inputs), first(inputs)][0]
+    message = 'student gave 2 tensors.*teacher 1, where 1 were expected. Choose levels'
+    with pytest.raises(DistillationError, match=message):
+        losses_of(model)
+
+
+def test_frozen_layers_are_a_dead_pair() -> None:
+    student = faster_rcnn(backbone=dict(frozen_stages=1))
+    model = distiller(dict(a=pair('backbone.layer1')), student=student)
+    message = (
+        r'model.pairs.a: backbone.layer1 of the student carries no gradient: it is '
+        r'frozen \(frozen_stages, requires_grad\)'
+    )
+    with pytest.raises(DistillationError, match=message):
+        losses_of(model)
+
+
+def test_blocks_with_checkpointing_hide_their_inside() -> None:
+    student = faster_rcnn(backbone=dict(with_cp=True))
+    refused(
+        r"'backbone.layer1.0.conv1' lies inside 'backbone.layer1.0', which runs with "
+        r'activation checkpointing \(with_cp=True\)',
+        dict(a=pair('backbone.layer1.0.conv1')),
+        student=student,
+    )
+    model = MODELS.build(config(dict(a=pair('backbone.layer1')), student=student))
+    assert len(model._guidance.pairs) == 1
+
+
+def test_scalars_and_rows_differ_from_maps() -> None:
+    one = both('roi_head.bbox_head.fc_cls', 'roi_head.bbox_roi_extractor')
+    refused(
+        r'layer: student \(1, 4\) and teacher \(1, 8, 4, 4\) differ in kind',
+        dict(a=pair(one)),
+    )
+
+
+def test_a_model_that_cannot_run_is_told_in_the_dry_run() -> None:
+    student = faster_rcnn(roi_head__bbox_head=dict(in_channels=9))
+    refused(
+        r'model.pairs.a: a dry run of the student \(FasterRCNN\) failed: ',
+        dict(a=pair('roi_head.bbox_head.fc_cls')),
+        student=student,
+    )
+
+
+# The adapter that the message proposes is the one that works.
+
+
+def test_proposed_conv_adapter_works_when_pasted() -> None:
+    message = (
+        r'model.pairs.a: student \(1, 8, 32, 32\) and teacher \(1, 16, 32, 32\) differ '
+        r"in channels at neck\[0\]. Add to this pair: adapter=dict\(type='ConvAdapter', "
+        r'student_channels=8, teacher_channels=16\).'
+    )
+    refused(message, dict(a=pair('neck')), teacher=WIDE)
+    proposed = dict(type='ConvAdapter', student_channels=8, teacher_channels=16)
+    model = distiller(dict(a=pair('neck', adapter=proposed)), teacher=WIDE)
+    assert losses_of(model)['loss_kd_a'] > 0
+
+
+def test_where_levels_differ_the_proposal_leaves_the_channels_out() -> None:
+    message = r"Add to this pair: adapter=dict\(type='ConvAdapter'\).$"
+    refused(message, dict(a=pair('backbone')), teacher=WIDE)
+    adapter = dict(type='ConvAdapter')
+    model = distiller(dict(a=pair('backbone', adapter=adapter)), teacher=WIDE)
+    assert losses_of(model)['loss_kd_a'] > 0
+
+
+def test_proposed_resize_works_when_pasted() -> None:
+    layer = both('backbone.layer2.0.conv1', 'backbone.layer3.0.conv1')
+    teacher = teacher_of(faster_rcnn(base=2))
+    message = (
+        r'student \(1, 8, 16, 16\) and teacher \(1, 8, 8, 8\) differ in size at '
+        r'backbone.layer2.0.conv1 / backbone.layer3.0.conv1. Add to this pair: '
+        r"adapter=dict\(type='ResizeAdapter'\)"
+    )
+    refused(message, dict(a=pair(layer)), teacher=teacher)
+    adapter = dict(type='ResizeAdapter')
+    model = distiller(dict(a=pair(layer, adapter=adapter)), teacher=teacher)
+    assert losses_of(model)['loss_kd_a'] > 0
+
+
+@pytest.mark.parametrize(
+    ('adapter', 'message'),
+    [
+        (
+            dict(type='ConvAdapter', student_channels=4),
+            r'model.pairs.a.adapter.student_channels is 4, but neck\[0\] has 8 '
+            'channels. Set student_channels=8, or leave it out',
+        ),
+        (
+            dict(type='ResizeAdapter'),
+            r'ResizeAdapter makes \(1, 8, 32, 32\) of the student at neck\[0\], the '
+            r"teacher has \(1, 16, 32, 32\). Use adapter=dict\(type='ConvAdapter', "
+            'student_channels=8, teacher_channels=16',
+        ),
+        (
+            dict(type='LinearAdapter'),
+            r'model.pairs.a.adapter at neck\[0\]: LinearAdapter expects \(R, 8\)',
+        ),
+        (
+            dict(type='ConvAdaptr'),
+            "model.pairs.a.adapter.type: no 'ConvAdaptr'. Close: 'ConvAdapter'",
+        ),
+        (
+            dict(type='ConvAdapter', kernl_size=3),
+            "model.pairs.a.adapter: ConvAdapter has no argument 'kernl_size'. "
+            "Close: 'kernel_size'",
+        ),
+        (
+            dict(type='ConvAdapter', kernel_size=2),
+            'adapter: kernel_size must be 1 or 3',
+        ),
+        ('ConvAdapter', "model.pairs.a.adapter must be a dict with 'type'"),
+        (dict(), 'model.pairs.a.adapter needs a type'),
+    ],
+)
+def test_bad_adapters(adapter: Any, message: str) -> None:
+    refused(message, dict(a=pair('neck', adapter=adapter)), teacher=WIDE)
+
+
+# How far the teacher runs.
+
+PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')
+NEVER = ('loss', 'predict', 'loss_and_predict')
+
+
+@pytest.mark.parametrize(
+    ('pairs', 'calls'),
+    [
+        (dict(a=pair('backbone.layer1')), dict(backbone=1)),
+        (dict(a=pair('neck')), dict(backbone=1, neck=1)),
+        (
+            dict(
+                a=pair('neck'),
+                b=dict(view='rpn.logits', loss=dict(type='KDLoss')),
+                c=dict(view='rpn.deltas', loss=dict(type='DeltaL2Loss')),
+            ),
+            dict(backbone=1, neck=1, rpn_head=1),
+        ),
+        (
+            dict(
+                a=dict(view='roi.logits', loss=dict(type='KDLoss')),
+                b=dict(view='roi.deltas', loss=dict(type='DeltaL2Loss')),
+                c=pair('roi_head.bbox_head.fc_cls'),
+            ),
+            {'backbone': 1, 'neck': 1, 'roi_head.bbox_head': 1},
+        ),
+        ({}, {}),
+    ],
+    ids=['backbone', 'neck', 'rpn', 'roi', 'nothing'],
+)
+def test_the_teacher_runs_only_as_far_as_needed(pairs: Any, calls: Any) -> None:
+    model = distiller(pairs)
+    teacher = model.teachers['teacher'].model
+    seen: dict[str, int] = {}
+    for part in PARTS:
+
+        def count(*args: Any, part: str = part) -> None:
+            seen[part] = seen.get(part, 0) + 1
+
+        teacher.get_submodule(part).register_forward_hook(count)
+    for head in (teacher, teacher.rpn_head, teacher.roi_head):
+        for name in NEVER:
+            setattr(head, name, None)
+    teacher.rpn_head.assigner = teacher.roi_head.bbox_assigner = None
+    losses_of(model)
+    assert seen == calls
+    for part, times in calls.items():
+        assert times == 1 and part.split('.')[0] in model.plan()
+
+
+def test_the_student_runs_once() -> None:
+    model = distiller(
+        dict(a=pair('neck'), b=dict(view='roi.logits', loss=dict(type='KDLoss')))
+    )
+    calls: list[str] = []
+    for part in PARTS:
+        model.student.get_submodule(part).register_forward_hook(
+            lambda *args, part=part: calls.append(part)
+        )
+    losses_of(model)
+    assert sorted(calls) == sorted(PARTS)
+
+
+def test_nothing_stays_attached_after_a_step_or_an_error() -> None:
+    model = distiller(
+        dict(
+            a=pair('neck'),
+            b=dict(view='roi.logits', loss=dict(type='KDLoss')),
+            c=dict(view='rpn.logits', loss=dict(type='KDLoss')),
+        )
+    )
+    prepared = batch(model)
+    model(**prepared, mode='loss')
+    with pytest.raises(TypeError):
+        model(prepared['inputs'], 3, mode='loss')
+    for network in (model.student, model.teachers['teacher'].model):
+        for module in network.modules():
+            assert not module._forward_hooks and not module._forward_pre_hooks
+            assert 'get_targets' not in vars(module)
+            assert 'loss_and_target' not in vars(module)

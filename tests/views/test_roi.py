@@ -1,0 +1,484 @@
+"""Both RoI heads score the same RoIs, each on its own model's features."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from kd_plugins.errors import ConfigError, DistillationError
+from kd_plugins.registry import MODELS
+from kd_plugins.views.roi_capture import RoICapture
+from tests.distillers.tiny import (
+    CLASSES,
+    bbox_head,
+    cascade_rcnn,
+    config,
+    distiller,
+    faster_rcnn,
+    losses_of,
+    mask_rcnn,
+    observed,
+    raw_batch,
+    teacher_of,
+)
+
+BIG = faster_rcnn(base=8, width=16, fc=24)
+AGNOSTIC = dict(reg_class_agnostic=True)
+
+
+def view(value: str, **options: Any) -> dict[str, Any]:
+    return dict(type='RoIView', value=value, **options)
+
+
+def pairs(**options: Any) -> dict[str, Any]:
+    return dict(
+        cls=dict(view=view('logits', **options), loss=dict(type='KDLoss')),
+        reg=dict(view=view('deltas', **options), loss=dict(type='TeacherBoundedLoss')),
+    )
+
+
+def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
+    """The teacher's RoI head on the student's RoIs, by the host's own forward."""
+    teacher, rois = seen.run.model, seen.captured[RoICapture()][own].rois
+    with torch.no_grad():
+        features = teacher.extract_feat(seen.inputs)
+        arguments = (features, rois) if stage is None else (stage, features, rois)
+        answer: dict[str, Tensor] = teacher.roi_head._bbox_forward(*arguments)
+    return answer
+
+
+def of_label(deltas: Tensor, labels: Tensor) -> Tensor:
+    if deltas.shape[1] == 4:
+        return deltas
+    rows = [
+        row[4 * min(int(label), CLASSES - 1) :][:4]
+        for row, label in zip(deltas, labels, strict=True)
+    ]
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize('own', [False, True], ids=['specific', 'agnostic'])
+@pytest.mark.parametrize('other', [False, True], ids=['specific', 'agnostic'])
+def test_logits_and_deltas_are_the_teachers_on_the_same_rois(
+    own: bool, other: bool
+) -> None:
+    model = distiller(
+        pairs(),
+        student=faster_rcnn(roi_head__bbox_head=dict(reg_class_agnostic=own)),
+        teacher=teacher_of(
+            faster_rcnn(base=8, roi_head__bbox_head=dict(reg_class_agnostic=other))
+        ),
+    )
+    with observed(model) as seen:
+        expected, captured = by_hand(seen), seen.captured[RoICapture()][0]
+        logits, deltas = seen.first('cls'), seen.first('reg')
+    labels, _, target, _ = captured.targets
+    positive = labels < CLASSES
+    assert 0 < positive.sum() < len(labels)
+    torch.testing.assert_close(logits.teacher, expected['cls_score'])
+    assert logits.student is captured.logits
+    assert torch.equal(logits.target, labels)
+    assert logits.context.background == CLASSES and logits.count == len(labels)
+    torch.testing.assert_close(
+        deltas.teacher[positive], of_label(expected['bbox_pred'], labels)[positive]
+    )
+    torch.testing.assert_close(
+        deltas.student[positive], of_label(captured.deltas, labels)[positive]
+    )
+    assert torch.equal(deltas.mask, positive.float()) and deltas.count == len(labels)
+    assert torch.equal(deltas.target[positive], target[positive])
+    assert not logits.teacher.requires_grad and logits.student.requires_grad
+
+
+def test_the_students_own_copy_as_a_teacher_answers_the_same() -> None:
+    model = distiller(pairs()).eval()
+    teacher = model.teachers['teacher'].prepare(torch.device('cpu'))
+    teacher.load_state_dict(model.student.state_dict())
+    with observed(model) as seen:
+        for name in ('cls', 'reg'):
+            matched = seen.first(name)
+            torch.testing.assert_close(matched.student, matched.teacher)
+
+
+def test_deltas_are_said_in_the_students_coding() -> None:
+    coder = dict(bbox_coder=bbox_head(1, 1)['bbox_coder'])
+    coder['bbox_coder']['target_stds'] = [0.05, 0.05, 0.1, 0.1]
+    model = distiller(
+        pairs(), teacher=teacher_of(faster_rcnn(roi_head__bbox_head=coder))
+    )
+    with observed(model) as seen:
+        raw, captured = by_hand(seen)['bbox_pred'], seen.captured[RoICapture()][0]
+        deltas = seen.first('reg')
+    boxes = captured.rois[:, 1:].detach()
+    raw = of_label(raw, captured.targets[0])
+    decoded = seen.run.model.roi_head.bbox_head.bbox_coder.decode(boxes, raw)
+    expected = model.student.roi_head.bbox_head.bbox_coder.encode(boxes, decoded)
+    torch.testing.assert_close(deltas.teacher, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_targets_of_a_student_that_regresses_boxes_are_coded() -> None:
+    plain = distiller(pairs())
+    changes = dict(reg_decoded_bbox=True, loss_bbox=dict(type='mmdet.GIoULoss'))
+    model = distiller(pairs(), student=faster_rcnn(roi_head__bbox_head=changes))
+    model.load_state_dict(plain.state_dict())
+    with observed(plain) as seen:
+        expected = seen.first('reg')
+    with observed(model) as seen:
+        deltas = seen.first('reg')
+    positive = expected.mask.bool()
+    assert positive.any() and torch.equal(deltas.mask, expected.mask)
+    torch.testing.assert_close(
+        deltas.target[positive], expected.target[positive], rtol=1e-3, atol=1e-4
+    )
+    assert deltas.target.isfinite().all()
+    torch.testing.assert_close(deltas.student, expected.student)
+
+
+def test_each_stage_of_a_cascade_asks_the_same_stage_of_the_teacher() -> None:
+    model = distiller(
+        pairs(), student=cascade_rcnn(3), teacher=teacher_of(cascade_rcnn(2, base=8))
+    )
+    with observed(model) as seen:
+        assert [place.name for place in model._guidance.pairs[0].places] == [
+            'roi.logits stage 0',
+            'roi.logits stage 1',
+            'roi.logits stage 2',
+        ]
+        for own, other in ((0, 0), (1, 1), (2, 1)):  # the last one teaches the rest
+            matched = seen.matched['cls'][own]
+            expected = by_hand(seen, other, own)
+            assert matched is not None and matched.context.stage == own
+            torch.testing.assert_close(matched.teacher, expected['cls_score'])
+            deltas = seen.matched['reg'][own]
+            boxes = seen.captured[RoICapture()][own].rois[:, 1:].detach()
+            heads = (
+                seen.run.model.roi_head.bbox_head,
+                model.student.roi_head.bbox_head,
+            )
+            decoded = heads[0][other].bbox_coder.decode(boxes, expected['bbox_pred'])
+            recoded = heads[1][own].bbox_coder.encode(boxes, decoded)
+            assert deltas is not None
+            torch.testing.assert_close(deltas.teacher, recoded, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('options', 'stage'),
+    [({}, 0), (dict(stage=1), 1), (dict(stage=dict(student=0, teacher=1)), 1)],
+)
+def test_cascade_teaches_a_plain_student(options: Any, stage: int) -> None:
+    model = distiller(pairs(**options), teacher=teacher_of(cascade_rcnn(base=8)))
+    with observed(model) as seen:
+        expected = by_hand(seen, stage)['cls_score']
+        assert len(seen.matched['cls']) == 1
+        torch.testing.assert_close(seen.first('cls').teacher, expected)
+
+
+def test_plain_teacher_teaches_one_stage_of_a_cascade() -> None:
+    model = distiller(pairs(stage=1), student=cascade_rcnn(), teacher=teacher_of(BIG))
+    with observed(model) as seen:
+        expected = by_hand(seen, own=1)['cls_score']
+        assert len(seen.matched['cls']) == 1
+        torch.testing.assert_close(seen.first('cls').teacher, expected)
+
+
+@pytest.mark.parametrize(
+    ('stage', 'message'),
+    [
+        (2, 'got student 0 and teacher 2; student stages: 1, teacher stages: 2'),
+        (-1, 'got student 0 and teacher -1'),
+        (dict(student=1), 'got student 1 and teacher 0'),
+        (
+            dict(studnt=0),
+            r"model.pairs.cls.view.stage: no key 'studnt'. Close: 'student'",
+        ),
+    ],
+)
+def test_stages_that_are_not_there(stage: Any, message: str) -> None:
+    cfg = config(
+        dict(cls=pairs(stage=stage)['cls']), teacher=teacher_of(cascade_rcnn())
+    )
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(cfg)
+
+
+def test_stage_of_two_plain_heads_must_be_theirs() -> None:
+    with pytest.raises(ConfigError, match='got student 3 and teacher 3'):
+        MODELS.build(config(dict(cls=pairs(stage=3)['cls'])))
+
+
+def test_mask_rcnn_teaches_and_learns() -> None:
+    for student, teacher in ((faster_rcnn(), mask_rcnn(base=8)), (mask_rcnn(), BIG)):
+        model = distiller(pairs(), student=student, teacher=teacher_of(teacher))
+        masks = student.type == 'mmdet.MaskRCNN'
+        with observed(model, masks=masks) as seen:
+            expected = by_hand(seen)['cls_score']
+            torch.testing.assert_close(seen.first('cls').teacher, expected)
+            assert seen.first('reg').mask.any()
+            assert ('loss_mask' in seen.losses) == masks
+
+
+def test_a_cascade_with_masks_pools_twice_and_keeps_the_box_heads_answers() -> None:
+    student = cascade_rcnn()
+    mask = mask_rcnn().roi_head.mask_head
+    student.roi_head.mask_head = mask  # without an extractor: the boxes' one is shared
+    for stage in student.train_cfg.rcnn:
+        stage.mask_size = 8
+    model = distiller(pairs(), student=student, teacher=teacher_of(cascade_rcnn()))
+    with observed(model, masks=True) as seen:
+        assert 's0.loss_mask' in seen.losses
+        for stage in range(2):
+            matched = seen.matched['cls'][stage]
+            assert matched is not None
+            expected = by_hand(seen, stage, stage)['cls_score']
+            torch.testing.assert_close(matched.teacher, expected)
+
+
+# The teacher's proposals.
+
+
+def with_norm() -> Any:
+    head = bbox_head(
+        16,
+        8,
+        type='mmdet.ConvFCBBoxHead',
+        num_shared_convs=1,
+        num_shared_fcs=1,
+        conv_out_channels=8,
+        norm_cfg=dict(type='BN'),
+    )
+    return faster_rcnn(roi_head__bbox_head=head)
+
+
+def source(name: str, number: int = 6, **options: Any) -> dict[str, Any]:
+    options = dict(roi_source=name, num_rois=number, **options)
+    return dict(view=view('logits', **options), loss=dict(type='KDLoss'))
+
+
+@pytest.mark.parametrize('name', ['teacher', 'union'])
+def test_the_teacher_proposes_and_the_student_answers_once_more(name: str) -> None:
+    model = distiller(
+        dict(a=source(name)), student=with_norm(), teacher=teacher_of(BIG)
+    )
+    norms = [
+        module
+        for module in model.student.roi_head.modules()
+        if isinstance(module, torch.nn.BatchNorm2d)
+    ]
+    assert norms
+    with observed(model) as seen:
+        matched, sampled = seen.first('a'), seen.captured[RoICapture()][0]
+        assert all(int(norm.num_batches_tracked) == 1 for norm in norms)
+        assert all(norm.training for norm in norms)
+        teacher = seen.run.model
+        with torch.no_grad():
+            features = teacher.extract_feat(seen.inputs)
+            proposals = teacher.rpn_head.predict(
+                features, raw_batch()['data_samples'], rescale=False
+            )
+        boxes = torch.cat(
+            [
+                torch.cat([torch.full((len(item), 1), float(index)), item.bboxes], 1)[
+                    :6
+                ]
+                for index, item in enumerate(proposals)
+            ]
+        )
+        if name == 'union':
+            boxes = torch.cat([sampled.rois.detach(), boxes])
+        with torch.no_grad():
+            expected = teacher.roi_head._bbox_forward(features, boxes)['cls_score']
+    torch.testing.assert_close(matched.teacher, expected)
+    assert matched.student.shape == expected.shape and matched.student.requires_grad
+    assert matched.target is None and matched.mask is None
+    assert matched.count == len(boxes)
+
+
+def test_pairs_with_other_numbers_of_proposals_do_not_mix() -> None:
+    shared = dict(layer='roi_head.bbox_head.shared_fcs.1', loss=dict(type='HintLoss'))
+    model = distiller(
+        dict(a=source('teacher', 3), b=source('teacher', 6), c=shared, d=pairs()['cls'])
+    )
+    with observed(model) as seen:
+        rows = {name: len(seen.first(name).teacher) for name in 'abcd'}
+        sampled = len(seen.captured[RoICapture()][0].rois)
+    assert rows == dict(a=6, b=12, c=sampled, d=sampled)
+
+
+def test_the_teachers_rpn_runs_once_for_all() -> None:
+    layer = dict(layer='rpn_head.rpn_conv', loss=dict(type='HintLoss'))
+    rpn = dict(view='rpn.logits', loss=dict(type='KDLoss'))
+    model = distiller(dict(a=source('teacher'), b=rpn, c=layer, d=source('union')))
+    calls = []
+    teacher = model.teachers['teacher'].model
+    teacher.rpn_head.register_forward_hook(lambda *_: calls.append('rpn'))
+    teacher.roi_head.bbox_head.register_forward_hook(lambda *_: calls.append('roi'))
+    losses_of(model)
+    assert sorted(calls) == ['roi', 'roi', 'rpn']
+
+
+def test_rescored_student_learns_from_the_teachers_proposals() -> None:
+    model = distiller(dict(a=source('teacher')))
+    losses = losses_of(model)
+    losses['loss_kd_a'].backward()
+    assert model.student.roi_head.bbox_head.fc_cls.weight.grad.abs().sum() > 0
+    assert model.student.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('name', ['teacher', 'union'])
+def test_losses_that_need_targets_are_refused_with_the_teachers_proposals(
+    name: str,
+) -> None:
+    pair = dict(
+        view=view('logits', roi_source=name), loss=dict(type='TeacherBoundedLoss')
+    )
+    message = (
+        r'model.pairs.a.loss: TeacherBoundedLoss needs the targets of the host, and '
+        rf"this pair gives none. Remove roi_source='{name}' from model.pairs.a.view"
+    )
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(a=pair)))
+    pair['view'] = view('deltas', roi_source=name)
+    message = rf"model.pairs.a.view: value='deltas' needs the labels.*'{name}' has none"
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(a=pair)))
+
+
+# Features.
+
+
+def test_features_through_a_linear_adapter() -> None:
+    pair = dict(view='roi.features', loss=dict(type='HintLoss'))
+    message = (
+        r'student \(R, 16\) and teacher \(R, 24\) differ in channels at roi.features. '
+        r"Add to this pair: adapter=dict\(type='LinearAdapter', student_channels=16, "
+        r'teacher_channels=24\)'
+    )
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(a=pair), teacher=teacher_of(BIG)))
+    pair['adapter'] = dict(
+        type='LinearAdapter', student_channels=16, teacher_channels=24
+    )
+    model = distiller(dict(a=pair), teacher=teacher_of(BIG))
+    with observed(model) as seen:
+        matched = seen.first('a')
+        shared = seen.run.model.roi_head.bbox_head.shared_fcs
+        with torch.no_grad():
+            feature = by_hand(seen)['bbox_feats'].flatten(1)
+            expected = shared[1](shared[0](feature).relu()).relu()
+    torch.testing.assert_close(matched.teacher, expected)
+    assert losses_of(model)['loss_kd_a'] > 0
+
+
+def test_other_classes_may_share_features_only() -> None:
+    fewer = teacher_of(faster_rcnn(roi_head__bbox_head=dict(num_classes=2)))
+    message = r"student has 3 classes, teacher 'teacher' 2. Set model.teacher to one of"
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(cls=pairs()['cls']), teacher=fewer))
+    pair = dict(view='roi.features', loss=dict(type='HintLoss'))
+    assert losses_of(distiller(dict(a=pair), teacher=fewer))['loss_kd_a'] > 0
+
+
+# Batches that lack something.
+
+
+@pytest.mark.parametrize(
+    'boxes', [([[4, 6, 28, 30]], []), ([], [])], ids=['one image', 'no image']
+)
+def test_images_without_boxes(boxes: Any) -> None:
+    every = pairs()
+    every['reg']['loss']['margin'] = 100.0  # none is good enough
+    model = distiller(every)
+    losses = losses_of(model, boxes=boxes)
+    assert losses['loss_kd_cls'] > 0
+    assert (losses['loss_kd_reg'] > 0) == bool(boxes[0])
+    model.parse_losses(losses)[0].backward()
+    for parameter in model.student.roi_head.parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all()
+
+
+def test_no_rois_at_all_give_zero_with_a_graph() -> None:
+    student = faster_rcnn(train_cfg__rpn_proposal=dict(min_bbox_size=1000))
+    every = dict(
+        **pairs(), features=dict(view='roi.features', loss=dict(type='HintLoss'))
+    )
+    model = distiller(every, student=student)
+    with observed(model, boxes=([], [])) as seen:
+        assert seen.first('cls').student.shape == (0, CLASSES + 1)
+        assert seen.first('reg').student.shape == (0, 4)
+    losses = losses_of(model, boxes=([], []))
+    for name in every:
+        assert losses[f'loss_kd_{name}'].item() == 0
+        assert losses[f'loss_kd_{name}'].requires_grad
+    model.parse_losses(losses)[0].backward()
+
+
+def test_a_cascade_that_stops_early_gives_zero_with_a_graph() -> None:
+    student = cascade_rcnn(train_cfg__rpn_proposal=dict(min_bbox_size=1000))
+    pair = dict(
+        view='roi.features',
+        adapter=dict(type='LinearAdapter'),
+        loss=dict(type='HintLoss'),
+    )
+    layer = dict(layer='roi_head.bbox_head.1.shared_fcs.1', loss=dict(type='HintLoss'))
+    model = distiller(
+        dict(a=pair, b=layer), student=student, teacher=teacher_of(cascade_rcnn())
+    )
+    with observed(model, boxes=([], [])) as seen:
+        stops = seen.matched['a'][1] is None
+        assert stops == (seen.matched['b'] == [None])
+    losses = losses_of(model, boxes=([], []))
+    losses['loss_kd_a'].backward()
+    assert losses['loss_kd_a'].item() == 0
+    for parameter in model.adapters.parameters():
+        assert parameter.grad is not None
+
+
+# Heads that are not known.
+
+DOUBLE = faster_rcnn()
+DOUBLE.roi_head.update(type='mmdet.DoubleHeadRoIHead', reg_roi_scale_factor=1.3)
+DOUBLE.roi_head.bbox_head = bbox_head(
+    16,
+    8,
+    type='mmdet.DoubleConvFCBBoxHead',
+    num_convs=1,
+    num_fcs=1,
+    conv_out_channels=8,
+)
+SEESAW = faster_rcnn(
+    roi_head__bbox_head=dict(
+        loss_cls=dict(type='mmdet.SeesawLoss', num_classes=CLASSES)
+    )
+)
+NO_BOXES = faster_rcnn(roi_head__bbox_head=dict(with_reg=False))
+RPN_ONLY = dict(
+    type='mmdet.RPN',
+    backbone=faster_rcnn().backbone,
+    neck=faster_rcnn().neck,
+    rpn_head=faster_rcnn().rpn_head,
+    train_cfg=dict(rpn=faster_rcnn().train_cfg.rpn),
+    test_cfg=dict(rpn=faster_rcnn().test_cfg.rpn),
+)
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'message'),
+    [
+        (DOUBLE, r'\(teacher\): DoubleHeadRoIHead of FasterRCNN runs its box head in'),
+        (SEESAW, 'SeesawLoss of FasterRCNN has class channels of its own'),
+        (NO_BOXES, "Shared2FCBBoxHead of FasterRCNN has no 'fc_cls' and 'fc_reg'"),
+        (RPN_ONLY, 'RPN has no RoI head. Use a two-stage detector'),
+    ],
+    ids=['double', 'seesaw', 'no boxes', 'no head'],
+)
+def test_other_heads_are_refused_by_name(teacher: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(cls=pairs()['cls']), teacher=teacher_of(teacher)))
+
+
+def test_a_roi_head_that_does_not_run_has_nothing_to_match() -> None:
+    model = distiller(dict(cls=pairs()['cls']))
+    model.student.forward = lambda *args, **kwargs: {}
+    with pytest.raises(DistillationError, match=r"'roi.logits' has nothing to match"):
+        losses_of(model)
