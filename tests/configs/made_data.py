@@ -1,0 +1,81 @@
+"""Data sets of a few made images, laid out where the hosts' configs look for them."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmdet.datasets import CocoDataset, VOCDataset
+
+_HEIGHT, _WIDTH = 96, 160
+_BOX = (20, 16, 110, 70)  # corners; large enough for the filter of PASCAL VOC
+
+
+def make_coco(root: Path) -> None:
+    """COCO 2017 in ``data/coco``: 4 images for training, 1 for validation."""
+    folder = root / 'data' / 'coco'
+    (folder / 'annotations').mkdir(parents=True)
+    classes = CocoDataset.METAINFO['classes']
+    left, top, right, bottom = _BOX
+    for split, count in (('train2017', 4), ('val2017', 1)):
+        images, boxes = [], []
+        for number in range(count):
+            file = f'{number:012d}.jpg'
+            _draw(folder / split / file, number)
+            images.append(dict(id=number, file_name=file, width=_WIDTH, height=_HEIGHT))
+            boxes.append(
+                dict(
+                    id=number + 1,
+                    image_id=number,
+                    category_id=1,
+                    bbox=[left, top, right - left, bottom - top],
+                    area=(right - left) * (bottom - top),
+                    iscrowd=0,
+                )
+            )
+        (folder / 'annotations' / f'instances_{split}.json').write_text(
+            json.dumps(
+                dict(
+                    images=images,
+                    annotations=boxes,
+                    categories=[
+                        dict(id=number + 1, name=name)
+                        for number, name in enumerate(classes)
+                    ],
+                )
+            )
+        )
+
+
+def make_voc(root: Path) -> None:
+    """PASCAL VOC in ``data/VOCdevkit``: an image for each year and split."""
+    for year in ('VOC2007', 'VOC2012'):
+        folder = root / 'data' / 'VOCdevkit' / year
+        for part in ('Annotations', 'ImageSets/Main'):
+            (folder / part).mkdir(parents=True)
+        for number, split in enumerate(('trainval', 'test')):
+            file = f'{number:06d}'
+            _draw(folder / 'JPEGImages' / f'{file}.jpg', number)
+            (folder / 'Annotations' / f'{file}.xml').write_text(_xml())
+            (folder / 'ImageSets' / 'Main' / f'{split}.txt').write_text(file)
+
+
+def _xml() -> str:
+    corners = ''.join(
+        f'<{key}>{value}</{key}>'
+        for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), _BOX, strict=True)
+    )
+    return (
+        f'<annotation><size><width>{_WIDTH}</width><height>{_HEIGHT}</height></size>'
+        f'<object><name>{VOCDataset.METAINFO["classes"][0]}</name>'
+        f'<difficult>0</difficult><bndbox>{corners}</bndbox></object></annotation>'
+    )
+
+
+def _draw(path: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    image = rng.integers(0, 256, (_HEIGHT, _WIDTH, 3), dtype=np.uint8)
+    left, top, right, bottom = _BOX
+    image[top:bottom, left:right] //= 3
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)

@@ -1,0 +1,88 @@
+"""Make a config small enough to run on made data in a second."""
+
+import copy
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from kd_plugins.teachers.teacher import model_config, without_pretrained
+
+_SIDE = (160, 96)  # of the pipelines, whatever they had
+_WIDTHS = {256: 16, 1024: 32}  # of neck and heads
+_BACKBONE = dict(depth=18, base_channels=8, stem_channels=8)
+_STAGES = [8, 16, 32, 64]  # channels of such a backbone
+
+
+def reduced(cfg: Config) -> Config:
+    """The same config with less of everything, for two iterations and a validation.
+
+    Input side, batch, workers, repetitions of the data, depth and width of the models
+    (where they are the hosts'), proposals and detections; two iterations; random
+    weights instead of downloaded ones. Nothing of ``pairs`` and ``task_loss_weights``.
+    """
+    small = copy.deepcopy(cfg)
+    if cfg.model.type == 'kd_plugins.Distiller':
+        teacher = model_config({'cfg': cfg.model.teacher.cfg}, 'teacher')
+        small.model.student = _model(cfg.model.student)
+        small.model.teacher = ConfigDict(model=_model(teacher), allow_random=True)
+    else:
+        small.model = _model(cfg.model)
+    for loader, batch in (('train', 2), ('val', 1), ('test', 1)):
+        _data(small[f'{loader}_dataloader'], batch)
+    if small.train_cfg.type == 'EpochBasedTrainLoop':
+        small.train_cfg.max_epochs = 1
+    else:
+        small.train_cfg.update(max_iters=2, val_interval=2)
+    for hook in small.get('custom_hooks', ()):
+        if hook.type == 'kd_plugins.PrepareDataHook':
+            hook.update(train=8, val=4)  # those of the fixture `tiny_digits`
+    return small
+
+
+def _model(cfg: Any) -> Any:
+    """A narrow model with random weights; those of the digits are narrow already."""
+    small = without_pretrained(cfg)
+    if small.neck.out_channels in _WIDTHS:
+        small.backbone.update(_BACKBONE)
+        small.neck.in_channels = _STAGES
+        _walk(small, _narrow)
+    _walk(small, _few)
+    return small
+
+
+def _narrow(node: Any, key: str, value: Any) -> None:
+    if key.endswith('_channels') and isinstance(value, int):
+        node[key] = _WIDTHS.get(value, value)
+
+
+def _few(node: Any, key: str, value: Any) -> None:
+    most = {'num': 16, 'nms_pre': 64, 'max_per_img': 32}.get(key)
+    if most is not None and isinstance(value, int):
+        node[key] = min(value, most)
+    elif key == 'score_thr':
+        node[key] = 0.0  # so that random weights detect something
+
+
+def _data(loader: Any, batch: int) -> None:
+    loader.update(batch_size=batch, num_workers=0, persistent_workers=False)
+    _walk(loader, _small)
+
+
+def _small(node: Any, key: str, value: Any) -> None:
+    if key == 'scale' and max(value) > max(_SIDE):
+        node[key] = _SIDE
+    elif key == 'times':  # of a RepeatDataset
+        node[key] = min(value, 2)
+    elif key == 'ann_file':
+        node['serialize_data'] = False  # it collects garbage, for a second
+
+
+def _walk(node: Any, change: Any) -> None:
+    """Call ``change(dict, key, value)`` for every entry of every nested dict."""
+    if isinstance(node, dict):
+        for key, value in list(node.items()):
+            change(node, key, value)
+            _walk(value, change)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _walk(value, change)

@@ -1,0 +1,87 @@
+"""Every config builds, trains two iterations and validates."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.configs.made_data import make_coco, make_voc
+from tests.configs.reduce import reduced
+from tests.configs.tree import CONFIGS, DISTILLATIONS, RUNS, load, name, pairs
+from tests.hooks.toy import build
+
+MAIN_JOB = CONFIGS / 'frcnn_kd.py'
+
+
+@pytest.fixture(scope='session')
+def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``data/coco`` and ``data/VOCdevkit``; read only."""
+    root = tmp_path_factory.mktemp('made')
+    make_coco(root)
+    make_voc(root)
+    return root
+
+
+@pytest.fixture
+def data_at_hand(
+    made_data: Path, tiny_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All data where the configs look for it: nothing of theirs is changed."""
+    monkeypatch.chdir(made_data)
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_digits.parent))
+
+
+def small_runner(path: Path, work_dir: Path, **changes: Any) -> Any:
+    cfg = reduced(load(path))
+    for key, value in changes.items():
+        cfg.model[key] = value
+    cfg.work_dir = str(work_dir)
+    # The hosts keep loggers, hubs and visualizers by name, for the whole process.
+    cfg.experiment_name = f'{path.stem}_{os.getpid()}_{work_dir.name}'
+    cfg.visualizer.name = cfg.experiment_name
+    cfg.log_level = 'WARNING'
+    return build(cfg)
+
+
+@pytest.fixture(autouse=True)
+def _unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the hosts' formatting of a config's text, seconds each of many times."""
+    for place in ('yapf.yapflib.yapf_api', 'mmengine.config.config'):
+        monkeypatch.setattr(
+            f'{place}.FormatCode', lambda text, **_: (text, True), raising=False
+        )
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        pytest.param(path, id=name(path), marks=[pytest.mark.host] * (path == MAIN_JOB))
+        for path in RUNS
+    ],
+)
+@pytest.mark.usefixtures('data_at_hand')
+def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None:
+    runner = small_runner(path, tmp_path)
+    runner.train()
+    assert runner.iter == 2
+    logged = runner.message_hub.log_scalars
+    asked = pairs(load(path)) if path in DISTILLATIONS else {}
+    distilled = {key for key in logged if key.startswith('train/loss_kd_')}
+    assert distilled == {f'train/loss_kd_{pair}' for pair in asked}
+    for key in distilled:
+        values, _ = logged[key].data
+        assert len(values) == 2
+        assert all(math.isfinite(value) for value in values)
+    scores = [key for key in logged if key.startswith('val/') and key.endswith('mAP')]
+    assert scores
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures('data_at_hand')
+def test_main_job_is_tested_without_a_file_of_the_teacher(tmp_path: Path) -> None:
+    teacher = load(MAIN_JOB).model.teacher
+    teacher.checkpoint = 'nowhere.pth'
+    metrics = small_runner(MAIN_JOB, tmp_path, teacher=teacher).test()
+    assert 'coco/bbox_mAP' in metrics
