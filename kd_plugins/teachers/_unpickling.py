@@ -13,8 +13,7 @@ reading them without any restriction.
 import collections
 import pickle
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,12 +146,3 @@ class Unpickler(pickle.Unpickler):
 def load(file: Any, **options: Any) -> Any:
     """What ``torch.load`` calls for the small pickles of its legacy format."""
     return Unpickler(file, **options).load()
-
-
-def _refuse_writing(*_args: object, **_options: object) -> NoReturn:
-    raise NotImplementedError('this module reads only')
-
-
-# torch.load asks its pickle module for the name, and some versions for these two.
-Pickler: Callable[..., Any] = _refuse_writing
-dump: Callable[..., None] = _refuse_writing

@@ -120,6 +120,14 @@ def test_reads_what_mmengine_saves(tmp_path: Path, legacy: bool) -> None:
     assert not isinstance(log, HistoryBuffer)
 
 
+def test_arrays_that_were_read_are_saved_as_ordinary_ones(tmp_path: Path) -> None:
+    path = write(tmp_path, {'palette': np.arange(3)})
+    again = write(tmp_path, read_checkpoint(path), 'again.pth')
+    loaded = torch.load(again, weights_only=False)['palette']
+    assert type(loaded) is np.ndarray
+    assert loaded.tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize('legacy', [False, True])
 @pytest.mark.parametrize(
     ('function', 'args', 'name'),
