@@ -4,11 +4,12 @@ import copy
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..errors import ConfigError, nearest
+from ..hosts.config_files import read_config
 from ..losses._common import check_number
 from ..random_stream import RandomStream
 from ..registry import MODELS
@@ -38,12 +39,7 @@ def model_config(cfg: dict[str, Any], where: str) -> ConfigDict:
                 f"'mmdet::...'), got {got}."
             )
         return ConfigDict(copy.deepcopy(cfg))
-    try:
-        whole = Config.fromfile(cfg['cfg'])
-    except (OSError, AssertionError, KeyError) as error:
-        raise ConfigError(
-            f"{where}.cfg: cannot read '{cfg['cfg']}': {error}"
-        ) from error
+    whole = read_config(cfg['cfg'], f'{where}.cfg')
     if 'model' not in whole:
         raise ConfigError(f"{where}.cfg: '{cfg['cfg']}' defines no model.")
     changes = {key: value for key, value in cfg.items() if key != 'cfg'}
