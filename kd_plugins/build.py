@@ -1,6 +1,7 @@
 """Build from our registries; errors name the key and the nearest names."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigError, nearest
@@ -39,3 +40,19 @@ def build(registry: Any, cfg: Any, where: str) -> Any:
         return cls(**options)
     except (ConfigError, TypeError) as error:
         raise ConfigError(f'{where}: {error}') from error
+
+
+def build_together(*builders: Callable[[], Any]) -> list[Any]:
+    """Results of all builders.
+
+    Raises: ConfigError with the faults of all that failed.
+    """
+    results, faults = [], []
+    for builder in builders:
+        try:
+            results.append(builder())
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError('\n'.join(faults))
+    return results

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
+from ..build import build_together
 from ..errors import ConfigError
 from ..random_stream import RandomStream
 from ..registry import MODELS
@@ -76,13 +77,13 @@ class Distiller(BaseModel):
         self.random_stream = RandomStream(_SEED)
         with self.random_stream.active():
             self.teachers = build_teachers(teacher, 'model.teacher')
-            bound, adapters = build_pairs(
-                pairs, self.student, self.teachers, 'model.pairs'
+            (bound, adapters), self._task_losses = build_together(
+                lambda: build_pairs(pairs, built, self.teachers, 'model.pairs'),
+                lambda: TaskLossWeights(task_loss_weights),
             )
         self.adapters = nn.ModuleDict(adapters)
         self.losses = nn.ModuleDict({pair.name: pair.loss for pair in bound})
         self._guidance = Guidance(bound, self.teachers)
-        self._task_losses = TaskLossWeights(task_loss_weights)
         self._inherited = tuple(init_from_teacher)
         self._clock: Clock | None = None
 

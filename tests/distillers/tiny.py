@@ -230,6 +230,7 @@ def config(
 
 
 def distiller(*args: Any, **options: Any) -> Any:
+    torch.manual_seed(0)
     model = MODELS.build(config(*args, **options))
     model.init_weights()
     return model.train()

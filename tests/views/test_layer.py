@@ -279,8 +279,8 @@ def test_a_model_that_cannot_run_is_told_in_the_dry_run() -> None:
 def test_proposed_conv_adapter_works_when_pasted() -> None:
     message = (
         r'model.pairs.a: student \(1, 8, 32, 32\) and teacher \(1, 16, 32, 32\) differ '
-        r"in channels at neck\[0\]. Add to this pair: adapter=dict\(type='ConvAdapter', "
-        r'student_channels=8, teacher_channels=16\).'
+        r'in channels at neck\[0\]. Add to this pair: adapter=dict\(type='
+        r"'ConvAdapter', student_channels=8, teacher_channels=16\)."
     )
     refused(message, dict(a=pair('neck')), teacher=WIDE)
     proposed = dict(type='ConvAdapter', student_channels=8, teacher_channels=16)

@@ -1,0 +1,70 @@
+"""The mean of a loss over ranks is that of all rows, however they are split."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from kd_plugins.distillers.guidance import averaged_counts
+from kd_plugins.losses import HintLoss, KDLoss
+from kd_plugins.views import Matched
+
+CPU = torch.device('cpu')
+SPLIT = (5, 0)  # the second rank has no rows at all
+
+
+def rows(seed: int) -> torch.Tensor:
+    return torch.randn(5, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def worker(rank: int, folder: str) -> None:
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
+    )
+    start = sum(SPLIT[:rank])
+    own = slice(start, start + SPLIT[rank])
+    student = rows(1)[own].requires_grad_()
+    mask = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])[own]
+    matched: dict[str, list[Matched | None]] = {
+        'logits': [Matched(student, rows(2)[own], mask=mask, count=mask.sum())],
+        'early': [None if rank else Matched(student, rows(2)[own], count=5.0)],
+        'fixed': [Matched(student, rows(2)[own], count=float(len(student)))],
+    }
+    counts = averaged_counts(matched, CPU)
+    kd = KDLoss()(student, rows(2)[own], mask=mask, avg_factor=counts['logits'][0])
+    hint = HintLoss()(student, rows(2)[own], avg_factor=counts['fixed'][0])
+    (gradient,) = torch.autograd.grad(kd + hint, student)
+    torch.save(
+        dict(counts=counts, loss=kd + hint, gradient=gradient), f'{folder}/{rank}'
+    )
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings('ignore:.*fork:DeprecationWarning')
+def test_uneven_split_over_two_processes(tmp_path: Path) -> None:
+    # Forked: importing everything anew would take most of the time.
+    mp.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method='fork')
+    found = [torch.load(tmp_path / str(rank)) for rank in range(2)]
+    assert found[0]['counts'] == found[1]['counts']
+    assert found[0]['counts'] == dict(logits=[2.0], early=[2.5], fixed=[2.5])
+    student, mask = rows(1).requires_grad_(), torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])
+    whole = KDLoss()(student, rows(2), mask=mask) + HintLoss()(student, rows(2))
+    (gradient,) = torch.autograd.grad(whole, student)
+    mean = sum(item['loss'] for item in found) / 2
+    torch.testing.assert_close(mean, whole)
+    # The wrapper averages gradients over ranks as well.
+    split = torch.cat([item['gradient'] for item in found]) / 2
+    torch.testing.assert_close(split, gradient)
+
+
+def test_one_process_keeps_its_counts() -> None:
+    count = torch.tensor(3.0)
+    matched: dict[str, list[Matched | None]] = {
+        'a': [Matched(rows(1), rows(2), count=count), None],
+        'b': [],
+    }
+    counts = averaged_counts(matched, CPU)
+    assert counts['a'][0] is count and counts['a'][1] == 0.0 and counts['b'] == []
+    assert averaged_counts({}, CPU) == {}

@@ -1,0 +1,180 @@
+"""Bad pairs are found when the distiller is built, all of them at once."""
+
+from typing import Any
+
+import pytest
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.registry import MODELS
+
+from .tiny import config, distiller, faster_rcnn, hint, losses_of, teacher_of
+
+KD = dict(type='KDLoss')
+LOGITS = dict(view='roi.logits', loss=KD)
+
+
+def refused(message: str, pairs: Any, **options: Any) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(pairs, **options))
+
+
+@pytest.mark.parametrize(
+    ('pair', 'message'),
+    [
+        (
+            dict(layr='neck', loss=KD),
+            r"model.pairs.a: no key 'layr'. Close: 'layer'",
+        ),
+        (
+            dict(loss=KD),
+            r"model.pairs.a needs either layer='neck' or view='roi.logits', got the keys "
+            r"\['loss'\]",
+        ),
+        (dict(layer='neck', view='roi.logits', loss=KD), 'needs either layer='),
+        (dict(view='roi.logits', levels=[0], loss=KD), "levels goes with 'layer' only"),
+        (
+            dict(layer='neck'),
+            r"model.pairs.a needs a loss, such as loss=dict\(type='HintLoss'\)",
+        ),
+        ('neck', r"model.pairs.a must be a dict with 'layer' or 'view', and 'loss'"),
+        (
+            dict(layer='neck', loss='HintLoss'),
+            r"model.pairs.a.loss must be a dict with 'type', got 'HintLoss'",
+        ),
+        (
+            dict(layer='neck', loss=dict(loss_weight=1)),
+            r'model.pairs.a.loss needs a type. There are: .*',
+        ),
+        (
+            dict(layer='neck', loss=dict(type='HintLos')),
+            r"model.pairs.a.loss.type: no 'HintLos'. Close: 'HintLoss'",
+        ),
+        (
+            dict(layer='neck', loss=dict(type='HintLoss', nrm='l1')),
+            r"model.pairs.a.loss: HintLoss has no argument 'nrm'. Close: 'norm'",
+        ),
+        (
+            dict(layer='neck', loss=dict(type='HintLoss', loss_weight=-1)),
+            r'model.pairs.a.loss: loss_weight must be a finite number >= 0, got -1',
+        ),
+        (
+            dict(layer='neck', loss=dict(type='HintLoss', loss_weight=float('nan'))),
+            r'model.pairs.a.loss: loss_weight must be a finite number >= 0, got nan',
+        ),
+        (
+            dict(layer='neck', loss=dict(type='HintLoss', reduction='none')),
+            r"model.pairs.a.loss.reduction must be 'mean' or 'sum' in a pair, got 'none'",
+        ),
+        (
+            dict(
+                layer='neck',
+                loss=dict(type='HintLoss', loss_weight=dict(type='LinerRamp')),
+            ),
+            r"model.pairs.a.loss.loss_weight.type: .*'LinerRamp'. Close: 'LinearRamp'",
+        ),
+        (
+            dict(view='roi.logit', loss=KD),
+            r"model.pairs.a.view: no view 'roi.logit'. Close: 'roi.logits'",
+        ),
+        (dict(view='roi', loss=KD), r"no view 'roi.'. Close: "),
+        (dict(view='ropi.logits', loss=KD), r"no view 'ropi.logits'. Close: "),
+        (
+            dict(view=dict(type='RoIVew', value='logits'), loss=KD),
+            r"model.pairs.a.view.type: no 'RoIVew'. Close: 'RoIView'",
+        ),
+        (
+            dict(view=dict(type='RoIView', value='logits', stge=1), loss=KD),
+            r"model.pairs.a.view: RoIView has no argument 'stge'. Close: 'stage'",
+        ),
+        (
+            dict(view=3, loss=KD),
+            r"model.pairs.a.view must be a dict with 'type', got 3",
+        ),
+        (
+            dict(view=dict(type='RoIView', value='logits', roi_source='me'), loss=KD),
+            r"model.pairs.a.view: roi_source must be 'student', 'teacher' or 'union'",
+        ),
+        (
+            dict(layer='neck', loss=dict(type='TeacherBoundedLoss')),
+            r'model.pairs.a.loss: TeacherBoundedLoss needs the targets of the host, and '
+            r"this pair gives none. Use a view with targets, such as 'rpn.deltas'",
+        ),
+        (
+            hint(teacher='techer'),
+            r"model.pairs.a.teacher: no teacher 'techer'. Close: 'teacher'",
+        ),
+    ],
+)
+def test_bad_pair(pair: Any, message: str) -> None:
+    refused(message, dict(a=pair))
+
+
+@pytest.mark.parametrize('name', ['a.b', '', 'keys', 'train'])
+def test_names_that_cannot_be(name: str) -> None:
+    refused("cannot be a pair's name: it may hold no dots", {name: hint()})
+
+
+def test_names_whose_log_keys_would_be_equal() -> None:
+    refused(
+        r"model.pairs: pairs 'neck' and 'neck_0' would both be logged as "
+        r"'loss_kd_neck_0'. Rename one",
+        dict(neck=hint(per_level=True), neck_0=hint()),
+    )
+
+
+def test_all_faults_of_all_pairs_come_at_once() -> None:
+    pairs = dict(
+        one=dict(layer='nek', loss=dict(type='HintLos')),
+        two=hint(levels=[7]),
+        three=dict(view='roi.logit', loss=dict(type='KDLoss', temperature=0)),
+        four=hint(teacher='nobody'),
+        good=hint(),
+    )
+    with pytest.raises(ConfigError) as caught:
+        MODELS.build(config(pairs))
+    for part in (
+        "model.pairs.one.layer (student): FasterRCNN has no layer 'nek'",
+        "model.pairs.one.loss.type: no 'HintLos'",
+        'there is no 7',
+        "model.pairs.three.view: no view 'roi.logit'",
+        'model.pairs.three.loss: temperature must be a finite number > 0, got 0',
+        "model.pairs.four.teacher: no teacher 'nobody'",
+    ):
+        assert part in str(caught.value)
+    assert 'model.pairs.good' not in str(caught.value)
+
+
+def test_several_teachers_must_be_chosen_from() -> None:
+    teachers = dict(big=teacher_of(faster_rcnn()), small=teacher_of(faster_rcnn()))
+    refused(
+        r"model.pairs.a needs a teacher: one of 'big', 'small'",
+        dict(a=hint()),
+        teacher=teachers,
+    )
+
+
+def test_none_removes_an_inherited_pair() -> None:
+    model = distiller(dict(a=hint(), b=None))
+    assert list(model.losses) == ['a']
+    assert 'loss_kd_b' not in losses_of(model)
+
+
+def test_without_pairs_it_is_the_student() -> None:
+    model = distiller(dict(a=None))
+    assert not any('kd' in key for key in losses_of(model))
+    assert 'no pair asks for it' in model.plan()
+
+
+def test_a_class_of_ones_own_is_a_type_too() -> None:
+    from kd_plugins.losses import HintLoss
+
+    model = distiller(dict(a=dict(layer='neck', loss=dict(type=HintLoss))))
+    assert losses_of(model)['loss_kd_a'] > 0
+
+
+def test_scope_may_be_written_out() -> None:
+    pair = dict(
+        view=dict(type='kd_plugins.RoIView', value='logits'),
+        loss=dict(type='kd_plugins.KDLoss'),
+    )
+    assert losses_of(distiller(dict(a=pair)))['loss_kd_a'] >= 0
