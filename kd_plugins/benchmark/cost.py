@@ -18,7 +18,6 @@ from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
-from ..distillers.interface import is_distiller
 from ..distillers.optimizer import DistillOptimWrapperConstructor
 from ..distillers.pair import adapt
 from ..distillers.student import student_config
@@ -26,13 +25,12 @@ from ..errors import ConfigError
 from ..recorders import shadow_method
 from ..registry import MODELS
 from ..schedules import Clock
-from .stopwatch import Stopwatch, time_in_turn
+from .cost_stages import Trainee, stages_of
+from .stopwatch import time_in_turn
 
 STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
 DISTILLING = 'distilling step'
-WHOLE, WITHIN = 'whole step', '- '
 _CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
-_STAGE_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -104,24 +102,10 @@ def measure_cost(
     alone, distilling = _trainees(cfg, batch)
     parts = {STUDENT: alone.step, **_work(distilling), DISTILLING: distilling.step}
     seconds = time_in_turn(parts, steps=steps, warmup=warmup)
-    return Cost(recipe, seconds, _stages(alone, distilling), bound)
+    return Cost(recipe, seconds, stages_of(alone, distilling), bound)
 
 
-@dataclass
-class _Trainee:
-    """A model with its optimiser and the batch it sees again and again."""
-
-    model: Any
-    optim_wrapper: Any
-    batch: dict[str, Any]
-
-    def step(self) -> None:
-        """One training step, as the host's loop does it."""
-        # The containers anew, as a preprocessor may fill them in; tensors as they are.
-        self.model.train_step(copy.copy(self.batch), self.optim_wrapper)
-
-
-def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[_Trainee, _Trainee]:
+def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
     """The plain student and the distiller, on this machine's device, weights equal."""
     device = get_device()
     plain = student_config(cfg)
@@ -137,8 +121,8 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[_Trainee, _Trainee]:
     wrapper_cfg['student_constructor'] = wrapper_cfg.get('constructor')
     wrapper_cfg['constructor'] = _CONSTRUCTOR
     return (
-        _Trainee(student, build_optim_wrapper(student, plain.optim_wrapper), batch),
-        _Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch),
+        Trainee(student, build_optim_wrapper(student, plain.optim_wrapper), batch),
+        Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch),
     )
 
 
@@ -148,7 +132,7 @@ def _clock(cfg: Config) -> Clock:
     return Clock(0, 0, train_cfg.get('max_iters'), epochs, by_epoch=epochs is not None)
 
 
-def _work(trainee: _Trainee) -> dict[str, Callable[[], None]]:
+def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
     """The teacher's and the adapters' own work in one step, to be repeated alone."""
     distiller, guidance = trainee.model, trainee.model._guidance
     data = distiller.data_preprocessor(copy.copy(trainee.batch), True)
@@ -214,48 +198,3 @@ def _recording_heads(guidance: Any, heads: list[Callable[[], Any]]) -> Iterator[
         yield
     finally:
         del guidance.__dict__['runs']
-
-
-def _stages(alone: _Trainee, distilling: _Trainee) -> dict[str, tuple[float, float]]:
-    """Where the time of a step goes: median seconds alone, and distilling."""
-    watches = (Stopwatch(), Stopwatch())
-    with ExitStack() as stack:
-        for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
-            for watched in _watched(trainee):
-                stack.enter_context(stopwatch.watching(*watched))
-        for _ in range(_STAGE_ROUNDS):
-            for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
-                stopwatch.next_round()
-                with stopwatch.timing(WHOLE):
-                    trainee.step()
-    first, second = (stopwatch.medians() for stopwatch in watches)
-    return {label: (first.get(label, 0.0), second[label]) for label in second}
-
-
-def _watched(trainee: _Trainee) -> list[tuple[Any, str, str]]:
-    """Methods to watch: instance, name, label; none runs within another, but heads."""
-    model, wrapper = trainee.model, trainee.optim_wrapper
-    watched: list[tuple[Any, str, str]] = [
-        (model.data_preprocessor, 'forward', 'preprocessing'),
-        (wrapper, 'backward', 'backward'),
-        (wrapper, 'step', 'optimiser step'),
-    ]
-    if not is_distiller(model):
-        return [*watched, (model, 'loss', 'student forward and losses')]
-    distiller: Any = model
-    watched.append((distiller.student, 'loss', 'student forward and losses'))
-    guidance = distiller._guidance
-    for name, teacher in guidance.teachers.items():
-        if guidance.parts_of(name) == ['backbone']:
-            watched.append((teacher.model.backbone, 'forward', 'teacher features'))
-        else:
-            watched.append((teacher.model, 'extract_feat', 'teacher features'))
-        for part, method in (('rpn_head', 'forward'), ('roi_head', '_bbox_forward')):
-            head = getattr(teacher.model, part, None)
-            if head is not None:
-                watched.append((head, method, f'{WITHIN}teacher heads'))
-    for pair in guidance.pairs:
-        watched.append((pair.view, 'match', 'matching, teacher heads in it'))
-        watched.append((pair, 'compute', 'adapters and distillation losses'))
-    watched.append((guidance, '_check_teachers', 'check of the teacher for NaN'))
-    return watched

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cost import DISTILLING, WHOLE, WITHIN, Cost
+from .cost import DISTILLING, Cost
+from .cost_stages import WHOLE, WITHIN
 from .machine import in_words
 from .table import markdown_table
 

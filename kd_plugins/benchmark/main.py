@@ -17,7 +17,7 @@ from .machine import cores, machine, versions
 from .plan import plan_runs, teacher_run, write_configs
 from .plot import save_plot
 from .protocol import Protocol
-from .report import make_report
+from .report import Report, make_report
 from .runs import Commands, Executor
 from .table import to_csv, to_json, to_markdown
 
@@ -48,8 +48,9 @@ def benchmark(
 ) -> Outcome:
     """Run what is not finished, and report all that is.
 
-    ``benchmark.{md,csv,json,png}`` in the work directory are written anew after each
-    run, so that they can be read while others go on.
+    ``benchmark.{md,csv,json}`` in the work directory are written anew after each run,
+    so that they can be read while others go on; ``benchmark.png``, the plot, at the
+    end.
 
     Args:
         protocol: what is compared.
@@ -68,24 +69,24 @@ def benchmark(
     teacher = teacher_run(protocol, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
 
-    def report() -> str:
+    def report() -> Report:
         found = make_report(protocol, runs, teacher)
-        markdown = to_markdown(found)
-        write_text(work_dir / 'benchmark.md', markdown)
+        write_text(work_dir / 'benchmark.md', to_markdown(found))
         write_text(work_dir / 'benchmark.csv', to_csv(found))
         write_json(work_dir / 'benchmark.json', to_json(found))
-        save_plot(found, work_dir / 'benchmark.png')
-        return markdown
+        return found
 
-    if report_only:
-        return Outcome(report(), [])
-    write_configs(work_dir, chosen)
-    executor = Executor(
-        commands, protocol.metric, jobs or protocol.workers or _default_jobs()
-    )
-    everything = [*([teacher] if teacher is not None else []), *runs]
-    failures = executor.run_all(everything, report)
-    return Outcome(report(), failures)
+    failures = []
+    if not report_only:
+        write_configs(work_dir, chosen)
+        executor = Executor(
+            commands, protocol.metric, jobs or protocol.workers or _default_jobs()
+        )
+        everything = [*([teacher] if teacher is not None else []), *runs]
+        failures = executor.run_all(everything, report)
+    final = report()
+    save_plot(final, work_dir / 'benchmark.png')
+    return Outcome(to_markdown(final), failures)
 
 
 def _default_jobs() -> int:

@@ -114,6 +114,7 @@ def read_protocol(path: str | Path) -> Protocol:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no protocol file '{path}'.")
+    path = Path(os.path.relpath(path))
     content = Config.fromfile(path).to_dict()
     _check_keys(content, _KEYS, str(path))
     for key in ('metric', 'seeds', 'baseline', 'recipes'):

@@ -18,7 +18,7 @@ def to_markdown(report: Report) -> str:
         f'# {protocol.name}',
         '',
         f'`{protocol.path}`: {protocol.unit} (`{protocol.metric}`), '
-        f'{len(report.seeds)} seeds ({", ".join(map(str, report.seeds))}). '
+        f'seeds {", ".join(map(str, report.seeds))}. '
         'Gains are paired by seed, with a 95 % interval (Student); time is that of '
         'training alone, over the baseline; memory is the peak.',
         '',
@@ -38,7 +38,7 @@ def to_markdown(report: Report) -> str:
         )
     if report.warnings:
         lines += ['', *(f'- **{warning}**' for warning in report.warnings)]
-    elif report.runs:
+    elif len(report.runs) > 1:
         lines += ['', 'Per seed, all runs had the same initial weights and batches.']
     if report.measured_with:
         lines += ['', f'Measured with: {report.measured_with}.']

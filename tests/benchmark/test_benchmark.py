@@ -3,16 +3,22 @@
 import csv
 import fcntl
 import json
+import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from kd_plugins.benchmark.main import benchmark
+from kd_plugins.benchmark.plan import plan_runs, write_configs
 from kd_plugins.benchmark.protocol import read_protocol
-from kd_plugins.benchmark.runs import Commands
+from kd_plugins.benchmark.runs import Commands, Executor
 from kd_plugins.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+TOOL = Path(__file__).with_name('fake_tool.py')
 
 
 def run(folder: Path, commands: Commands, **options):
@@ -216,3 +222,39 @@ def test_a_run_whose_benchmark_was_killed_is_waited_for(folder, commands):
     assert run(folder, commands, seeds=[0], recipes=[]).failures == []
     assert ended.exists()
     orphan.wait()
+
+
+def test_an_interruption_leaves_no_process_behind(folder, commands):
+    """One run ends, the user interrupts, and the other is ended too."""
+    code = f"""
+import runpy, sys, time
+if 'plain' in ' '.join(sys.argv):
+    time.sleep(60)
+sys.argv[0] = {str(TOOL)!r}
+runpy.run_path({str(TOOL)!r}, run_name='__main__')
+"""
+    tool = (sys.executable, '-S', '-c', code)
+    protocol = read_protocol(folder / 'protocol.py')
+    recipes = {name: protocol.recipes[name] for name in ('plain', 'baseline')}
+    work = folder / 'work'
+    write_configs(work, recipes)
+    runs = plan_runs(protocol, work, recipes, [0])
+    executor = Executor(Commands((*tool, 'train'), tool), protocol.metric, jobs=2)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        executor.run_all(runs, interrupted)
+    assert time.monotonic() - start < 30
+    assert [run.result() is not None for run in runs] == [False, True]
+
+
+def test_command_line(folder, capsys):
+    tool = runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'))
+    arguments = [str(folder / 'protocol.py'), '--work-dir', str(folder / 'work')]
+    assert tool['main']([*arguments, '--report-only', '--seeds', '0', '5']) == 0
+    assert 'Not run yet: 6 runs.' in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="'cost' names no recipe"):
+        tool['main']([*arguments, '--cost'])

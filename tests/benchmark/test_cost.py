@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from kd_plugins.benchmark import cost as cost_module
+from kd_plugins.benchmark import cost_stages
 from kd_plugins.benchmark.cost import (
     ADAPTERS,
     DISTILLING,
     STUDENT,
     TEACHER,
-    WHOLE,
     Cost,
     measure_cost,
 )
+from kd_plugins.benchmark.cost_stages import WHOLE
 from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
 from kd_plugins.benchmark.host import first_batch, open_config
 from kd_plugins.benchmark.main import cost
@@ -42,7 +43,7 @@ MACHINE = {'processor': 'abacus', 'cores': 2, 'device': 'CPU'}
 @pytest.fixture
 def data(tiny_digits, monkeypatch) -> None:
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_digits.parent))
-    monkeypatch.setattr(cost_module, '_STAGE_ROUNDS', 1)
+    monkeypatch.setattr(cost_stages, '_ROUNDS', 1)
 
 
 def test_parts_take_turns_and_warm_up_does_not_count():

@@ -1,5 +1,7 @@
 """The picture of a README: which boxes are painted how, on which images."""
 
+import os
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -139,16 +141,35 @@ def checkpoint(tiny_digits, monkeypatch, tmp_path) -> str:
 
 @pytest.mark.host
 def test_picture_of_random_models(checkpoint, tmp_path):
-    entries = [Entry(title, BASELINE, checkpoint) for title in ('one', 'two')]
+    entries = [Entry('student', BASELINE, checkpoint)]
     out = tmp_path / 'picture.png'
-    # Only the first config takes the options; the others' data exist by then.
     shown = make_picture(
-        entries[:1], out, number=2, least_objects=1, score=0.0, options=TINY
+        entries, out, number=2, least_objects=1, score=0.0, options=TINY
     )
     assert [Path(path).name for path in shown] == ['00000.jpg', '00001.jpg']
     with Image.open(out) as picture:
         assert picture.width == 2 * (256 + 6) + 6
     assert out.stat().st_size <= 400_000
+
+
+@pytest.mark.host
+def test_command_line(checkpoint, tmp_path, capsys):
+    # A config beside the data: of the size that they have.
+    config = tmp_path / 'tiny.py'
+    hook = "dict(type='kd_plugins.PrepareDataHook', dataset='digits', train=8, val=4, "
+    root = Path(os.environ['KD_PLUGINS_DATA'], 'digits')
+    config.write_text(
+        f'_base_ = [{str(BASELINE)!r}]\ncustom_hooks = [{hook}root={str(root)!r})]\n'
+    )
+    pair = [str(config), checkpoint]
+    out = tmp_path / 'docs' / 'picture.png'
+    tool = runpy.run_path(str(CONFIGS.parent / 'tools' / 'picture.py'))
+    models = ['--baseline', *pair, '--distilled', *pair, '--teacher', *pair]
+    options = ['--out', str(out), '--number', '1', '--least-objects', '1']
+    tool['main'](models + options)
+    assert f'{out}: 00000.jpg' in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert picture.width == 4 * (256 + 6) + 6
 
 
 @pytest.mark.host
