@@ -31,7 +31,7 @@ def get_random_state() -> RandomState:
 
 
 def _cuda_in_use() -> bool:
-    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    in_use: bool = torch.cuda.is_initialized()
     return in_use
 
 

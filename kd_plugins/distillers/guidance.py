@@ -36,10 +36,15 @@ class Guidance:
         return [pair for pair in self.pairs if pair.teacher == teacher]
 
     def parts_of(self, teacher: str) -> list[str]:
-        """Parts of a teacher that run."""
+        """Parts of a teacher that run, in the order of its model."""
         pairs = self.pairs_of(teacher)
-        wanted = [part for pair in pairs for part in pair.view.teacher_parts()]
-        return list(dict.fromkeys(['backbone', *wanted])) if pairs else []
+        wanted = {'backbone', *self._beyond_backbone(pairs)} if pairs else ()
+        children = self.teachers[teacher].model.named_children()
+        return [name for name, _ in children if name in wanted]
+
+    @staticmethod
+    def _beyond_backbone(pairs: Sequence[Pair]) -> set[str]:
+        return {part for pair in pairs for part in pair.view.teacher_parts()}
 
     def student_captures(self) -> list[Capture]:
         """What to attach to the student while it computes its own losses."""
@@ -72,7 +77,7 @@ class Guidance:
                     for capture in pair.view.teacher_captures()
                 ]
                 captured = stack.enter_context(attached(model, captures))
-                reach = reach_of(self.parts_of(name)[1:])
+                reach = reach_of(self._beyond_backbone(pairs))
                 runs[name] = ModelRun(
                     model, own, captured, reach, unpadded, teacher.scale
                 )

@@ -39,7 +39,7 @@ class TeacherHealth:
             return
         verdict = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True)
         verdict.copy_(finite, non_blocking=True)
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event = torch.cuda.Event()
         event.record()
         self._pending.append((verdict, event, names))
         while self._pending and self._done():
@@ -47,7 +47,7 @@ class TeacherHealth:
             _refuse(verdict, names)
 
     def _done(self) -> bool:
-        done: bool = self._pending[0][1].query()  # type: ignore[no-untyped-call]
+        done: bool = self._pending[0][1].query()
         return done
 
 

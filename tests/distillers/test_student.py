@@ -1,4 +1,4 @@
-"""Everywhere but in its loss a distiller is its student; it starts from what one has."""
+"""Everywhere but in its loss a distiller is its student; it starts as one."""
 
 from pathlib import Path
 from typing import Any

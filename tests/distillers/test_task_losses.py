@@ -63,11 +63,11 @@ def test_without_weights_the_losses_are_the_same_objects() -> None:
         ({'acc': 1}, r"'acc' matches none of the student's losses"),
         (
             {'*loss_cls': 1, 's0.*': 2},
-            r"'\*loss_cls' and 's0.\*' both match 's0.loss_cls'. Write 's0.loss_cls' out",
+            r"'\*loss_cls' and 's0.\*' both match 's0.loss_cls'. Write 's0.loss_cls'",
         ),
         (
             {'loss_cls': -0.1},
-            r"model.task_loss_weights\['loss_cls'\] must be a finite number >= 0, got -0.1",
+            r"task_loss_weights\['loss_cls'\] must be a finite number >= 0, got -0.1",
         ),
         ({'loss_cls': float('nan')}, r'must be a finite number >= 0, got nan'),
         (
@@ -76,8 +76,8 @@ def test_without_weights_the_losses_are_the_same_objects() -> None:
         ),
         (
             {'loss_cls': dict(type='LinearRamp', start=0, end=1, until=5)},
-            r"model.task_loss_weights\['loss_cls'\] is a schedule, and nobody tells the "
-            r"iteration. Set runner_type='kd_plugins.DistillRunner'",
+            r"model.task_loss_weights\['loss_cls'\] is a schedule, and nobody tells "
+            r"the iteration. Set runner_type='kd_plugins.DistillRunner'",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.errors import ConfigError, DistillationError
+from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from kd_plugins.views.roi_capture import RoICapture
 from tests.distillers.tiny import (
@@ -19,7 +19,6 @@ from tests.distillers.tiny import (
     losses_of,
     mask_rcnn,
     observed,
-    raw_batch,
     teacher_of,
 )
 
@@ -234,116 +233,6 @@ def test_a_cascade_with_masks_pools_twice_and_keeps_the_box_heads_answers() -> N
             torch.testing.assert_close(matched.teacher, expected)
 
 
-# The teacher's proposals.
-
-
-def with_norm() -> Any:
-    head = bbox_head(
-        16,
-        8,
-        type='mmdet.ConvFCBBoxHead',
-        num_shared_convs=1,
-        num_shared_fcs=1,
-        conv_out_channels=8,
-        norm_cfg=dict(type='BN'),
-    )
-    return faster_rcnn(roi_head__bbox_head=head)
-
-
-def source(name: str, number: int = 6, **options: Any) -> dict[str, Any]:
-    options = dict(roi_source=name, num_rois=number, **options)
-    return dict(view=view('logits', **options), loss=dict(type='KDLoss'))
-
-
-@pytest.mark.parametrize('name', ['teacher', 'union'])
-def test_the_teacher_proposes_and_the_student_answers_once_more(name: str) -> None:
-    model = distiller(
-        dict(a=source(name)), student=with_norm(), teacher=teacher_of(BIG)
-    )
-    norms = [
-        module
-        for module in model.student.roi_head.modules()
-        if isinstance(module, torch.nn.BatchNorm2d)
-    ]
-    assert norms
-    with observed(model) as seen:
-        matched, sampled = seen.first('a'), seen.captured[RoICapture()][0]
-        assert all(int(norm.num_batches_tracked) == 1 for norm in norms)
-        assert all(norm.training for norm in norms)
-        teacher = seen.run.model
-        with torch.no_grad():
-            features = teacher.extract_feat(seen.inputs)
-            proposals = teacher.rpn_head.predict(
-                features, raw_batch()['data_samples'], rescale=False
-            )
-        boxes = torch.cat(
-            [
-                torch.cat([torch.full((len(item), 1), float(index)), item.bboxes], 1)[
-                    :6
-                ]
-                for index, item in enumerate(proposals)
-            ]
-        )
-        if name == 'union':
-            boxes = torch.cat([sampled.rois.detach(), boxes])
-        with torch.no_grad():
-            expected = teacher.roi_head._bbox_forward(features, boxes)['cls_score']
-    torch.testing.assert_close(matched.teacher, expected)
-    assert matched.student.shape == expected.shape and matched.student.requires_grad
-    assert matched.target is None and matched.mask is None
-    assert matched.count == len(boxes)
-
-
-def test_pairs_with_other_numbers_of_proposals_do_not_mix() -> None:
-    shared = dict(layer='roi_head.bbox_head.shared_fcs.1', loss=dict(type='HintLoss'))
-    model = distiller(
-        dict(a=source('teacher', 3), b=source('teacher', 6), c=shared, d=pairs()['cls'])
-    )
-    with observed(model) as seen:
-        rows = {name: len(seen.first(name).teacher) for name in 'abcd'}
-        sampled = len(seen.captured[RoICapture()][0].rois)
-    assert rows == dict(a=6, b=12, c=sampled, d=sampled)
-
-
-def test_the_teachers_rpn_runs_once_for_all() -> None:
-    layer = dict(layer='rpn_head.rpn_conv', loss=dict(type='HintLoss'))
-    rpn = dict(view='rpn.logits', loss=dict(type='KDLoss'))
-    model = distiller(dict(a=source('teacher'), b=rpn, c=layer, d=source('union')))
-    calls = []
-    teacher = model.teachers['teacher'].model
-    teacher.rpn_head.register_forward_hook(lambda *_: calls.append('rpn'))
-    teacher.roi_head.bbox_head.register_forward_hook(lambda *_: calls.append('roi'))
-    losses_of(model)
-    assert sorted(calls) == ['roi', 'roi', 'rpn']
-
-
-def test_rescored_student_learns_from_the_teachers_proposals() -> None:
-    model = distiller(dict(a=source('teacher')))
-    losses = losses_of(model)
-    losses['loss_kd_a'].backward()
-    assert model.student.roi_head.bbox_head.fc_cls.weight.grad.abs().sum() > 0
-    assert model.student.backbone.conv1.weight.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize('name', ['teacher', 'union'])
-def test_losses_that_need_targets_are_refused_with_the_teachers_proposals(
-    name: str,
-) -> None:
-    pair = dict(
-        view=view('logits', roi_source=name), loss=dict(type='TeacherBoundedLoss')
-    )
-    message = (
-        r'model.pairs.a.loss: TeacherBoundedLoss needs the targets of the host, and '
-        rf"this pair gives none. Remove roi_source='{name}' from model.pairs.a.view"
-    )
-    with pytest.raises(ConfigError, match=message):
-        MODELS.build(config(dict(a=pair)))
-    pair['view'] = view('deltas', roi_source=name)
-    message = rf"model.pairs.a.view: value='deltas' needs the labels.*'{name}' has none"
-    with pytest.raises(ConfigError, match=message):
-        MODELS.build(config(dict(a=pair)))
-
-
 # Features.
 
 
@@ -377,108 +266,3 @@ def test_other_classes_may_share_features_only() -> None:
         MODELS.build(config(dict(cls=pairs()['cls']), teacher=fewer))
     pair = dict(view='roi.features', loss=dict(type='HintLoss'))
     assert losses_of(distiller(dict(a=pair), teacher=fewer))['loss_kd_a'] > 0
-
-
-# Batches that lack something.
-
-
-@pytest.mark.parametrize(
-    'boxes', [([[4, 6, 28, 30]], []), ([], [])], ids=['one image', 'no image']
-)
-def test_images_without_boxes(boxes: Any) -> None:
-    every = pairs()
-    every['reg']['loss']['margin'] = 100.0  # none is good enough
-    model = distiller(every)
-    losses = losses_of(model, boxes=boxes)
-    assert losses['loss_kd_cls'] > 0
-    assert (losses['loss_kd_reg'] > 0) == bool(boxes[0])
-    model.parse_losses(losses)[0].backward()
-    for parameter in model.student.roi_head.parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all()
-
-
-def test_no_rois_at_all_give_zero_with_a_graph() -> None:
-    student = faster_rcnn(train_cfg__rpn_proposal=dict(min_bbox_size=1000))
-    every = dict(
-        **pairs(), features=dict(view='roi.features', loss=dict(type='HintLoss'))
-    )
-    model = distiller(every, student=student)
-    with observed(model, boxes=([], [])) as seen:
-        assert seen.first('cls').student.shape == (0, CLASSES + 1)
-        assert seen.first('reg').student.shape == (0, 4)
-    losses = losses_of(model, boxes=([], []))
-    for name in every:
-        assert losses[f'loss_kd_{name}'].item() == 0
-        assert losses[f'loss_kd_{name}'].requires_grad
-    model.parse_losses(losses)[0].backward()
-
-
-def test_a_cascade_that_stops_early_gives_zero_with_a_graph() -> None:
-    student = cascade_rcnn(train_cfg__rpn_proposal=dict(min_bbox_size=1000))
-    pair = dict(
-        view='roi.features',
-        adapter=dict(type='LinearAdapter'),
-        loss=dict(type='HintLoss'),
-    )
-    layer = dict(layer='roi_head.bbox_head.1.shared_fcs.1', loss=dict(type='HintLoss'))
-    model = distiller(
-        dict(a=pair, b=layer), student=student, teacher=teacher_of(cascade_rcnn())
-    )
-    with observed(model, boxes=([], [])) as seen:
-        stops = seen.matched['a'][1] is None
-        assert stops == (seen.matched['b'] == [None])
-    losses = losses_of(model, boxes=([], []))
-    losses['loss_kd_a'].backward()
-    assert losses['loss_kd_a'].item() == 0
-    for parameter in model.adapters.parameters():
-        assert parameter.grad is not None
-
-
-# Heads that are not known.
-
-DOUBLE = faster_rcnn()
-DOUBLE.roi_head.update(type='mmdet.DoubleHeadRoIHead', reg_roi_scale_factor=1.3)
-DOUBLE.roi_head.bbox_head = bbox_head(
-    16,
-    8,
-    type='mmdet.DoubleConvFCBBoxHead',
-    num_convs=1,
-    num_fcs=1,
-    conv_out_channels=8,
-)
-SEESAW = faster_rcnn(
-    roi_head__bbox_head=dict(
-        loss_cls=dict(type='mmdet.SeesawLoss', num_classes=CLASSES)
-    )
-)
-NO_BOXES = faster_rcnn(roi_head__bbox_head=dict(with_reg=False))
-RPN_ONLY = dict(
-    type='mmdet.RPN',
-    backbone=faster_rcnn().backbone,
-    neck=faster_rcnn().neck,
-    rpn_head=faster_rcnn().rpn_head,
-    train_cfg=dict(rpn=faster_rcnn().train_cfg.rpn),
-    test_cfg=dict(rpn=faster_rcnn().test_cfg.rpn),
-)
-
-
-@pytest.mark.parametrize(
-    ('teacher', 'message'),
-    [
-        (DOUBLE, r'\(teacher\): DoubleHeadRoIHead of FasterRCNN runs its box head in'),
-        (SEESAW, 'SeesawLoss of FasterRCNN has class channels of its own'),
-        (NO_BOXES, "Shared2FCBBoxHead of FasterRCNN has no 'fc_cls' and 'fc_reg'"),
-        (RPN_ONLY, 'RPN has no RoI head. Use a two-stage detector'),
-    ],
-    ids=['double', 'seesaw', 'no boxes', 'no head'],
-)
-def test_other_heads_are_refused_by_name(teacher: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        MODELS.build(config(dict(cls=pairs()['cls']), teacher=teacher_of(teacher)))
-
-
-def test_a_roi_head_that_does_not_run_has_nothing_to_match() -> None:
-    model = distiller(dict(cls=pairs()['cls']))
-    model.student.forward = lambda *args, **kwargs: {}
-    with pytest.raises(DistillationError, match=r"'roi.logits' has nothing to match"):
-        losses_of(model)
