@@ -115,6 +115,24 @@ def test_interrupted_twice_and_within_a_validation(
     assert same_state(final(train(tmp_path / 'broken', resume=True)), whole)
 
 
+def test_a_validation_that_was_run_again_counts_as_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def die(*args: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(ToyMetric, 'process', die)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path)
+    saved = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    assert not saved['random_state']['validated']
+    interrupt(tmp_path, 3, resume=True)  # its first score is the best
+    saved = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    assert saved['random_state']['validated']
+
+
 def test_a_validation_that_ended_is_not_run_again(tmp_path: Path) -> None:
     def validations(work_dir: Path) -> str:
         logs = sorted(work_dir.rglob('*.log'), key=lambda log: log.stat().st_mtime_ns)
