@@ -46,7 +46,7 @@ def worker(rank: int, folder: str) -> None:
 def test_uneven_split_over_two_processes(tmp_path: Path) -> None:
     # Forked: importing everything anew would take most of the time.
     mp.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method='fork')
-    found = [torch.load(tmp_path / str(rank)) for rank in range(2)]
+    found = [torch.load(tmp_path / str(rank), weights_only=True) for rank in range(2)]
     assert found[0]['counts'] == found[1]['counts']
     assert found[0]['counts'] == dict(logits=[2.0], early=[2.5], fixed=[2.5])
     student, mask = rows(1).requires_grad_(), torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])

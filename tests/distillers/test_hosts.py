@@ -14,7 +14,10 @@ from kd_plugins.registry import MODELS
 from .runs import TinyImages, assert_same_weights, train
 from .tiny import all_pairs, config, faster_rcnn, raw_batch
 
-pytestmark = pytest.mark.host
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning'),
+]
 OURS = dict(runner_type='kd_plugins.DistillRunner')
 
 

@@ -73,6 +73,10 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"model.pairs.a.loss.loss_weight.type: .*'LinerRamp'. Close: 'LinearRamp'",
         ),
         (
+            dict(layer='neck', loss=dict(type=dict)),
+            r'model.pairs.a.loss: dict is no DistillationLoss. There are: ',
+        ),
+        (
             dict(view='roi.logit', loss=KD),
             r"model.pairs.a.view: no view 'roi.logit'. Close: 'roi.logits'",
         ),

@@ -133,6 +133,9 @@ def test_modules_learn_the_version_of_what_they_load() -> None:
 
 
 @pytest.mark.host
+@pytest.mark.filterwarnings(
+    'ignore:You are using `torch.load`:FutureWarning'
+)  # the host's loading
 def test_load_from_and_init_cfg_take_a_plain_student(tmp_path: Path) -> None:
     weights, path = plain_weights(), tmp_path / 'plain.pth'
     torch.save(dict(state_dict=weights, meta={}), path)

@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     'no file': (
         dict(cfg='nowhere.py', checkpoint='a.pth'),
-        "model.teacher.cfg: cannot read 'nowhere.py'",
+        "model.teacher.cfg: there is no config 'nowhere.py'",
     ),
 }
 
@@ -141,6 +141,14 @@ def test_model_of_a_file_keeps_its_scope_and_takes_changes(tmp_path: Path) -> No
     assert model == dict(
         type='RetinaNet', backbone=dict(type='ResNet', depth=18), _scope_='mmdet'
     )
+
+
+@pytest.mark.host
+def test_model_of_the_hosts_own_configs() -> None:
+    cfg = dict(cfg='mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
+    model = model_config(cfg, 'model.student')
+    assert model.type == 'RetinaNet' and model.backbone.depth == 18
+    assert model._scope_ == 'mmdet'
 
 
 def test_file_without_a_model_is_an_error(tmp_path: Path) -> None:

@@ -64,6 +64,16 @@ def test_proposed_resize_works_when_pasted() -> None:
     assert losses_of(model)['loss_kd_a'] > 0
 
 
+def test_levels_that_differ_in_size_and_channels_need_an_adapter_for_both() -> None:
+    layer = both('backbone', 'backbone')
+    levels = dict(student=[0, 0], teacher=[1, 0])
+    message = r"differ in size at backbone\[0\].*adapter=dict\(type='ConvAdapter'\).$"
+    teacher = teacher_of(faster_rcnn(base=2))
+    refused(message, dict(a=pair(layer, levels=levels)), teacher=teacher)
+    adapted = pair(layer, levels=levels, adapter=dict(type='ConvAdapter'))
+    assert losses_of(distiller(dict(a=adapted), teacher=teacher))['loss_kd_a'] > 0
+
+
 @pytest.mark.parametrize(
     ('adapter', 'message'),
     [
