@@ -45,7 +45,7 @@ OPTIM_WRAPPERS = Registry(
     'optim wrapper',
     parent=MMENGINE_OPTIM_WRAPPERS,
     scope=_SCOPE,
-    locations=['kd_plugins.distillers'],
+    locations=['kd_plugins.hosts.amp'],
 )
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',

@@ -1,5 +1,11 @@
 """The model wrapper, and how it is optimised and distributed."""
 
 from .distiller import Distiller
+from .optimizer import DistillOptimWrapperConstructor
+from .wrapper import DistillDistributedDataParallel
 
-__all__ = ['Distiller']
+__all__ = [
+    'DistillDistributedDataParallel',
+    'DistillOptimWrapperConstructor',
+    'Distiller',
+]
