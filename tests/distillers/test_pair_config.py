@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from torch import nn
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
@@ -73,8 +74,8 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"model.pairs.a.loss.loss_weight.type: .*'LinerRamp'. Close: 'LinearRamp'",
         ),
         (
-            dict(layer='neck', loss=dict(type=dict)),
-            r'model.pairs.a.loss: dict is no DistillationLoss. There are: ',
+            dict(layer='neck', loss=dict(type=nn.L1Loss)),
+            r'model.pairs.a.loss: L1Loss is no DistillationLoss. (Close|There)',
         ),
         (
             dict(view='roi.logit', loss=KD),
