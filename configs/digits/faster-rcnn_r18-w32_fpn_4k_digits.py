@@ -11,3 +11,5 @@ _base_ = [
     '../_base_/digits_runtime.py',
 ]
 train_cfg = dict(max_iters=4000)
+# The hook that makes the data is ours.
+custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)

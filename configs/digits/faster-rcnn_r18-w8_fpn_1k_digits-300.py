@@ -3,3 +3,5 @@
 # Run:    python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py
 # Cost and result: not run yet.
 _base_ = ['../_base_/digits_student.py']
+# The hook that makes the data is ours.
+custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)

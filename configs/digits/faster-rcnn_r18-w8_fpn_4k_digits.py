@@ -15,3 +15,5 @@ param_scheduler = [
         end=4000,
         T_max=3800),
 ]
+# The hook that makes the data is ours.
+custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
