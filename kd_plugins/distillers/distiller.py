@@ -195,6 +195,16 @@ class Distiller(BaseModel):
         """Tell how far training is: loss weights may follow it."""
         self._clock = clock
 
+    def expect_classes(self, names: Sequence[str]) -> None:
+        """Tell the student's class names: a teacher of others must not judge them.
+
+        Compared with those in a teacher's checkpoint when it is loaded, where a pair
+        matches class by class.
+        """
+        for pair in self._guidance.pairs:
+            if pair.view.same_classes:
+                self.teachers[pair.teacher].classes = tuple(names)
+
     def plan(self) -> str:
         """What is compared with what, and which part of each teacher runs."""
         guidance = self._guidance

@@ -1,6 +1,6 @@
 """What the runner and its hooks need to know of a distiller, and how they reach it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, cast
 
 from mmengine.model import is_model_wrapper
@@ -22,6 +22,9 @@ class DistillerLike(Protocol):
 
     def set_clock(self, clock: Any) -> None:
         """Tell it how far the training has come."""
+
+    def expect_classes(self, names: Sequence[str]) -> None:
+        """Tell it the names of the classes it is trained for."""
 
     def plan(self) -> str:
         """What will be compared with what, as a table."""

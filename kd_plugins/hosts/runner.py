@@ -12,7 +12,13 @@ from ..distillers.interface import is_distiller, unwrap
 from ..distillers.optimizer import DistillOptimWrapperConstructor
 from ..distillers.student import student_checkpoint, student_config
 from ..distillers.wrapper import DistillDistributedDataParallel
-from ..hooks import AtomicCheckpointHook, ClockHook, PlanHook, RandomStateHook
+from ..hooks import (
+    AtomicCheckpointHook,
+    ClassNamesHook,
+    ClockHook,
+    PlanHook,
+    RandomStateHook,
+)
 from ..registry import MODELS, RUNNERS
 from . import files
 from .amp import amp_for_device
@@ -115,7 +121,7 @@ class DistillRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         wanted: list[type[Hook]] = [RandomStateHook]  # the last of the lowest priority
         if is_distiller(unwrap(self.model)):
-            wanted += [ClockHook, PlanHook]
+            wanted += [ClassNamesHook, ClockHook, PlanHook]
         for kind in wanted:
             if not any(isinstance(hook, kind) for hook in self.hooks):
                 self.register_hook(kind())

@@ -1,6 +1,7 @@
 """The frozen model that teaches."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -113,6 +114,8 @@ class Teacher:
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         self.loaded = False
+        # Names the checkpoint must have been trained for, where it tells.
+        self.classes: Sequence[str] | None = None
         self._translators: dict[int, InputTranslator] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
@@ -127,7 +130,7 @@ class Teacher:
             else:
                 key = f'{self.where}.checkpoint'
                 weights = load_weights(self.checkpoint, key=key)
-                load_strictly(self.model, weights, key)
+                load_strictly(self.model, weights, key, classes=self.classes)
                 print_log(
                     f"Teacher '{self.name}' loaded from {self.checkpoint}", 'current'
                 )

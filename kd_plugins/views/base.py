@@ -99,6 +99,11 @@ class View(ABC):
         """Whether it knows what the host's own loss aims at, row by row."""
         return False
 
+    @property
+    def same_classes(self) -> bool:
+        """Whether rows only match if both models know the same classes."""
+        return False
+
     @abstractmethod
     def match(self, step: Any) -> list[Matched | None]:
         """Matched tensors of this step: one entry a place, None if it did not run.

@@ -70,6 +70,11 @@ class RoIView(View):
         self.num_rois = num_rois
         self._stages: list[tuple[int, int]] = []
 
+    @property
+    def same_classes(self) -> bool:
+        """True of logits, and of deltas, which are those of a class."""
+        return self.value != 'features'
+
     def bind(self, probe: Any, where: str) -> list[Place]:
         student = roi_stages(probe.student, f'{where} (student)')
         teacher = roi_stages(probe.teacher, f'{where} (teacher)')

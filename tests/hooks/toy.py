@@ -9,6 +9,7 @@ import copy
 import itertools
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -100,6 +101,9 @@ class ToyDistiller(BaseModel):
 
     def set_clock(self, clock: Clock) -> None:
         self.clocks.append(clock)
+
+    def expect_classes(self, names: Sequence[str]) -> None:
+        self.classes = tuple(names)
 
     def plan(self) -> str:
         return 'hint: backbone'

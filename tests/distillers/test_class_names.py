@@ -1,0 +1,51 @@
+"""A teacher of other classes is refused where pairs match class by class."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kd_plugins.errors import CheckpointError
+
+from .tiny import distiller, faster_rcnn, hint, losses_of
+
+LOGITS: dict[str, Any] = dict(view='roi.logits', loss=dict(type='KDLoss'))
+
+
+def checkpoint_of(path: Path, *classes: str) -> dict[str, Any]:
+    """A teacher whose checkpoint says which classes it was trained for."""
+    weights = distiller(dict(hint=hint())).teachers['teacher'].model.state_dict()
+    meta = dict(dataset_meta=dict(classes=classes))
+    torch.save(dict(meta=meta, state_dict=weights), path)
+    return dict(model=faster_rcnn(), checkpoint=str(path))
+
+
+@pytest.mark.parametrize('pair', [LOGITS, dict(LOGITS, view='roi.deltas')])
+def test_another_order_of_classes_is_refused(
+    pair: dict[str, Any], tmp_path: Path
+) -> None:
+    pair = (
+        dict(pair, loss=dict(type='DeltaL2Loss')) if 'deltas' in pair['view'] else pair
+    )
+    teacher = checkpoint_of(tmp_path / 'teacher.pth', 'dog', 'cat')
+    model = distiller(dict(pair=pair), teacher=teacher)
+    model.expect_classes(['cat', 'dog'])
+    with pytest.raises(
+        CheckpointError, match=r"\['dog', 'cat'\], expected \['cat', 'dog'\]"
+    ):
+        losses_of(model)
+
+
+def test_the_same_classes_pass(tmp_path: Path) -> None:
+    teacher = checkpoint_of(tmp_path / 'teacher.pth', 'cat', 'dog')
+    model = distiller(dict(pair=LOGITS), teacher=teacher)
+    model.expect_classes(['cat', 'dog'])
+    assert losses_of(model)['loss_kd_pair'].isfinite()
+
+
+def test_features_do_not_ask_for_classes(tmp_path: Path) -> None:
+    teacher = checkpoint_of(tmp_path / 'teacher.pth', 'dog', 'cat')
+    model = distiller(dict(hint=hint()), teacher=teacher)
+    model.expect_classes(['cat', 'dog'])
+    assert losses_of(model)['loss_kd_hint'].isfinite()
