@@ -198,12 +198,12 @@ class Distiller(BaseModel):
     def expect_classes(self, names: Sequence[str]) -> None:
         """Tell the student's class names: a teacher of others must not judge them.
 
-        Compared with those in a teacher's checkpoint when it is loaded, where a pair
+        Compared with those in a teacher's checkpoint, once it is loaded, where a pair
         matches class by class.
         """
         for pair in self._guidance.pairs:
             if pair.view.same_classes:
-                self.teachers[pair.teacher].classes = tuple(names)
+                self.teachers[pair.teacher].expect_classes(names)
 
     def plan(self) -> str:
         """What is compared with what, and which part of each teacher runs."""

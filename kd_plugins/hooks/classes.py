@@ -13,7 +13,7 @@ class ClassNamesHook(Hook):
     """Tells the distiller the class names of the data it is trained on.
 
     The teacher's are in its checkpoint's ``dataset_meta``; where pairs match class by
-    class and the two differ, loading the teacher is an error that lists both.
+    class and the two differ, using the teacher is an error that lists both.
     """
 
     def before_train(self, runner: Any) -> None:

@@ -163,12 +163,27 @@ def load_strictly(
     except RuntimeError as error:
         message = explain_mismatch(module, adjusted, source)
         raise CheckpointError(message or f'{source}: {error}') from error
-    known = getattr(weights, 'classes', None)
-    if classes is not None and known is not None and tuple(classes) != known:
-        raise CheckpointError(
-            f'{source} was trained for other classes, or in another order: '
-            f'{list(known)}, expected {list(classes)}.'
-        )
+    check_classes(getattr(weights, 'classes', None), classes, source)
+
+
+def check_classes(
+    known: Sequence[str] | None, expected: Sequence[str] | None, source: str
+) -> None:
+    """Refuse weights that were trained for other classes than expected.
+
+    Args:
+        known: class names of the weights; None where nobody tells.
+        expected: those of the data; likewise.
+        source: config key and file, for messages.
+
+    Raises: CheckpointError with both lists.
+    """
+    if known is None or expected is None or list(known) == list(expected):
+        return
+    raise CheckpointError(
+        f'{source} was trained for other classes, or in another order: '
+        f'{list(known)}, expected {list(expected)}.'
+    )
 
 
 def is_distiller(weights: Mapping[str, Any]) -> bool:

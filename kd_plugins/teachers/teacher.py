@@ -14,7 +14,7 @@ from ..hosts.config_files import read_config
 from ..losses._common import check_number
 from ..random_stream import RandomStream
 from ..registry import MODELS
-from .checkpoints import load_strictly, load_weights
+from .checkpoints import check_classes, load_strictly, load_weights
 from .preprocess import InputTranslator
 
 _KEYS = ('cfg', 'model', 'checkpoint', 'allow_random', 'input_scale')
@@ -114,8 +114,9 @@ class Teacher:
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         self.loaded = False
-        # Names the checkpoint must have been trained for, where it tells.
-        self.classes: Sequence[str] | None = None
+        # Class names: those of the weights, where they tell, and those of the data.
+        self._classes: Sequence[str] | None = None
+        self._expected: Sequence[str] | None = None
         self._translators: dict[int, InputTranslator] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
@@ -130,7 +131,8 @@ class Teacher:
             else:
                 key = f'{self.where}.checkpoint'
                 weights = load_weights(self.checkpoint, key=key)
-                load_strictly(self.model, weights, key, classes=self.classes)
+                load_strictly(self.model, weights, key, classes=self._expected)
+                self._classes = weights.classes
                 print_log(
                     f"Teacher '{self.name}' loaded from {self.checkpoint}", 'current'
                 )
@@ -138,6 +140,15 @@ class Teacher:
             self.loaded = True
         self.to(device)
         return self.model  # type: ignore[no-any-return]
+
+    def expect_classes(self, names: Sequence[str]) -> None:
+        """Tell the class names of the data; compared at once with weights loaded.
+
+        Raises: CheckpointError if the weights were trained for others.
+        """
+        self._expected = tuple(names)
+        source = f"{self.where}.checkpoint: '{self.checkpoint}'"
+        check_classes(self._classes, self._expected, source)
 
     def to(self, device: torch.device) -> None:
         """Move weights and preprocessor; never the data type."""

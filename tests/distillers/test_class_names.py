@@ -8,7 +8,8 @@ import torch
 
 from kd_plugins.errors import CheckpointError
 
-from .tiny import distiller, faster_rcnn, hint, losses_of
+from .runs import train
+from .tiny import config, distiller, faster_rcnn, hint, losses_of
 
 LOGITS: dict[str, Any] = dict(view='roi.logits', loss=dict(type='KDLoss'))
 
@@ -49,3 +50,29 @@ def test_features_do_not_ask_for_classes(tmp_path: Path) -> None:
     model = distiller(dict(hint=hint()), teacher=teacher)
     model.expect_classes(['cat', 'dog'])
     assert losses_of(model)['loss_kd_hint'].isfinite()
+
+
+def test_a_teacher_that_was_loaded_to_inherit_from_is_compared_too(
+    tmp_path: Path,
+) -> None:
+    teacher = checkpoint_of(tmp_path / 'teacher.pth', 'dog', 'cat')
+    options: dict[str, Any] = dict(teacher=teacher, init_from_teacher=['neck'])
+    model = distiller(dict(pair=LOGITS), **options)
+    assert model.teachers['teacher'].loaded
+    with pytest.raises(CheckpointError, match=r"\['dog', 'cat'\], expected \['cat'"):
+        model.expect_classes(['cat', 'dog'])
+    model.expect_classes(['dog', 'cat'])
+    model = distiller(dict(hint=hint()), **options)
+    model.expect_classes(['cat', 'dog'])
+
+
+@pytest.mark.host
+@pytest.mark.parametrize('inherited', [[], ['neck']], ids=['', 'inherited'])
+def test_the_runner_tells_the_classes_of_its_data(
+    inherited: list[str], tmp_path: Path
+) -> None:
+    teacher = checkpoint_of(tmp_path / 'teacher.pth', 'c', 'b', 'a')
+    cfg = config(dict(a=LOGITS), teacher=teacher, init_from_teacher=inherited)
+    message = r"\['c', 'b', 'a'\], expected \['a', 'b', 'c'\]"
+    with pytest.raises(CheckpointError, match=message):
+        train(cfg, tmp_path, runner_type='kd_plugins.DistillRunner')
