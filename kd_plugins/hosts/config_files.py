@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.config.utils import _get_package_and_cfg_path
 from mmengine.hub import get_config
 
 from ..errors import ConfigError
@@ -19,7 +20,16 @@ def read_config(path: str | Path, key: str = 'config') -> Config:
 
     Raises: ConfigError if there is no such file.
     """
+    name = str(path)
+    if '::' in name:
+        try:
+            _get_package_and_cfg_path(name)
+        except (AssertionError, ValueError) as error:
+            raise ConfigError(
+                f"{key}: '{name}' names no config of a package; expected is "
+                f"'mmdet::<folder>/<file>.py'. mmengine says: {error}"
+            ) from error
     try:
-        return get_config(str(path)) if '::' in str(path) else Config.fromfile(path)
+        return get_config(name) if '::' in name else Config.fromfile(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: there is no config '{path}' ({error}).") from error

@@ -31,6 +31,23 @@ def test_a_config_that_is_nowhere_is_named(path: str) -> None:
         read_config(path, '--config')
 
 
+@pytest.mark.parametrize(
+    ('path', 'reason'),
+    [
+        ('mmdet::nope.py', 'specify the package name and relative config path'),
+        ('mmdet::nope/a::b.py', 'multiple `::`'),
+        ('nope::a/b.py', 'does not support to load nope config'),
+    ],
+)
+def test_a_name_of_no_config_is_told_with_its_key(path: str, reason: str) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=rf"^model.teacher.cfg: '{path}' names no config of a package; expected "
+        rf"is 'mmdet::<folder>/<file>.py'. .*{reason}",
+    ):
+        read_config(path, 'model.teacher.cfg')
+
+
 def test_the_work_dir_is_the_arguments_the_configs_or_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
