@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigError, nearest
+from .hosts.arguments import arguments
 
 
 def build(registry: Any, cfg: Any, where: str) -> Any:
@@ -19,17 +20,16 @@ def build(registry: Any, cfg: Any, where: str) -> Any:
     """
     if not isinstance(cfg, dict):
         raise ConfigError(f"{where} must be a dict with 'type', got {cfg!r}.")
-    registry.import_from_location()
-    known = registry.module_dict
     options = dict(cfg)
     kind = options.pop('type', None)
+    cls = class_of(registry, kind)
+    known = registry.module_dict
     if kind is None:
         raise ConfigError(f'{where} needs a type. {nearest("", known)}')
-    name = str(kind).removeprefix('kd_plugins.')
-    cls = kind if inspect.isclass(kind) else known.get(name)
     if cls is None:
+        name = _bare(kind)
         raise ConfigError(f"{where}.type: no '{name}'. {nearest(name, known)}")
-    accepted = list(inspect.signature(cls).parameters)
+    accepted = arguments(cls)
     unknown = [key for key in options if key not in accepted]
     if unknown:
         raise ConfigError(
@@ -40,6 +40,26 @@ def build(registry: Any, cfg: Any, where: str) -> Any:
         return cls(**options)
     except (ConfigError, TypeError) as error:
         raise ConfigError(f'{where}: {error}') from error
+
+
+def class_of(registry: Any, kind: Any) -> type[Any] | None:
+    """The class that a ``type`` means: itself, or by name, with our scope or without.
+
+    Args:
+        registry: one of ours.
+        kind: ``type`` of a configuration.
+
+    Returns: None if there is no such class.
+    """
+    registry.import_from_location()
+    if inspect.isclass(kind):
+        return kind
+    found: type[Any] | None = registry.module_dict.get(_bare(kind))
+    return found
+
+
+def _bare(kind: Any) -> str:
+    return str(kind).removeprefix('kd_plugins.')
 
 
 def build_together(*builders: Callable[[], Any]) -> list[Any]:

@@ -18,8 +18,16 @@ OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
 
 def optional_inputs(loss: nn.Module) -> list[str]:
     """What a loss takes beyond the two tensors, by name."""
-    names = inspect.signature(loss.forward).parameters
-    return [name for name in names if name in OPTIONAL_INPUTS]
+    names: set[str] = set()
+    for cls in inspect.getmro(type(loss)):
+        if 'forward' not in vars(cls):
+            continue
+        parameters = inspect.signature(vars(cls)['forward']).parameters
+        names.update(parameters)
+        # A subclass's `**kwargs` are for the next one.
+        if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
+            break
+    return [name for name in OPTIONAL_INPUTS if name in names]
 
 
 @dataclass

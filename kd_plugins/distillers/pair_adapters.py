@@ -1,14 +1,14 @@
 """Adapters of a pair: built for the shapes it compares, or proposed."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..build import build
+from ..build import build, class_of
 from ..errors import ConfigError, ShapeError
+from ..hosts.arguments import arguments
 from ..registry import ADAPTERS
 from ..views import Place
 from .pair import adapt
@@ -68,8 +68,8 @@ def _build_adapter(cfg: Any, place: Place, where: str) -> nn.Module:
     if not isinstance(cfg, dict):
         raise ConfigError(f"{where} must be a dict with 'type', got {cfg!r}.")
     options = dict(cfg)
-    kind = ADAPTERS.module_dict.get(str(options.get('type')))
-    accepted = inspect.signature(kind).parameters if kind is not None else ()
+    kind = class_of(ADAPTERS, options.get('type'))
+    accepted = arguments(kind) if kind is not None else ()
     for key, shape in (
         ('student_channels', place.student),
         ('teacher_channels', place.teacher),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..build import build
+from ..build import build, class_of
 from ..errors import ConfigError, nearest
 from ..registry import VIEWS
 from .base import View
@@ -24,12 +24,13 @@ def build_view(cfg: str | dict[str, Any], where: str) -> View:
     ]
     if isinstance(cfg, str):
         prefix, _, value = cfg.partition('.')
-        by_prefix = {item.prefix: name for name, item in views.items() if item.prefix}
-        if prefix not in by_prefix:
+        # A subclass inherits the prefix: the view registered first owns it.
+        by_prefix = {item.prefix: name for name, item in reversed(views.items())}
+        if not prefix or prefix not in by_prefix:
             raise ConfigError(f"{where}.view: no view '{cfg}'. {nearest(cfg, known)}")
         cfg = {'type': by_prefix[prefix], 'value': value}
     if isinstance(cfg, dict):
-        view = views.get(str(cfg.get('type')).removeprefix('kd_plugins.'))
+        view: Any = class_of(VIEWS, cfg.get('type'))
         if view is not None and view.values and cfg.get('value') not in view.values:
             asked = f'{view.prefix}.{cfg.get("value")}'
             raise ConfigError(
