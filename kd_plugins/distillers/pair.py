@@ -107,11 +107,11 @@ class Pair:
         for number, item in enumerate(matched):
             adapter = adapters[number] if adapters else None
             value = None
-            if item is not None and (
-                self.loss.loss_weight or number in self._unchecked
-            ):
+            # Without gradients nobody trains: whether one would flow is not known.
+            unchecked = number in self._unchecked and torch.is_grad_enabled()
+            if item is not None and (self.loss.loss_weight or unchecked):
                 value = self._value(item, adapter, avg_factors[number])
-                if number in self._unchecked:
+                if unchecked:
                     self._check_alive(self.places[number], item, value)
                     self._unchecked.discard(number)
             if value is None or not self.loss.loss_weight:

@@ -177,12 +177,9 @@ class LayerView(View):
             if scored is None:  # a cascade stops early when no proposal is left
                 return [None] * self._places
             rois = scored.rois
-        outputs = step.captured[self._capture('student')].outputs
-        if not outputs:
-            raise DistillationError(
-                f"layer '{self.paths['student']}' of the student never fired while it "
-                'computed its losses. Choose a layer that takes part in them.'
-            )
+        recorder = step.captured[self._capture('student')]
+        _check_recorded(recorder)
+        outputs = recorder.outputs
         run = step.teacher
         key = run_for(run, self.paths['teacher'], rois, ('student', stage))
         recorded = run.recorded(self._capture('teacher'), key)
@@ -203,6 +200,21 @@ class LayerView(View):
             )
             for level, (own, other) in enumerate(zip(student, teacher, strict=True))
         ]
+
+
+def _check_recorded(recorder: LayerRecorder) -> None:
+    if not recorder.outputs:
+        raise DistillationError(
+            f"layer '{recorder.path}' of the student never fired while it computed its "
+            'losses. Choose a layer that takes part in them.'
+        )
+    if recorder.overwritten:
+        # In the dry run, in eval, it was not: else copies would have been recorded.
+        raise DistillationError(
+            f"what layer '{recorder.path}' of the student gave was written into while "
+            'it computed its losses: in training, a layer after it works in place. Set '
+            'inplace=False there, or choose that layer.'
+        )
 
 
 def _levels(levels: Any) -> dict[str, list[int] | None]:

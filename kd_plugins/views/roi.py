@@ -1,17 +1,14 @@
 """Second-stage heads: both models score the same RoIs, each on its own features."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import ConfigError, DistillationError, nearest
 from ..losses import LossContext
 from ..registry import VIEWS
 from .base import Capture, Matched, Place, View
-from .coders import same_coder, translate
 from .roi_capture import (
     RoICapture,
     RoIOutputs,
@@ -20,6 +17,7 @@ from .roi_capture import (
     teacher_proposals,
     teacher_scores,
 )
+from .roi_match import match_deltas, match_features, match_logits
 from .run import norms_frozen
 
 ROI_SOURCES = ('student', 'teacher', 'union')
@@ -92,6 +90,9 @@ class RoIView(View):
                     'model.teacher to one of the same classes in the same order, or '
                     'distil features (a layer, or roi.features) only.'
                 )
+            if self.value == 'logits':
+                for which, each in (('student', head), ('teacher', teacher_head)):
+                    _check_softmax(each, f'{where} ({which})')
             places.append(self._place(number, head, teacher_head))
         return places
 
@@ -160,21 +161,27 @@ class RoIView(View):
                 continue
             outputs = captured[number]
             source: Hashable = ('student', number)
+            if self.gives_target and not outputs.targets:
+                raise DistillationError(
+                    "the student's RoI head did not compute targets by "
+                    f"'loss_and_target', so 'roi.{self.value}' has nothing to match. "
+                    'Distil roi.features, or use StandardRoIHead or CascadeRoIHead.'
+                )
             if self.roi_source != 'student':
                 source = (self.roi_source, number, self.num_rois)
                 outputs = self._rescore(step, number, outputs, source)
             answer = teacher_scores(step.teacher, other, outputs.rois, source)
             context = LossContext(stage=number)
             if self.value == 'logits':
-                matched.append(_match_logits(outputs, answer, context))
+                matched.append(match_logits(outputs, answer, context))
             elif self.value == 'features':
-                matched.append(_match_features(outputs, answer, context))
+                matched.append(match_features(outputs, answer, context))
             else:
                 heads = (
                     roi_stages(step.student, 'pairs')[number][1],
                     roi_stages(step.teacher.model, 'pairs')[other][1],
                 )
-                matched.append(_match_deltas(outputs, answer, context, *heads))
+                matched.append(match_deltas(outputs, answer, context, *heads))
         return matched
 
     def _rescore(
@@ -198,51 +205,13 @@ class RoIView(View):
         return scored
 
 
-def _match_logits(own: RoIOutputs, other: RoIOutputs, context: LossContext) -> Matched:
-    assert own.logits is not None and other.logits is not None
-    context = replace(context, activation='softmax', background=own.logits.shape[1] - 1)
-    if not own.targets:
-        count = float(own.logits.shape[0])
-        return Matched(own.logits, other.logits, count=count, context=context)
-    mask = (own.targets[1] > 0).float()
-    return Matched(own.logits, other.logits, own.targets[0], mask, mask.sum(), context)
-
-
-def _match_deltas(
-    own: RoIOutputs,
-    other: RoIOutputs,
-    context: LossContext,
-    head: Any,
-    teacher_head: Any,
-) -> Matched:
-    assert own.deltas is not None and other.deltas is not None
-    labels, _, target, _ = own.targets
-    positive = (labels >= 0) & (labels < head.num_classes)
-    labels = labels.clamp(0, head.num_classes - 1)
-    student = _of_label(own.deltas, labels)
-    teacher = _of_label(other.deltas, labels)
-    boxes = own.rois[:, 1:].detach()
-    if not same_coder(head.bbox_coder, teacher_head.bbox_coder):
-        teacher = translate(teacher, boxes, teacher_head.bbox_coder, head.bbox_coder)
-    if head.reg_decoded_bbox:  # the host's targets are boxes: code them
-        target = head.bbox_coder.encode(boxes, target)
-        target = torch.where(positive[:, None], target, torch.zeros_like(target))
-    count = float(student.shape[0])
-    return Matched(student, teacher, target, positive.float(), count, context)
-
-
-def _match_features(
-    own: RoIOutputs, other: RoIOutputs, context: LossContext
-) -> Matched:
-    assert own.features is not None and other.features is not None
-    count = float(own.features.shape[0])
-    return Matched(own.features, other.features, count=count, context=context)
-
-
-def _of_label(deltas: Tensor, labels: Tensor) -> Tensor:
-    """Deltas (R, 4) of each row's class; a class-agnostic head has just one."""
-    if deltas.shape[1] == 4:
-        return deltas
-    rows = torch.arange(len(labels), device=labels.device)
-    # The number of classes is told: of no rows it could not be inferred.
-    return deltas.view(len(labels), deltas.shape[1] // 4, 4)[rows, labels]
+def _check_softmax(head: Any, where: str) -> None:
+    # Of K + 1 columns that are trained by a sigmoid and predict by softmax, no loss
+    # can tell what they mean.
+    if getattr(head.loss_cls, 'use_sigmoid', False):
+        raise ConfigError(
+            f'{where}: {type(head.loss_cls).__name__} of {type(head).__name__} trains '
+            'its classes by a sigmoid, and predicts by softmax: its logits cannot be '
+            "compared. Use loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False), "
+            'or distil roi.deltas or features.'
+        )

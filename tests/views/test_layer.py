@@ -232,6 +232,31 @@ def test_a_layer_that_fires_more_often_in_training_is_an_error() -> None:
         losses_of(model)
 
 
+def test_what_training_alone_overwrites_is_an_error() -> None:
+    model = distiller(dict(a=pair('backbone.layer1')))
+    last = model.student.backbone.layer2
+
+    def double(module: Any, args: Any) -> None:  # as a dropout in place would
+        args[0].mul_(2)
+
+    last.register_forward_pre_hook(double)
+    message = (
+        r"what layer 'backbone.layer1' of the student gave was written into while it "
+        'computed its losses.*Set inplace=False there, or choose that layer'
+    )
+    with pytest.raises(DistillationError, match=message):
+        losses_of(model)
+
+
+def test_without_gradients_no_pair_is_dead() -> None:
+    model = distiller(dict(a=pair('neck')))
+    with torch.no_grad():
+        assert losses_of(model)['loss_kd_a'] > 0
+    model.student.requires_grad_(False)
+    with pytest.raises(DistillationError, match='carries no gradient'):
+        losses_of(model)
+
+
 def test_frozen_layers_are_a_dead_pair() -> None:
     student = faster_rcnn(backbone=dict(frozen_stages=1))
     model = distiller(dict(a=pair('backbone.layer1')), student=student)

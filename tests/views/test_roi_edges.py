@@ -125,6 +125,9 @@ SEESAW = faster_rcnn(
         loss_cls=dict(type='mmdet.SeesawLoss', num_classes=CLASSES)
     )
 )
+FOCAL = faster_rcnn(
+    roi_head__bbox_head=dict(loss_cls=dict(type='mmdet.FocalLoss', use_sigmoid=True))
+)
 NO_BOXES = faster_rcnn(roi_head__bbox_head=dict(with_reg=False))
 RPN_ONLY = dict(
     type='mmdet.RPN',
@@ -141,14 +144,24 @@ RPN_ONLY = dict(
     [
         (DOUBLE, r'\(teacher\): DoubleHeadRoIHead of FasterRCNN runs its box head in'),
         (SEESAW, 'SeesawLoss of FasterRCNN has class channels of its own'),
+        (
+            FOCAL,
+            r'\(teacher\): FocalLoss of Shared2FCBBoxHead trains its classes by a '
+            'sigmoid.*Use loss_cls=',
+        ),
         (NO_BOXES, "Shared2FCBBoxHead of FasterRCNN has no 'fc_cls' and 'fc_reg'"),
         (RPN_ONLY, 'RPN has no RoI head. Use a two-stage detector'),
     ],
-    ids=['double', 'seesaw', 'no boxes', 'no head'],
+    ids=['double', 'seesaw', 'focal', 'no boxes', 'no head'],
 )
 def test_other_heads_are_refused_by_name(teacher: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MODELS.build(config(dict(cls=pairs()['cls']), teacher=teacher_of(teacher)))
+
+
+def test_a_sigmoid_classifier_may_teach_what_is_no_logit() -> None:
+    model = distiller(dict(reg=pairs()['reg']), teacher=teacher_of(FOCAL))
+    assert losses_of(model)['loss_kd_reg'] >= 0
 
 
 def test_a_roi_head_that_does_not_run_has_nothing_to_match() -> None:
@@ -156,3 +169,26 @@ def test_a_roi_head_that_does_not_run_has_nothing_to_match() -> None:
     model.student.forward = lambda *args, **kwargs: {}
     with pytest.raises(DistillationError, match=r"'roi.logits' has nothing to match"):
         losses_of(model)
+
+
+@pytest.mark.parametrize('name', ['cls', 'reg'])
+def test_a_roi_head_without_targets_has_nothing_to_match(name: str) -> None:
+    from mmdet.structures.bbox import bbox2roi
+
+    own = {name: pairs()[name]}
+    own['features'] = dict(view='roi.features', loss=dict(type='HintLoss'))
+    model = distiller(own)
+    head = model.student.roi_head
+
+    def bbox_loss(features: Any, sampled: Any) -> dict[str, Any]:
+        """Of a head that goes its own way to its losses."""
+        rois = bbox2roi([result.priors for result in sampled])
+        return dict(head._bbox_forward(features, rois), loss_bbox={})
+
+    head.bbox_loss = bbox_loss
+    with pytest.raises(DistillationError, match="'loss_and_target', so 'roi"):
+        losses_of(model)
+    model = distiller(dict(features=own['features']))
+    head = model.student.roi_head
+    head.bbox_loss = bbox_loss
+    assert losses_of(model)['loss_kd_features'] > 0

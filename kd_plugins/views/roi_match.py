@@ -1,0 +1,63 @@
+"""What two RoI heads made of the same RoIs, row by row."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..losses import LossContext
+from .base import Matched
+from .coders import same_coder, translate
+from .roi_capture import RoIOutputs
+
+
+def match_logits(own: RoIOutputs, other: RoIOutputs, context: LossContext) -> Matched:
+    """Class logits (R, K + 1), of which a softmax gives probabilities."""
+    assert own.logits is not None and other.logits is not None
+    context = replace(context, activation='softmax', background=own.logits.shape[1] - 1)
+    if not own.targets:
+        count = float(own.logits.shape[0])
+        return Matched(own.logits, other.logits, count=count, context=context)
+    mask = (own.targets[1] > 0).float()
+    return Matched(own.logits, other.logits, own.targets[0], mask, mask.sum(), context)
+
+
+def match_deltas(
+    own: RoIOutputs,
+    other: RoIOutputs,
+    context: LossContext,
+    head: Any,
+    teacher_head: Any,
+) -> Matched:
+    """Deltas (R, 4) of each RoI's assigned class, in the coding of ``head``."""
+    assert own.deltas is not None and other.deltas is not None
+    labels, _, target, _ = own.targets
+    positive = (labels >= 0) & (labels < head.num_classes)
+    labels = labels.clamp(0, head.num_classes - 1)
+    student = _of_label(own.deltas, labels)
+    teacher = _of_label(other.deltas, labels)
+    boxes = own.rois[:, 1:].detach()
+    if not same_coder(head.bbox_coder, teacher_head.bbox_coder):
+        teacher = translate(teacher, boxes, teacher_head.bbox_coder, head.bbox_coder)
+    if head.reg_decoded_bbox:  # the host's targets are boxes: code them
+        target = head.bbox_coder.encode(boxes, target)
+        target = torch.where(positive[:, None], target, torch.zeros_like(target))
+    count = float(student.shape[0])
+    return Matched(student, teacher, target, positive.float(), count, context)
+
+
+def match_features(own: RoIOutputs, other: RoIOutputs, context: LossContext) -> Matched:
+    """What the classifiers read, (R, D)."""
+    assert own.features is not None and other.features is not None
+    count = float(own.features.shape[0])
+    return Matched(own.features, other.features, count=count, context=context)
+
+
+def _of_label(deltas: Tensor, labels: Tensor) -> Tensor:
+    """Deltas (R, 4) of each row's class; a class-agnostic head has just one."""
+    if deltas.shape[1] == 4:
+        return deltas
+    rows = torch.arange(len(labels), device=labels.device)
+    # The number of classes is told: of no rows it could not be inferred.
+    return deltas.view(len(labels), deltas.shape[1] // 4, 4)[rows, labels]
