@@ -76,6 +76,7 @@ ORIGINAL = [
     'torchvision<0.21',
 ]
 DEV = [
+    'coverage>=7.10',  # measures subprocesses too
     'hypothesis>=6.100',
     'mypy>=1.11',
     'pre-commit',
@@ -100,6 +101,7 @@ setup(
         'numpy',
         'opencv-python',
         'packaging',
+        'pillow',
         'pycocotools',
         'safetensors>=0.4',
         'scikit-image>=0.20',

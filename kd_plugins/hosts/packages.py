@@ -64,8 +64,8 @@ ORIGINAL = Family(
         'mmseg': ('mmsegmentation', '1.2.2'),
     },
     # mmcv 2.1.0's own build imports pkg_resources, which setuptools 81 dropped.
-    " 'mmcv<2.2' 'numpy<2' ftfy regex  (PIP_CONSTRAINT must name a file that says"
-    " 'setuptools<81')",
+    " 'mmcv<2.2' 'numpy<2' ftfy regex  (PIP_CONSTRAINT and PIP_BUILD_CONSTRAINT must"
+    " name a file that says 'setuptools<81')",
 )
 FAMILIES = (MAINTAINED, ORIGINAL)
 

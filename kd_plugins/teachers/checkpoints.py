@@ -53,6 +53,8 @@ def read_checkpoint(path: str | Path, *, key: str = _KEY) -> dict[str, Any]:
             'checkpoint needs and which could run code: refused. If you trust its '
             'origin, load it yourself and save its state_dict with torch.save alone.'
         ) from None
+    except ModuleNotFoundError:  # of safetensors: no fault of the file's
+        raise
     except Exception as error:  # a corrupt file can fail in any way
         raise CheckpointError(
             f"{key}: '{file}' cannot be read: truncated, corrupt or no checkpoint "

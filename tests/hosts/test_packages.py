@@ -76,8 +76,8 @@ def test_a_part_of_a_family_is_completed_from_the_same_family(install):
     assert refusal() == (
         'kd_plugins needs mmengine, mmcv, and mmdet or mmsegmentation; installed is of '
         "the original family only mmengine, mmdet. Mend it with: pip install 'mmcv>="
-        "2.1.0' 'mmcv<2.2' 'numpy<2' ftfy regex  (PIP_CONSTRAINT must name a file that "
-        "says 'setuptools<81')"
+        "2.1.0' 'mmcv<2.2' 'numpy<2' ftfy regex  (PIP_CONSTRAINT and "
+        "PIP_BUILD_CONSTRAINT must name a file that says 'setuptools<81')"
     )
 
 

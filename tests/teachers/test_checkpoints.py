@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,15 @@ def test_a_checkpoint_without_weights_names_what_it_holds(tmp_path: Path) -> Non
         CheckpointError, match=r"has no weights: .* It holds: 'model', 'epoch'"
     ):
         load_weights(path)
+
+
+def test_without_safetensors_the_file_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    (tmp_path / 'model.safetensors').touch()
+    with pytest.raises(ModuleNotFoundError, match='safetensors'):
+        read_checkpoint(tmp_path / 'model.safetensors')
 
 
 def test_safetensors_give_weights_and_classes(tmp_path: Path) -> None:
