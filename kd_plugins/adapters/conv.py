@@ -62,9 +62,14 @@ class ConvAdapter(nn.Module):
         """
         expected = self.conv.in_channels
         if feature.dim() != 4 or feature.shape[1] != expected:
+            remedy = (
+                "For rows use type='LinearAdapter'"
+                if feature.dim() == 2
+                else f'Change student_channels={expected}'
+            )
             raise ShapeError(
                 f'ConvAdapter expects (N, {expected}, H, W), got '
-                f'{tuple(feature.shape)}. Change student_channels={expected}.'
+                f'{tuple(feature.shape)}. {remedy}.'
             )
         adapted: Tensor = self.conv(feature)
         if self.resize:

@@ -59,7 +59,7 @@ class Distiller(BaseModel):
         teacher: dict[str, Any],
         pairs: dict[str, dict[str, Any] | None],
         task_loss_weights: dict[str, Any] | None = None,
-        init_from_teacher: Sequence[str] = (),
+        init_from_teacher: str | Sequence[str] = (),
         init_cfg: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
@@ -84,6 +84,8 @@ class Distiller(BaseModel):
         self.adapters = nn.ModuleDict(adapters)
         self.losses = nn.ModuleDict({pair.name: pair.loss for pair in bound})
         self._guidance = Guidance(bound, self.teachers)
+        if isinstance(init_from_teacher, str):
+            init_from_teacher = (init_from_teacher,)
         self._inherited = tuple(init_from_teacher)
         self._clock: Clock | None = None
 

@@ -117,7 +117,9 @@ class Guidance:
             pair.set_weight(clock)
             name = pair.name
             own = list(adapters[name]) if name in adapters else []
-            losses.update(pair.compute(matched[name], own, factors[name], device))
+            losses.update(
+                pair.compute(matched[name], own, factors[name], device, data_samples)
+            )
         return losses
 
     def _check_teachers(self, matched: AllMatched) -> None:

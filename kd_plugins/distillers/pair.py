@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, DistillationError, ShapeError
-from ..losses import DistillationLoss
+from ..losses import DistillationLoss, LossContext
 from ..schedules import Clock, Schedule
 from ..views import Matched, Place, View
 
@@ -86,6 +86,7 @@ class Pair:
         adapters: Sequence[nn.Module],
         avg_factors: Sequence[Tensor | float],
         device: torch.device,
+        data_samples: Sequence[Any] = (),
     ) -> dict[str, Tensor]:
         """Weighted losses by log key; the mean over the levels or stages.
 
@@ -97,6 +98,7 @@ class Pair:
             adapters: one a level or stage, or none at all.
             avg_factors: counts, averaged over the ranks.
             device: of the student.
+            data_samples: of the batch.
 
         Raises: ShapeError naming the pair, where two tensors cannot be compared;
             DistillationError for a loss that gives the student no gradient.
@@ -104,13 +106,15 @@ class Pair:
         if self._unchecked is None:
             self._unchecked = set(range(len(self.places)))
         values = []
+        told: dict[str, Any] = {'pair': self.name, 'data_samples': data_samples}
         for number, item in enumerate(matched):
             adapter = adapters[number] if adapters else None
             value = None
             # Without gradients nobody trains: whether one would flow is not known.
             unchecked = number in self._unchecked and torch.is_grad_enabled()
             if item is not None and (self.loss.loss_weight or unchecked):
-                value = self._value(item, adapter, avg_factors[number])
+                context = replace(item.context, **told)
+                value = self._value(item, adapter, avg_factors[number], context)
                 if unchecked:
                     self._check_alive(self.places[number], item, value)
                     self._unchecked.discard(number)
@@ -124,13 +128,17 @@ class Pair:
         return dict(zip(self.log_keys(), values, strict=True))
 
     def _value(
-        self, item: Matched, adapter: nn.Module | None, avg_factor: Tensor | float
+        self,
+        item: Matched,
+        adapter: nn.Module | None,
+        avg_factor: Tensor | float,
+        context: LossContext,
     ) -> Tensor:
         available: dict[str, Any] = {
             'target': item.target,
             'mask': item.mask,
             'avg_factor': avg_factor,
-            'context': replace(item.context, pair=self.name),
+            'context': context,
         }
         inputs = {key: available[key] for key in optional_inputs(self.loss)}
         try:

@@ -11,9 +11,8 @@ from ..errors import ConfigError, ShapeError
 from ..hosts.arguments import arguments
 from ..registry import ADAPTERS
 from ..views import Place
+from .dry_run import known_shape
 from .pair import adapt
-
-_ROWS = 2  # stands for the rows of a shape that depends on the batch
 
 
 def build_adapters(
@@ -86,10 +85,7 @@ def _build_adapter(cfg: Any, place: Place, where: str) -> nn.Module:
 
 
 def _check_adapter(adapter: nn.Module, place: Place, where: str) -> None:
-    student, teacher = (
-        tuple(_ROWS if side < 0 else side for side in shape)
-        for shape in (place.student, place.teacher)
-    )
+    student, teacher = known_shape(place.student), known_shape(place.teacher)
     try:
         with torch.no_grad():
             adapted = tuple(adapt(adapter.eval(), torch.zeros(student), teacher).shape)

@@ -11,6 +11,7 @@ from ..losses import DistillationLoss
 from ..registry import LOSSES
 from ..schedules import Schedule, build_schedule
 from ..views import LayerView, Place, Probe, View, build_view
+from .dry_run import dry_run
 from .pair import Pair, optional_inputs
 from .pair_adapters import build_adapters
 
@@ -31,6 +32,8 @@ def build_pairs(
 
     Raises: ConfigError with the faults of all pairs.
     """
+    if not isinstance(cfg, Mapping):
+        raise ConfigError(f'{where} must be a dict of pairs by name, got {cfg!r}.')
     pairs: list[Pair] = []
     adapters: dict[str, nn.ModuleList] = {}
     faults: list[str] = []
@@ -96,6 +99,8 @@ def _build_pair(
             built = build_adapters(cfg.get('adapter'), places, where)
             if loss is not None:
                 _check_target(view, loss, where)
+                for place in places:
+                    dry_run(loss, place, name, f'{where}.loss')
         except ConfigError as error:
             faults.append(str(error))
     if faults or view is None or loss is None:

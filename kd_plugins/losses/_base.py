@@ -1,7 +1,8 @@
 """Base of the registered losses, and what a view tells them about its tensors."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -17,7 +18,9 @@ class LossContext:
         activation: how the head turns these logits into probabilities.
         background: column of the background class, where there is one.
         level: index of the FPN level the tensors come from.
-        stage: index of the backbone's or the cascade's stage.
+        stage: index of the cascade's stage.
+        stride: pixels of the student's input between two cells of a map.
+        data_samples: of the batch, as the host hands them out, boxes and all.
     """
 
     pair: str = ''
@@ -25,6 +28,8 @@ class LossContext:
     background: int | None = None
     level: int | None = None
     stage: int | None = None
+    stride: int | None = None
+    data_samples: Sequence[Any] = field(default=(), compare=False, repr=False)
 
 
 class DistillationLoss(nn.Module):

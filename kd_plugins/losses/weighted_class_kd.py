@@ -159,6 +159,10 @@ class WeightedClassKDLoss(DistillationLoss):
         )
         weights = None
         if class_weights is not None:
+            if not isinstance(class_weights, Sequence) or not class_weights:
+                raise ConfigError(
+                    f'class_weights must be a list of numbers, got {class_weights!r}.'
+                )
             weights = torch.tensor(
                 [
                     check_number(f'class_weights[{index}]', weight)

@@ -43,12 +43,17 @@ class Place:
         student: shape of the student's tensor; None where it depends on the batch.
         teacher: likewise.
         stretch: (height, width) of the teacher's map over the student's.
+        context: what losses are told of it.
+        target: shape of what the host's own loss aims at, where there is such a thing:
+            numbers, but class labels of softmax logits.
     """
 
     name: str
     student: Shape
     teacher: Shape
     stretch: tuple[float, float] = (1.0, 1.0)
+    context: LossContext = field(default_factory=LossContext)
+    target: Shape | None = None
 
 
 class Capture(ABC):

@@ -14,6 +14,7 @@ from ..recorders import LayerRecorder, find_layer
 from ..registry import VIEWS
 from .base import Capture, Matched, Place, View
 from .heads import ROI_HEAD, part_of, run_for, stage_of
+from .probe import SIDE
 from .roi_capture import RoICapture, roi_stages
 
 Choice = str | dict[str, str]
@@ -60,7 +61,7 @@ class LayerView(View):
         self.paths = {which: str(both[which]) for which in _SIDES}
         self.levels = _levels(levels)
         self._copied = dict.fromkeys(_SIDES, False)
-        self._places = 0
+        self._contexts: list[LossContext] = []
 
     def _capture(self, which: str) -> LayerCapture:
         return LayerCapture(self.paths[which], self._copied[which])
@@ -108,13 +109,16 @@ class LayerView(View):
                 f'{len(teacher)}. Choose as many of both: '
                 'levels=dict(student=[...], teacher=[...]).'
             )
-        self._places = len(student)
-        return [
-            self._place(level, own, other, where)
+        places = [
+            self._place(level, len(student), own, other, where)
             for level, (own, other) in enumerate(zip(student, teacher, strict=True))
         ]
+        self._contexts = [place.context for place in places]
+        return places
 
-    def _place(self, level: int, own: Tensor, other: Tensor, where: str) -> Place:
+    def _place(
+        self, level: int, levels: int, own: Tensor, other: Tensor, where: str
+    ) -> Place:
         if own.dim() != other.dim() or own.dim() < 2:
             raise ConfigError(
                 f'{where}.layer: student {tuple(own.shape)} and teacher '
@@ -123,16 +127,19 @@ class LayerView(View):
             )
         chosen = self.levels['student']
         number = level if chosen is None else chosen[level]
-        name = self.paths['student'] + (f'[{number}]' if self._places > 1 else '')
+        name = self.paths['student'] + (f'[{number}]' if levels > 1 else '')
         if self.paths['student'] != self.paths['teacher']:
             name += f' / {self.paths["teacher"]}'
-        stretch = (1.0, 1.0)
+        stretch, stride = (1.0, 1.0), None
         if own.dim() == 4:
+            if not self._on_rois:
+                stride = round(SIDE / own.shape[-1])
             stretch = (
                 other.shape[-2] / own.shape[-2],
                 other.shape[-1] / own.shape[-1],
             )
-        return Place(name, tuple(own.shape), tuple(other.shape), stretch)
+        context = LossContext(level=number, stride=stride)
+        return Place(name, tuple(own.shape), tuple(other.shape), stretch, context)
 
     def _probe(self, probe: Any, which: str, where: str) -> list[Tensor]:
         model, path = getattr(probe, which), self.paths[which]
@@ -175,7 +182,7 @@ class LayerView(View):
             stage = stage_of(step.student, self.paths['student'])
             scored = step.captured[RoICapture()].get(stage)
             if scored is None:  # a cascade stops early when no proposal is left
-                return [None] * self._places
+                return [None] * len(self._contexts)
             rois = scored.rois
         recorder = step.captured[self._capture('student')]
         _check_recorded(recorder)
@@ -185,20 +192,22 @@ class LayerView(View):
         recorded = run.recorded(self._capture('teacher'), key)
         student = self._select(outputs, 'student', 'pairs')
         teacher = self._select(recorded, 'teacher', 'pairs')
-        if not len(student) == len(teacher) == self._places:
+        if not len(student) == len(teacher) == len(self._contexts):
             raise DistillationError(
                 f"layer '{self.paths['student']}' of the student gave {len(student)} "
                 f"tensors, '{self.paths['teacher']}' of the teacher {len(teacher)}, "
-                f'where {self._places} were expected. Choose levels=[...].'
+                f'where {len(self._contexts)} were expected. Choose levels=[...].'
             )
         return [
             Matched(
                 own,
                 other if self._on_rois else run.crop(other),
                 count=float(own.shape[0]),
-                context=LossContext(level=level),
+                context=context,
             )
-            for level, (own, other) in enumerate(zip(student, teacher, strict=True))
+            for own, other, context in zip(
+                student, teacher, self._contexts, strict=True
+            )
         ]
 
 

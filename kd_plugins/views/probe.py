@@ -12,7 +12,7 @@ from .base import View
 from .run import ModelRun, attached, frozen
 
 # Large enough for stride 64, small enough to be cheap; no batch is seen yet.
-_SIDE = 128
+SIDE = 128
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Probe:
         Raises: ConfigError if the model cannot be run that way.
         """
         model = self.teacher if which == 'teacher' else self.student
-        side = round(_SIDE * (self.scale if which == 'teacher' else 1.0))
+        side = round(SIDE * (self.scale if which == 'teacher' else 1.0))
         captures = (
             view.teacher_captures() if which == 'teacher' else view.student_captures()
         )

@@ -17,7 +17,7 @@ from .roi_capture import (
     teacher_proposals,
     teacher_scores,
 )
-from .roi_match import match_deltas, match_features, match_logits
+from .roi_match import match_deltas, match_features, match_logits, softmax_context
 from .run import norms_frozen
 
 ROI_SOURCES = ('student', 'teacher', 'union')
@@ -125,14 +125,26 @@ class RoIView(View):
         name = f'roi.{self.value}' + (
             f' stage {stage}' if len(self._stages) > 1 else ''
         )
+        context = LossContext(stage=stage)
         if self.value == 'features':
             return Place(
                 name,
                 (-1, head.fc_cls.in_features),
                 (-1, teacher_head.fc_cls.in_features),
+                context=context,
             )
-        columns = 4 if self.value == 'deltas' else head.num_classes + 1
-        return Place(name, (-1, columns), (-1, columns))
+        columns = 4
+        if self.value == 'logits':
+            columns = head.num_classes + 1
+            context = softmax_context(stage, columns)
+        target = (-1,) if self.value == 'logits' else (-1, 4)
+        return Place(
+            name,
+            (-1, columns),
+            (-1, columns),
+            context=context,
+            target=target if self.gives_target else None,
+        )
 
     def teacher_parts(self) -> tuple[str, ...]:
         if self.roi_source == 'student':
@@ -173,7 +185,7 @@ class RoIView(View):
             answer = teacher_scores(step.teacher, other, outputs.rois, source)
             context = LossContext(stage=number)
             if self.value == 'logits':
-                matched.append(match_logits(outputs, answer, context))
+                matched.append(match_logits(outputs, answer, number))
             elif self.value == 'features':
                 matched.append(match_features(outputs, answer, context))
             else:

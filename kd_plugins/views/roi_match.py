@@ -1,6 +1,5 @@
 """What two RoI heads made of the same RoIs, row by row."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +11,15 @@ from .coders import same_coder, translate
 from .roi_capture import RoIOutputs
 
 
-def match_logits(own: RoIOutputs, other: RoIOutputs, context: LossContext) -> Matched:
+def softmax_context(stage: int, columns: int) -> LossContext:
+    """What is known of class logits, background last."""
+    return LossContext(stage=stage, activation='softmax', background=columns - 1)
+
+
+def match_logits(own: RoIOutputs, other: RoIOutputs, stage: int) -> Matched:
     """Class logits (R, K + 1), of which a softmax gives probabilities."""
     assert own.logits is not None and other.logits is not None
-    context = replace(context, activation='softmax', background=own.logits.shape[1] - 1)
+    context = softmax_context(stage, own.logits.shape[1])
     if not own.targets:
         count = float(own.logits.shape[0])
         return Matched(own.logits, other.logits, count=count, context=context)

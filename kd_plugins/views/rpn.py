@@ -129,8 +129,11 @@ class RPNView(View):
                 f'columns of logits, that of the teacher {teacher.cls_out_channels}. '
                 'Set the same use_sigmoid in both rpn_head.loss_cls.'
             )
-        columns = 4 if self.value == 'deltas' else student.cls_out_channels
-        return [Place(f'rpn.{self.value}', (-1, columns), (-1, columns))]
+        name = f'rpn.{self.value}'
+        if self.value == 'deltas':
+            return [Place(name, (-1, 4), (-1, 4), target=(-1, 4))]
+        shape = (-1, student.cls_out_channels)
+        return [Place(name, shape, shape, context=_context(student), target=(-1,))]
 
     def teacher_parts(self) -> tuple[str, ...]:
         return ('neck', 'rpn_head')
@@ -164,10 +167,7 @@ class RPNView(View):
                     _rows(_by_anchor(logits, columns), sampled),
                     positive.float() if sigmoid else (~positive).long(),
                     count=count,
-                    context=LossContext(
-                        activation='sigmoid' if sigmoid else 'softmax',
-                        background=None if sigmoid else 1,
-                    ),
+                    context=_context(head),
                 )
             ]
         target = _rows(targets, sampled)
@@ -185,6 +185,12 @@ class RPNView(View):
                     positive[:, None], target, torch.zeros_like(target)
                 )
         return [Matched(student, teacher, target, positive.float(), count)]
+
+
+def _context(head: Any) -> LossContext:
+    if head.cls_out_channels == 1:
+        return LossContext(activation='sigmoid')
+    return LossContext(activation='softmax', background=1)
 
 
 def _by_anchor(maps: Maps, columns: int) -> list[Tensor]:

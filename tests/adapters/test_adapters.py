@@ -153,9 +153,17 @@ def test_other_kernels_are_refused(kernel_size: int) -> None:
         ConvAdapter(2, 3, kernel_size=kernel_size)
 
 
-@pytest.mark.parametrize('shape', [(2, 4, 3, 3), (2, 5)])
-def test_conv_adapter_refuses_other_features(shape: tuple[int, ...]) -> None:
-    message = r'expects \(N, 5, H, W\), got \(2, .*Change student_channels=5'
+@pytest.mark.parametrize(
+    ('shape', 'remedy'),
+    [
+        ((2, 4, 3, 3), 'Change student_channels=5'),
+        ((2, 5), "For rows use type='LinearAdapter'"),
+    ],
+)
+def test_conv_adapter_refuses_other_features(
+    shape: tuple[int, ...], remedy: str
+) -> None:
+    message = rf'expects \(N, 5, H, W\), got \(2, .*{remedy}'
     with pytest.raises(ShapeError, match=message):
         ConvAdapter(5, 3)(torch.zeros(shape))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError, DistillationError, ShapeError
-from kd_plugins.losses import DistillationLoss
+from kd_plugins.losses import DistillationLoss, KDLoss
 from kd_plugins.registry import LOSSES
 from kd_plugins.schedules import Clock
 
@@ -101,9 +101,10 @@ def test_a_schedule_in_epochs_needs_a_loop_that_counts_them() -> None:
 
 
 def test_tensors_that_cannot_be_compared_name_the_pair() -> None:
-    pair = dict(layer='neck', loss=dict(type='KDLoss'))  # wants rows
+    model = distiller(dict(a=hint()))
+    model._guidance.pairs[0].loss = KDLoss()  # wants rows
     with pytest.raises(ShapeError, match=r'model.pairs.a: student must be \(M, K\)'):
-        losses_of(distiller(dict(a=pair)))
+        losses_of(model)
 
 
 @LOSSES.register_module()
@@ -137,6 +138,12 @@ class LearnedLoss(DistillationLoss):
         return self.loss_weight * self.scale * (student - teacher).square().mean()
 
 
+@LOSSES.register_module()
+class ToldLoss(LearnedLoss):
+    def forward(self, student: Tensor, teacher: Tensor, *, context: Any) -> Tensor:
+        return super().forward(student, teacher, context=context)
+
+
 def test_a_loss_without_gradient_is_a_dead_pair() -> None:
     pair = dict(layer='neck', loss=dict(type='ForgetfulLoss'))
     message = (
@@ -154,6 +161,18 @@ def test_a_loss_is_told_what_it_asks_for_by_name() -> None:
     seen = model.losses['a'].seen
     assert seen['context'].pair == 'a' and seen['context'].stage == 0
     assert seen['avg_factor'] == seen['mask'].sum() == len(seen['target'])
+    assert seen['context'].stride is None
+    samples = seen['context'].data_samples
+    assert [len(sample.gt_instances) for sample in samples] == [2, 1]
+
+
+def test_a_loss_on_maps_is_told_their_level_and_stride() -> None:
+    pair = dict(layer='neck', levels=[2], loss=dict(type='ToldLoss'))
+    model = distiller(dict(a=pair))
+    assert model.losses['a'].seen == {}  # the dry run leaves it alone
+    losses_of(model)
+    context = model.losses['a'].seen['context']
+    assert (context.level, context.stride) == (2, 16)
 
 
 def test_parameters_of_a_loss_are_the_distillers_and_always_in_the_graph() -> None:

@@ -18,6 +18,12 @@ KD = dict(type='KDLoss')
 LOGITS = dict(view='roi.logits', loss=KD)
 
 
+@LOSSES.register_module()
+class BrokenLoss(HintLoss):
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        raise RuntimeError('Dimension out of range')
+
+
 def refused(message: str, pairs: Any, **options: Any) -> None:
     with pytest.raises(ConfigError, match=message):
         MODELS.build(config(pairs, **options))
@@ -109,6 +115,49 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"and this pair gives none. Use a view with targets, such as 'rpn.deltas'",
         ),
         (
+            dict(layer='neck', loss=KD),
+            r'model.pairs.a.loss at neck\[0\]: student must be \(M, K\), got \(1, 8',
+        ),
+        (
+            dict(
+                view='roi.logits',
+                loss=dict(type='WeightedClassKDLoss', class_weights=[1, 1, 1]),
+            ),
+            r'model.pairs.a.loss at roi.logits: class_weights must have 4 entries',
+        ),
+        (
+            dict(
+                view='rpn.logits',
+                loss=dict(type='WeightedClassKDLoss', class_weights=[1, 1, 1]),
+            ),
+            r'model.pairs.a.loss at rpn.logits: class_weights must have 2 entries',
+        ),
+        (
+            dict(
+                view='roi.logits',
+                loss=dict(type='WeightedClassKDLoss', class_weights=0),
+            ),
+            r'model.pairs.a.loss: class_weights must be a list of numbers, got 0',
+        ),
+        (
+            dict(view='rpn.logits', loss=dict(type='TeacherBoundedLoss')),
+            r'model.pairs.a.loss at rpn.logits: target must be \(R, D\), got \(2,\)',
+        ),
+        (
+            dict(layer='neck', loss=dict(type='BrokenLoss')),
+            r'model.pairs.a.loss: a dry run of BrokenLoss on zeros \(1, 8, 32, 32\) at '
+            r'neck\[0\] failed: RuntimeError: Dimension out of range',
+        ),
+        (
+            dict(
+                view='roi.features',
+                loss=dict(type='HintLoss'),
+                adapter=dict(type='ConvAdapter'),
+            ),
+            r'model.pairs.a.adapter at roi.features: ConvAdapter expects \(N, 16, H, '
+            r"W\), got \(2, 16\). For rows use type='LinearAdapter'",
+        ),
+        (
             hint(teacher='techer'),
             r"model.pairs.a.teacher: no teacher 'techer'. Close: 'teacher'",
         ),
@@ -166,6 +215,11 @@ def test_none_removes_an_inherited_pair() -> None:
     model = distiller(dict(a=hint(), b=None))
     assert list(model.losses) == ['a']
     assert 'loss_kd_b' not in losses_of(model)
+
+
+@pytest.mark.parametrize('pairs', [None, [hint()], 'neck'])
+def test_pairs_have_names(pairs: Any) -> None:
+    refused(r'model.pairs must be a dict of pairs by name, got', pairs)
 
 
 def test_without_pairs_it_is_the_student() -> None:

@@ -168,6 +168,12 @@ def test_inherits_what_matches_from_the_teacher() -> None:
     )
 
 
+def test_a_single_part_to_inherit_may_be_a_string() -> None:
+    model = distiller(HINT, init_from_teacher='neck')
+    source = model.teachers['teacher'].model.neck.state_dict()
+    assert_same_weights(dict(model.student.neck.state_dict()), dict(source))
+
+
 def test_inheriting_draws_nothing_from_the_students_stream() -> None:
     torch.manual_seed(0)
     model = MODELS.build(config(HINT, init_from_teacher=['neck']))

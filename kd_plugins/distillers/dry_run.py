@@ -1,0 +1,56 @@
+"""A pair's loss on zeros of the shapes it will compare, before training."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError, ShapeError
+from ..losses import DistillationLoss
+from ..views import Place
+from .pair import optional_inputs
+
+ROWS = 2  # stands for the rows of a shape that depends on the batch
+
+
+def known_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of two rows where their number depends on the batch."""
+    return tuple(ROWS if side < 0 else side for side in shape)
+
+
+def dry_run(loss: DistillationLoss, place: Place, name: str, where: str) -> None:
+    """Compute a loss once, on a copy of it.
+
+    Args:
+        loss: of the pair.
+        place: level or stage.
+        name: of the pair.
+        where: configuration key of the loss, for messages.
+
+    Raises: ConfigError if the loss cannot compare what this place gives.
+    """
+    teacher = torch.zeros(known_shape(place.teacher))
+    target = mask = None
+    if place.target is not None:
+        kind = torch.long if place.context.activation == 'softmax' else torch.float
+        target = torch.zeros(known_shape(place.target), dtype=kind)
+        mask = torch.ones(len(teacher))
+    available: dict[str, Any] = {
+        'target': target,
+        'mask': mask,
+        'avg_factor': float(len(teacher)),
+        'context': replace(place.context, pair=name),
+    }
+    inputs = {key: available[key] for key in optional_inputs(loss)}
+    try:
+        with torch.no_grad():
+            copy.deepcopy(loss)(teacher.clone(), teacher, **inputs)
+    except (ConfigError, ShapeError) as error:
+        raise ConfigError(f'{where} at {place.name}: {error}') from error
+    except Exception as error:  # whatever a foreign loss may raise
+        raise ConfigError(
+            f'{where}: a dry run of {type(loss).__name__} on zeros '
+            f'{tuple(teacher.shape)} at {place.name} failed: {type(error).__name__}: '
+            f'{error}. Choose another loss for this pair.'
+        ) from error
