@@ -17,7 +17,7 @@ from ..schedules import Clock
 from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import attached
-from .guidance import Guidance
+from .guidance import Guidance, with_added
 from .inheritance import copy_matching
 from .pair_config import build_pairs
 from .plan import plan_table
@@ -235,4 +235,4 @@ class Distiller(BaseModel):
                 added = guidance.losses(
                     self.student, adapters, captured, runs, data_samples, self._clock
                 )
-        return {**losses, **added}
+        return with_added(losses, added)

@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..schedules import Clock
 from ..teachers import Teacher
 from ..views import Capture, Matched, ModelRun, Step, attached
@@ -131,6 +132,20 @@ class Guidance:
                 if item is not None
             }
         )
+
+
+def with_added(own: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """The student's losses and those of the pairs.
+
+    Raises: ConfigError for a key of both.
+    """
+    for key in added:
+        if key in own:
+            raise ConfigError(
+                f"model.pairs: the student has a loss '{key}' of its own. Rename the "
+                'pair that would be logged so.'
+            )
+    return {**own, **added}
 
 
 def averaged_counts(

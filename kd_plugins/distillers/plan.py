@@ -49,7 +49,7 @@ def plan_table(
             if parts[name]
             else f"teacher '{name}': {teacher.describe()}; no pair asks for it"
         )
-    return 'Distillation plan\n' + '\n'.join(line.rstrip() for line in lines)
+    return '\n'.join(line.rstrip() for line in lines)
 
 
 def _shape(shape: Sequence[int]) -> str:

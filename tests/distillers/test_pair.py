@@ -144,6 +144,21 @@ class ToldLoss(LearnedLoss):
         return super().forward(student, teacher, context=context)
 
 
+def test_a_key_of_the_students_own_losses_is_refused() -> None:
+    model = distiller(dict(a=hint()))
+    forward = model.student.forward
+    model.student.forward = lambda *args, **options: dict(
+        forward(*args, **options), loss_kd_a=torch.zeros(())
+    )
+    message = "model.pairs: the student has a loss 'loss_kd_a' of its own. Rename"
+    with pytest.raises(ConfigError, match=message):
+        losses_of(model)
+
+
+def test_the_plan_has_no_title_of_its_own() -> None:  # the hook that logs it gives one
+    assert distiller(dict(a=hint())).plan().startswith('pair ')
+
+
 def test_a_loss_without_gradient_is_a_dead_pair() -> None:
     pair = dict(layer='neck', loss=dict(type='ForgetfulLoss'))
     message = (
