@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,19 @@ def test_a_failing_build_leaves_nothing(tmp_path):
         cache.ensure(tmp_path / 'data', 'one', fail)
     assert not (tmp_path / 'data').exists()
     cache.ensure(tmp_path / 'data', 'one', build)
+
+
+def test_what_another_process_built_meanwhile_is_taken(tmp_path, monkeypatch):
+    @contextmanager
+    def wait(path: Path):
+        with monkeypatch.context() as other:
+            other.setattr(cache, '_lock', lambda path: nullcontext())
+            cache.ensure(tmp_path / 'data', 'one', build)
+        yield
+
+    monkeypatch.setattr(cache, '_lock', wait)
+    root = cache.ensure(tmp_path / 'data', 'one', never)
+    assert (root / 'sub' / 'data.txt').read_text() == 'whole'
 
 
 def test_of_four_processes_one_builds(tmp_path):
