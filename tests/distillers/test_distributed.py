@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.hooks.toy import same_state
+from tests.hooks.toy import build, same_state, unformatted
+
+from .split import far_apart, split_config
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -60,3 +62,21 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(ends: dict[str, Any]) -> No
 def test_our_wrapper_is_used_and_files_are_written_once(ends: dict[str, Any]) -> None:
     assert ends['whole_0']['wrapper'] == 'DistillDistributedDataParallel'
     assert ends['files'] >= {'iter_10.pth', 'student_iter_10.pth'}
+
+
+def test_one_image_a_process_trains_as_one_process_with_both(
+    ends: dict[str, Any], tmp_path: Path
+) -> None:
+    with unformatted():
+        runner = build(split_config(tmp_path, batch_size=2))
+        start = {name: each.clone() for name, each in runner.model.state_dict().items()}
+        runner.train()
+    whole = runner.model.state_dict()
+    assert not far_apart(ends['split_0']['state'], whole)
+    # That could fail: the weights went a long way, those of adapters too.
+    scalars = runner.message_hub.log_scalars
+    for pair in ('hint', 'rcn_cls', 'rcn_reg', 'rpn_cls', 'rpn_reg'):
+        assert scalars[f'train/loss_kd_{pair}'].min() > 0
+    moved = far_apart(start, whole)
+    for part in ('adapters', 'student.backbone', 'student.rpn', 'student.roi'):
+        assert max(moved[name] for name in moved if name.startswith(part)) > 1e-3

@@ -2,8 +2,9 @@
 
     python -m tests.distillers.two_processes FOLDER
 
-The toy to its end, then again, interrupted and resumed; and the main job, whose data
-``KD_PLUGINS_DATA`` names. Leaves ``<run>_<rank>.pth``: what each process ended with.
+The toy to its end, then again, interrupted and resumed; the main job, whose data
+``KD_PLUGINS_DATA`` names; and one image a process of a batch of two. Leaves
+``<run>_<rank>.pth``: what each process ended with.
 """
 
 import contextlib
@@ -18,13 +19,12 @@ from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import short
+from tests.distillers.split import split_config
 from tests.hooks.toy import build, toy_config, unformatted
 
 
 def _train(cfg: Config, path: Path) -> None:
     cfg.launcher = 'pytorch'
-    # Different streams, so that each must get back its own.
-    cfg.randomness = {'seed': 5, 'diff_rank_seed': True}
     cfg.log_level = 'INFO'
     runner = build(cfg)
     runner.train()
@@ -37,6 +37,12 @@ def _train(cfg: Config, path: Path) -> None:
         'wrapper': type(runner.model).__name__,
     }
     torch.save(result, path)
+
+
+def _apart(cfg: Config) -> Config:
+    # Different streams, so that each must get back its own.
+    cfg.randomness = {'seed': 5, 'diff_rank_seed': True}
+    return cfg
 
 
 def _fork(folder: Path, run: str, make_cfg: Callable[[], Config]) -> None:
@@ -66,13 +72,16 @@ def _fork(folder: Path, run: str, make_cfg: Callable[[], Config]) -> None:
 def main(folder: Path) -> None:
     """The runs, one after the other."""
     torch.set_num_threads(1)
-    _fork(folder, 'whole', lambda: toy_config(folder / 'whole'))
-    _fork(folder, 'resumed', lambda: toy_config(folder / 'resumed'))
+    _fork(folder, 'whole', lambda: _apart(toy_config(folder / 'whole')))
+    _fork(folder, 'resumed', lambda: _apart(toy_config(folder / 'resumed')))
     # As if it had been stopped: the later checkpoints are not there.
     for path in (folder / 'resumed').glob('*_10.pth'):
         path.unlink()
-    _fork(folder, 'resumed', lambda: toy_config(folder / 'resumed', resume=True))
-    _fork(folder, 'main', lambda: short('frcnn_kd.py', folder / 'main'))
+    _fork(
+        folder, 'resumed', lambda: _apart(toy_config(folder / 'resumed', resume=True))
+    )
+    _fork(folder, 'main', lambda: _apart(short('frcnn_kd.py', folder / 'main')))
+    _fork(folder, 'split', lambda: split_config(folder / 'split', batch_size=1))
 
 
 if __name__ == '__main__':
