@@ -76,7 +76,7 @@ def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
         state._metadata = vars(weights)['_metadata']  # type: ignore[attr-defined]
         files.save({'meta': known, 'state_dict': state}, out)
         return
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     header = {
         name: value if isinstance(value, str) else json.dumps(value)
@@ -84,7 +84,8 @@ def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
     }
     part = out.with_name(files.beside(out.name))
     tensors = {name: value.clone().contiguous() for name, value in weights.items()}
-    save_file(tensors, part, {'format': 'pt', **header})
+    # Not `save_file`: its files are for their owner alone.
+    part.write_bytes(save(tensors, {'format': 'pt', **header}))
     files.publish(part, out)
 
 

@@ -74,6 +74,7 @@ def test_a_segmentor_goes_out_and_loads(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f'student{suffix}'
     config = export_student(str(checkpoint), out)
     assert config == tmp_path / 'student.py'
+    assert out.stat().st_mode == config.stat().st_mode  # readable to as many
     plain = Config.fromfile(config)
     assert plain.load_from is None
     assert 'work_dir' not in plain
