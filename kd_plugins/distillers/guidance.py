@@ -161,14 +161,18 @@ def averaged_counts(
         name: [0.0 if item is None else item.count for item in items]
         for name, items in matched.items()
     }
-    flat = [
-        torch.as_tensor(count, dtype=torch.float32, device=device)
-        for items in counts.values()
-        for count in items
-    ]
+    flat = [count for items in counts.values() for count in items]
     if get_world_size() == 1 or not flat:
         return counts
-    stacked = torch.stack(flat)
+    # The numbers in one copy, from pinned memory: nobody waits for the device.
+    numbers = torch.tensor(
+        [0.0 if isinstance(count, Tensor) else float(count) for count in flat],
+        pin_memory=device.type == 'cuda',
+    )
+    stacked = numbers.to(device, non_blocking=True)
+    for index, count in enumerate(flat):
+        if isinstance(count, Tensor):
+            stacked[index] = count.detach()
     all_reduce(stacked, op='mean')
     averaged = iter(stacked)
     return {name: [next(averaged) for _ in items] for name, items in counts.items()}

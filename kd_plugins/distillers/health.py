@@ -39,8 +39,9 @@ class TeacherHealth:
             return
         verdict = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True)
         verdict.copy_(finite, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
+        with torch.cuda.device(finite.device):  # the stream that the copy waits in
+            event = torch.cuda.Event()
+            event.record()
         self._pending.append((verdict, event, names))
         while self._pending and self._done():
             verdict, _, names = self._pending.popleft()

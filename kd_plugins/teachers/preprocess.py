@@ -31,6 +31,7 @@ class InputTranslator:
             mean, std = mean.flip(0), std.flip(0)
         self._factor = std / other.std
         self._shift = (mean - other.mean) / other.std
+        self._constants: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
     def unpadded(self, inputs: Tensor) -> tuple[int, int]:
         """Height and width of the student's inputs at the teacher's scale."""
@@ -64,10 +65,13 @@ class InputTranslator:
     def _normalise(self, values: Tensor) -> Tensor:
         if self._swaps_channels:
             values = values.flip(1)
-        factor, shift = (
-            constant.to(values).view(1, -1, 1, 1)
-            for constant in (self._factor, self._shift)
-        )
+        key = (values.device, values.dtype)
+        if key not in self._constants:  # a copy to the device at every step would wait
+            self._constants[key] = (
+                self._factor.to(values).view(1, -1, 1, 1),
+                self._shift.to(values).view(1, -1, 1, 1),
+            )
+        factor, shift = self._constants[key]
         return values * factor + shift
 
     def _resize(self, image: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Box deltas of one coder said in another."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,4 +40,11 @@ def translate(deltas: Tensor, boxes: Tensor, source: Any, target: Any) -> Tensor
 
 
 def _row(values: Any, like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+    return _constant(tuple(map(float, values)), like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)  # a copy to the device at every step would wait for it
+def _constant(
+    values: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)

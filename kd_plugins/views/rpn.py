@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,6 +37,15 @@ class RPNOutputs:
     deltas: Maps = ()
     anchors: Sequence[Maps] = ()
     targets: tuple[Maps, ...] = ()
+
+    @cached_property
+    def sampled(self) -> Tensor:
+        """Numbers (M,) of the sampled anchors, of all levels and images.
+
+        Found once a step: to know how many there are, the device must be waited for.
+        """
+        weights = torch.cat([weight.flatten() for weight in self.targets[1]])
+        return torch.nonzero(weights > 0).flatten()
 
 
 def rpn_of(model: Any, where: str) -> Any:
@@ -154,8 +164,8 @@ class RPNView(View):
             )
         logits, deltas = teacher_rpn(step.teacher)
         head, teacher_head = step.student.rpn_head, step.teacher.model.rpn_head
-        labels, weights, targets, _ = own.targets
-        sampled = [weight > 0 for weight in weights]
+        labels, _, targets, _ = own.targets
+        sampled = own.sampled
         positive = _rows(labels, sampled) == 0  # 1 is background, even here
         count = float(positive.shape[0])
         if self.value == 'logits':
@@ -200,8 +210,9 @@ def _by_anchor(maps: Maps, columns: int) -> list[Tensor]:
     ]
 
 
-def _rows(levels: Sequence[Tensor], keep: Sequence[Tensor]) -> Tensor:
-    return torch.cat([item[mask] for item, mask in zip(levels, keep, strict=True)])
+def _rows(levels: Sequence[Tensor], numbers: Tensor) -> Tensor:
+    """Rows (M, ...) of these numbers, of levels (N, A, ...)."""
+    return torch.cat([level.flatten(0, 1) for level in levels])[numbers]
 
 
 def _stack_anchors(anchors: Sequence[Maps]) -> list[Tensor]:

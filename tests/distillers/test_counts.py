@@ -65,6 +65,7 @@ def test_one_process_keeps_its_counts() -> None:
         'a': [Matched(rows(1), rows(2), count=count), None],
         'b': [],
     }
-    counts = averaged_counts(matched, CPU)
+    # A device that is not there: nothing may be copied to it.
+    counts = averaged_counts(matched, torch.device('cuda:99'))
     assert counts['a'][0] is count and counts['a'][1] == 0.0 and counts['b'] == []
     assert averaged_counts({}, CPU) == {}

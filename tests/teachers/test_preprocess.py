@@ -106,3 +106,13 @@ def test_names_of_the_segmentors_preprocessor() -> None:
     expected = image.float() - other.mean
     torch.testing.assert_close(translated[:, :40, :64], expected, rtol=0, atol=1e-4)
     assert (translated[:, 40:] == 4).all()
+
+
+def test_constants_are_copied_to_a_device_once() -> None:
+    own, other = DetDataPreprocessor(**PYTORCH), DetDataPreprocessor(**CAFFE)
+    translator = InputTranslator(own, other)
+    inputs, samples = inputs_of(own)
+    translator(inputs, samples)
+    (kept,) = translator._constants.values()
+    translator(inputs, samples)
+    assert translator._constants[inputs.device, inputs.dtype] is kept

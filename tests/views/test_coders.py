@@ -10,6 +10,7 @@ from mmdet.models.task_modules.coders import (
 )
 from torch import Tensor
 
+from kd_plugins.views import coders
 from kd_plugins.views.coders import same_coder, translate
 
 ROI = DeltaXYWHBBoxCoder(target_stds=(0.1, 0.1, 0.2, 0.2))
@@ -53,3 +54,9 @@ def test_same_only_where_deltas_mean_the_same() -> None:
     assert not same_coder(ROI, LATER)
     assert not same_coder(ROI, LEGACY)
     assert not same_coder(DeltaXYWHBBoxCoder(), CLAMPED)
+
+
+def test_constants_are_copied_to_a_device_once() -> None:
+    like = torch.zeros(1)
+    assert coders._row([0.1, 0.2], like) is coders._row((0.1, 0.2), like)
+    assert coders._row([0.1], like.double()).dtype == torch.float64

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.registry import MODELS
+from kd_plugins.views.rpn import RPNCapture
 from tests.distillers.tiny import (
     batch,
     config,
@@ -263,3 +264,10 @@ def test_an_rpn_without_targets_has_nothing_to_match() -> None:
     model.student.forward = lambda *args, **kwargs: {}  # computes no losses
     with pytest.raises(DistillationError, match=r"'rpn.logits' has nothing to match"):
         losses_of(model)
+
+
+def test_sampled_anchors_are_found_once_for_all_pairs() -> None:
+    with observed(distiller(PAIRS)) as seen:
+        own = seen.captured[RPNCapture()]
+        assert vars(own)['sampled'] is own.sampled  # kept
+        assert len(own.sampled) == len(seen.first('cls').student)
