@@ -128,7 +128,8 @@ class Distiller(BaseModel):
         super()._apply(fn, recurse)
         device = next(self.student.parameters()).device
         for teacher in self.teachers.values():
-            teacher.to(device)  # the device only: its data type stays
+            if teacher.loaded:  # else it moves when it is
+                teacher.to(device)  # the device only: its data type stays
         return self
 
     # Initial weights and checkpoints.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from ..errors import ConfigError, nearest
@@ -32,7 +32,8 @@ class DistillOptimWrapperConstructor:
             ``clip_grad`` (default: the student's) for the group of our own.
         paramwise_cfg: of the configured constructor.
 
-    Raises: ConfigError if there is no such constructor or adapter option.
+    Raises: ConfigError if there is no such constructor or adapter option, and for one
+        that gives several optimisers.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class DistillOptimWrapperConstructor:
                     f'{nearest(option, _ADAPTER_OPTIONS)}'
                 )
         _check_constructor(constructor)
+        self._name = str(constructor)
         self._construct: Callable[[nn.Module], OptimWrapper]
         self._construct = OPTIM_WRAPPER_CONSTRUCTORS.build(
             {
@@ -65,6 +67,12 @@ class DistillOptimWrapperConstructor:
         if not is_distiller(distiller):
             return self._construct(model)
         wrapper = self._construct(distiller.student)
+        if isinstance(wrapper, OptimWrapperDict):
+            raise ConfigError(
+                f'optim_wrapper.constructor: {self._name} gives the student several '
+                'optimisers (OptimWrapperDict); a distiller is trained by one. Use a '
+                'constructor that gives a single OptimWrapper.'
+            )
         parameters = own_parameters(distiller)
         if parameters:
             _add_group(wrapper.optimizer, parameters, self._adapter_cfg)

@@ -1,6 +1,7 @@
 """From the path of a checkpoint in a config to a file at hand."""
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -47,7 +48,10 @@ def is_url(path: str | Path) -> bool:
 
 
 def _download(url: str, key: str) -> Path:
-    file = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    name = Path(urlparse(url).path)
+    # Two URLs may end alike.
+    name = Path(f'{name.stem}.{sha256(url.encode()).hexdigest()[:8]}{name.suffix}')
+    file = Path(torch.hub.get_dir()) / 'checkpoints' / name
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:  # into a temporary file beside it, renamed when whole

@@ -43,6 +43,8 @@ def model_config(cfg: dict[str, Any], where: str) -> ConfigDict:
     whole = read_config(cfg['cfg'], f'{where}.cfg')
     if 'model' not in whole:
         raise ConfigError(f"{where}.cfg: '{cfg['cfg']}' defines no model.")
+    if whole.get('data_preprocessor'):  # as the host's runner passes it on
+        whole.model.setdefault('data_preprocessor', whole.data_preprocessor)
     changes = {key: value for key, value in cfg.items() if key != 'cfg'}
     if changes:
         whole.merge_from_dict({'model': copy.deepcopy(changes)})

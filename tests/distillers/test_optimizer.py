@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import (
+    DefaultOptimWrapperConstructor,
+    OptimWrapper,
+    OptimWrapperDict,
+)
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 from torch import nn
 
@@ -236,3 +240,21 @@ def test_adapters_are_clipped_by_norm_only() -> None:
     )
     with pytest.raises(ConfigError, match=r"type must be 'norm', got 'value'"):
         constructor(distiller())
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TwoOptimizers(DefaultOptimWrapperConstructor):
+    def __call__(self, model: nn.Module) -> Any:
+        return OptimWrapperDict(one=super().__call__(model))
+
+
+def test_several_optimisers_are_refused() -> None:
+    construct = DistillOptimWrapperConstructor(
+        cfg_of(student_constructor='TwoOptimizers')
+    )
+    message = (
+        r'optim_wrapper.constructor: TwoOptimizers gives the student several '
+        r'optimisers \(OptimWrapperDict\); a distiller is trained by one'
+    )
+    with pytest.raises(ConfigError, match=message):
+        construct(distiller())

@@ -309,7 +309,10 @@ def test_a_url_is_downloaded_once_into_the_cache(
     for _ in range(2):
         assert set(load_weights(url)) == set(Model().state_dict())
     assert asked == [url]
-    cached = tmp_path / 'checkpoints' / 'x-1234.pth'
+    (cached,) = (tmp_path / 'checkpoints').glob('x-1234.*.pth')
+    other = 'https://somewhere.org/others/x-1234.pth'
+    load_weights(other)  # of the same name, but another file
+    assert asked == [url, other]
     cached.write_bytes(cached.read_bytes()[:100])
     with pytest.raises(CheckpointError, match='Delete it and download it again'):
         load_weights(url)
@@ -323,7 +326,7 @@ def test_a_failed_download_says_where_to_put_the_file(
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
-    message = r"no route\). Download it by hand to '.*checkpoints/x.pth'"
+    message = r"no route\). Download it by hand to '.*checkpoints/x.\w{8}.pth'"
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint('http://somewhere.org/x.pth')
 

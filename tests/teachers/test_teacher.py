@@ -237,3 +237,31 @@ def test_larger_input_needs_an_adapter_that_resizes_and_moves_the_rois_along() -
     torch.testing.assert_close(seen[0][:, 1:], 2 * own[0][:, 1:])
     with pytest.raises(ConfigError, match=r'Remove input_scale, or distil roi'):
         distiller(all_pairs(), teacher=teacher)
+
+
+def test_moves_with_the_student_once_it_is_loaded() -> None:
+    model = distiller(dict(hint=hint()))
+    teacher = model.teachers['teacher']
+    model.to('meta')
+    assert next(teacher.model.parameters()).device == CPU
+    model = distiller(dict(hint=hint()))
+    model.teachers['teacher'].prepare(CPU)
+    model.to('meta')
+    moved = model.teachers['teacher'].model
+    assert next(moved.parameters()).device == torch.device('meta')
+
+
+def test_preprocessor_of_a_whole_file_is_its_models(tmp_path: Path) -> None:
+    path = tmp_path / 'model.py'
+    path.write_text(
+        "data_preprocessor = dict(type='Own', size=(8, 8), mean=[1.0])\n"
+        "model = dict(type='A')\n"
+    )
+    found = model_config(dict(cfg=str(path)), 'model.teacher')
+    assert found.data_preprocessor == dict(type='Own', size=(8, 8), mean=[1.0])
+    changed = dict(cfg=str(path), data_preprocessor=dict(mean=[2.0]))
+    found = model_config(changed, 'model.teacher')
+    assert found.data_preprocessor == dict(type='Own', size=(8, 8), mean=[2.0])
+    path.write_text(path.read_text() + "model['data_preprocessor'] = dict(type='B')")
+    found = model_config(dict(cfg=str(path)), 'model.teacher')
+    assert found.data_preprocessor == dict(type='B')
