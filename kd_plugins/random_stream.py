@@ -3,50 +3,32 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 RandomState = dict[str, Any]
 
 
+class _States(NamedTuple):
+    """As the generators themselves give and take them: swapped twice a step."""
+
+    python: Any
+    numpy: Any
+    torch: Tensor
+    cuda: list[Tensor]
+
+
 def get_random_state() -> RandomState:
     """States of the default generators: python, numpy, torch, and cuda if in use."""
-    state: Any = np.random.get_state()
-    name, keys, position, has_gauss, cached = state
-    return {
-        'python': random.getstate(),
-        # As a tensor, so that checkpoints hold nothing but tensors and containers.
-        'numpy': (
-            name,
-            torch.from_numpy(keys.astype(np.int64)),
-            position,
-            has_gauss,
-            cached,
-        ),
-        'torch': torch.get_rng_state(),
-        'cuda': (torch.cuda.get_rng_state_all() if _cuda_in_use() else []),
-    }
-
-
-def _cuda_in_use() -> bool:
-    in_use: bool = torch.cuda.is_initialized()
-    return in_use
+    return _portable(_get())
 
 
 def set_random_state(state: RandomState) -> None:
     """Put the default generators where :func:`get_random_state` found them."""
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state['numpy']
-    np.random.set_state(
-        (name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached)
-    )
-    torch.set_rng_state(state['torch'].cpu())
-    # A checkpoint of a machine with other GPUs: those that are here are restored.
-    for device, cuda in enumerate(state['cuda'][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(cuda.cpu(), device)
+    _set(_native(state))
 
 
 class RandomStream:
@@ -60,28 +42,82 @@ class RandomStream:
     """
 
     def __init__(self, seed: int) -> None:
-        outer = get_random_state()
+        self._seed = seed
+        outer = _get()
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        self._state = get_random_state()
-        set_random_state(outer)
+        # Not by `torch.manual_seed`: before CUDA is in use, that one is remembered and
+        # seeds the host's generators when it is.
+        torch.default_generator.manual_seed(seed)
+        self._state = _get()._replace(cuda=[])
+        _set(outer)
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Draw from this stream within the block."""
-        outer = get_random_state()
-        set_random_state(self._state)
+        outer = _get()
+        _set(self._state)
+        for generator in _cuda_generators()[len(self._state.cuda) :]:
+            generator.manual_seed(self._seed)  # of a device not in use until now
         try:
             yield
         finally:
-            self._state = get_random_state()
-            set_random_state(outer)
+            self._state = _get()
+            _set(outer)
 
     def state_dict(self) -> RandomState:
         """Where this stream stands."""
-        return self._state
+        return _portable(self._state)
 
     def load_state_dict(self, state: RandomState) -> None:
         """Continue where another stream stood."""
-        self._state = state
+        self._state = _native(state)
+
+
+def _cuda_generators() -> tuple[torch.Generator, ...]:
+    if not torch.cuda.is_initialized():
+        return ()
+    generators: tuple[torch.Generator, ...] = torch.cuda.default_generators
+    return generators
+
+
+def _get() -> _States:
+    return _States(
+        random.getstate(),
+        np.random.get_state(),
+        torch.default_generator.get_state(),
+        [generator.get_state() for generator in _cuda_generators()],
+    )
+
+
+def _set(states: _States) -> None:
+    random.setstate(states.python)
+    np.random.set_state(states.numpy)
+    torch.default_generator.set_state(states.torch)
+    # A checkpoint of a machine with other GPUs: those that are here are restored.
+    for generator, state in zip(_cuda_generators(), states.cuda, strict=False):
+        generator.set_state(state)
+
+
+def _portable(states: _States) -> RandomState:
+    """The states as tensors and containers, so that checkpoints hold nothing else."""
+    name, keys, position, has_gauss, cached = states.numpy
+    numbers = torch.from_numpy(keys.astype(np.int64))
+    return {
+        'python': states.python,
+        'numpy': (name, numbers, position, has_gauss, cached),
+        'torch': states.torch,
+        'cuda': states.cuda,
+    }
+
+
+def _native(state: RandomState) -> _States:
+    version, internal, gauss = state['python']
+    name, keys, position, has_gauss, cached = state['numpy']
+    numbers = keys.cpu().numpy().astype(np.uint32)
+    return _States(
+        (version, tuple(internal), gauss),
+        (name, numbers, position, has_gauss, cached),
+        state['torch'].cpu(),
+        [cuda.cpu() for cuda in state['cuda']],
+    )
