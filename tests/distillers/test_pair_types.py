@@ -1,0 +1,96 @@
+"""Types of a pair's parts: subclasses, classes themselves, names with their scope."""
+
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from kd_plugins.adapters import ConvAdapter
+from kd_plugins.distillers.pair import optional_inputs
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses import HintLoss
+from kd_plugins.registry import ADAPTERS, LOSSES, MODELS, VIEWS
+from kd_plugins.views import RoIView
+
+from .tiny import config, distiller, faster_rcnn, hint, losses_of, teacher_of
+
+KD = dict(type='KDLoss')
+LOGITS = dict(view='roi.logits', loss=KD)
+
+
+def refused(message: str, pairs: Any, **options: Any) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(pairs, **options))
+
+
+def test_a_class_of_ones_own_is_a_type_too() -> None:
+    model = distiller(dict(a=dict(layer='neck', loss=dict(type=HintLoss))))
+    assert losses_of(model)['loss_kd_a'] > 0
+
+
+def test_scope_may_be_written_out() -> None:
+    pair = dict(
+        view=dict(type='kd_plugins.RoIView', value='logits'),
+        loss=dict(type='kd_plugins.KDLoss'),
+    )
+    assert losses_of(distiller(dict(a=pair)))['loss_kd_a'] >= 0
+
+
+@LOSSES.register_module()
+class HalvedHintLoss(HintLoss):
+    """Passes on what it does not name, as a subclass may."""
+
+    def __init__(self, factor: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.factor * super().forward(*args, **kwargs)
+
+
+@ADAPTERS.register_module()
+class ScaledAdapter(ConvAdapter):
+    def __init__(self, scale: float = 2.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+
+@VIEWS.register_module()
+class OwnRoIView(RoIView):
+    def __init__(self, depth: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.depth = depth
+
+
+def test_subclasses_take_the_arguments_of_their_bases() -> None:
+    pairs = dict(
+        hint=dict(
+            layer='neck',
+            loss=dict(type='HalvedHintLoss', loss_weight=2.0, factor=0.25),
+            adapter=dict(type='ScaledAdapter', kernel_size=3, scale=3.0),
+        ),
+        roi=dict(view=dict(type='OwnRoIView', value='logits', depth=2), loss=KD),
+        plain=LOGITS,
+    )
+    model = distiller(pairs, teacher=teacher_of(faster_rcnn(width=16)))
+    hint_, plain, roi = model._guidance.pairs
+    assert (hint_.loss.loss_weight, hint_.loss.factor) == (2.0, 0.25)
+    assert model.adapters['hint'][0].scale == 3.0
+    assert model.adapters['hint'][0].conv.weight.shape == (16, 8, 3, 3)
+    assert roi.view.depth == 2 and type(plain.view) is RoIView
+    assert optional_inputs(hint_.loss) == optional_inputs(HintLoss()) != []
+    refused(
+        r"HalvedHintLoss has no argument 'nrm'. Close: 'norm'",
+        dict(a=dict(layer='neck', loss=dict(type='HalvedHintLoss', nrm='l1'))),
+    )
+
+
+@pytest.mark.parametrize('kind', ['kd_plugins.ConvAdapter', ConvAdapter])
+def test_adapters_take_their_channels_however_they_are_named(kind: Any) -> None:
+    wide = teacher_of(faster_rcnn(width=16))
+    model = distiller(dict(a=hint(adapter=dict(type=kind))), teacher=wide)
+    assert losses_of(model)['loss_kd_a'] > 0
+    refused(
+        r"a.view: no view 'roi.logit'. Close: 'roi.logits'",
+        dict(a=dict(view=dict(type=RoIView, value='logit'), loss=KD)),
+    )
