@@ -1,5 +1,4 @@
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,12 +6,10 @@ import torch
 from mmengine.optim import (
     DefaultOptimWrapperConstructor,
     OptimWrapper,
-    OptimWrapperDict,
 )
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from kd_plugins import ConfigError
 from kd_plugins.distillers.optimizer import DistillOptimWrapperConstructor
 from tests.hooks.toy import ToyDistiller, ToyStudent, same_state
 
@@ -200,61 +197,3 @@ def test_state_is_saved_and_loaded_with_the_group() -> None:
     again.load_state_dict(copy.deepcopy(wrapper.state_dict()))
     assert same_state(steps(broken, again, 2), steps(whole, wrapper, 2))
     assert same_state(broken.adapters.state_dict(), whole.adapters.state_dict())
-
-
-def test_a_misspelt_constructor() -> None:
-    message = (
-        "optim_wrapper.constructor: there is no 'DefaultOptimWraperConstructor'. C"
-    )
-    with pytest.raises(
-        ConfigError, match=message + ".*'DefaultOptimWrapperConstructor'"
-    ):
-        DistillOptimWrapperConstructor(
-            cfg_of(student_constructor='DefaultOptimWraperConstructor')
-        )
-
-
-def test_a_misspelt_constructor_of_the_default_scope(tmp_path: Path) -> None:
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        DistillOptimWrapperConstructor(
-            cfg_of(student_constructor='LearningRateDecayOptimizerConstructor'),
-            {'num_layers': 2},
-        )
-        with pytest.raises(
-            ConfigError, match="'LearningRateDecayOptimizerConstructor'"
-        ):
-            DistillOptimWrapperConstructor(
-                cfg_of(student_constructor='LearningRateDecayOptimizer')
-            )
-
-
-def test_a_misspelt_adapter_option() -> None:
-    with pytest.raises(ConfigError, match=r"has no 'lr_mul'\. Close: 'lr_mult'"):
-        DistillOptimWrapperConstructor(cfg_of(adapter_cfg={'lr_mul': 1.0}))
-
-
-def test_adapters_are_clipped_by_norm_only() -> None:
-    clip = {'type': 'value', 'clip_value': 1.0}
-    constructor = DistillOptimWrapperConstructor(
-        cfg_of(adapter_cfg={'clip_grad': clip})
-    )
-    with pytest.raises(ConfigError, match=r"type must be 'norm', got 'value'"):
-        constructor(distiller())
-
-
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class TwoOptimizers(DefaultOptimWrapperConstructor):
-    def __call__(self, model: nn.Module) -> Any:
-        return OptimWrapperDict(one=super().__call__(model))
-
-
-def test_several_optimisers_are_refused() -> None:
-    construct = DistillOptimWrapperConstructor(
-        cfg_of(student_constructor='TwoOptimizers')
-    )
-    message = (
-        r'optim_wrapper.constructor: TwoOptimizers gives the student several '
-        r'optimisers \(OptimWrapperDict\); a distiller is trained by one'
-    )
-    with pytest.raises(ConfigError, match=message):
-        construct(distiller())
