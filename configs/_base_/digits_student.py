@@ -7,10 +7,10 @@ _base_ = [
     './schedules/schedule_digits.py',
     './digits_runtime.py',
 ]
-# A quarter of the teacher's width; the same necks, so that a hint needs no adapter.
+# Half the teacher's width; the same necks, so that a hint needs no adapter.
 model = dict(
-    backbone=dict(base_channels=8, stem_channels=8),
-    neck=dict(in_channels=[8, 16, 32, 64]),
+    backbone=dict(base_channels=16, stem_channels=16),
+    neck=dict(in_channels=[16, 32, 64, 128]),
     train_cfg=dict(rcnn=dict(sampler=dict(num=32))))
 # Short of labels: 300 of the 4,000 images that the teacher learned from.
 train_dataloader = dict(dataset=dict(ann_file='annotations/train_300.json'))

@@ -12,24 +12,24 @@ teacher = dict(
 
 baseline = 'baseline'
 recipes = {
-    'baseline': dict(config='../digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py'),
+    'baseline': dict(config='../digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'),
     'full': dict(config='../frcnn_kd.py'),
     'hint': dict(
-        config='../chen2017/chen2017-hint_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-hint_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'hint-no-adapter': dict(
-        config='../chen2017/chen2017-hint-no-adapter_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-hint-no-adapter_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'cls-plain': dict(
-        config='../chen2017/chen2017-cls-plain_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-cls-plain_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'cls-weighted': dict(
-        config='../chen2017/chen2017-cls-weighted_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-cls-weighted_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'reg-l2': dict(
-        config='../chen2017/chen2017-reg-l2_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-reg-l2_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'reg-bounded': dict(
-        config='../chen2017/chen2017-reg-bounded_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-reg-bounded_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'rcn': dict(
-        config='../chen2017/chen2017-rcn_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-rcn_frcnn-w32_frcnn-w16_1k_digits-300.py'),
     'rpn': dict(
-        config='../chen2017/chen2017-rpn_frcnn-w32_frcnn-w8_1k_digits-300.py'),
+        config='../chen2017/chen2017-rpn_frcnn-w32_frcnn-w16_1k_digits-300.py'),
 }
 # The paper's ablation: is the first above the second?
 comparisons = [

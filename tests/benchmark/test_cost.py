@@ -144,7 +144,7 @@ def test_cost_command_writes_tables(tmp_path):
 @pytest.mark.host
 @pytest.mark.usefixtures('data')
 def test_a_student_alone_is_refused():
-    name = 'faster-rcnn_r18-w8_fpn_1k_digits-300.py'
+    name = 'faster-rcnn_r18-w16_fpn_1k_digits-300.py'
     cfg = open_config(CONFIGS / 'digits' / name, TINY)
     with pytest.raises(
         ConfigError, match="'baseline' has a model of type 'FasterRCNN'"

@@ -29,7 +29,7 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-BASELINE = CONFIGS / 'digits' / 'faster-rcnn_r18-w8_fpn_1k_digits-300.py'
+BASELINE = CONFIGS / 'digits' / 'faster-rcnn_r18-w16_fpn_1k_digits-300.py'
 TINY = {'custom_hooks.0.train': 8, 'custom_hooks.0.val': 4}
 CLASSES = ('cat', 'dog')
 

@@ -170,10 +170,10 @@ def test_host_base_is_untouched_but_for_the_model(path: Path) -> None:
 @pytest.mark.parametrize(
     ('distillation', 'baseline'),
     [
-        ('frcnn_kd.py', 'digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py'),
+        ('frcnn_kd.py', 'digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'),
         (
-            'chen2017/chen2017-full_frcnn-w32_frcnn-w8_4k_digits.py',
-            'digits/faster-rcnn_r18-w8_fpn_4k_digits.py',
+            'chen2017/chen2017-full_frcnn-w32_frcnn-w16_4k_digits.py',
+            'digits/faster-rcnn_r18-w16_fpn_4k_digits.py',
         ),
         (
             'chen2017/chen2017-full_frcnn-r50_frcnn-r18_1x_coco.py',

@@ -29,7 +29,7 @@ def run_one_iteration(config: Config, tmp_path: Path) -> dict[str, float]:
 @pytest.mark.host
 def test_detection_on_digits(tmp_path, monkeypatch):
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tmp_path))
-    name = 'digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py'
+    name = 'digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'
     scores = run_one_iteration(Config.fromfile(CONFIGS / name), tmp_path)
     assert set(scores) == {'coco/bbox_mAP'}
     assert (tmp_path / 'digits' / 'annotations' / 'train_300.json').exists()

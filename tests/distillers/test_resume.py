@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning'),
 ]
 MAIN_JOB = 'frcnn_kd.py'
-ALONE = 'digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py'
+ALONE = 'digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'
 RAMP = {'type': 'LinearRamp', 'start': 0.0, 'end': 1.0, 'begin': 0, 'until': 4}
 
 

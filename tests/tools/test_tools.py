@@ -32,7 +32,7 @@ SMALL = (
     'custom_hooks=[]',
     'log_level=WARNING',
     # a teacher of the student's own size, untrained
-    f'model.teacher.cfg={ROOT}/configs/digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py',
+    f'model.teacher.cfg={ROOT}/configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py',
     'model.teacher.checkpoint=None',
     'model.teacher.allow_random=True',
 )

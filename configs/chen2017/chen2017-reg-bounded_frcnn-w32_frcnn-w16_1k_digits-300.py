@@ -1,7 +1,7 @@
 # Only the boxes of both stages, bounded by the error of the teacher.
 # Chen et al., NIPS 2017, https://papers.nips.cc/paper/6676; on digits in photographs.
 # Run:    python tools/train.py \
-#     configs/chen2017/chen2017-reg-bounded_frcnn-w32_frcnn-w8_1k_digits-300.py
+#     configs/chen2017/chen2017-reg-bounded_frcnn-w32_frcnn-w16_1k_digits-300.py
 # Cost and result: not run yet.
 _base_ = ['../frcnn_kd.py']
 

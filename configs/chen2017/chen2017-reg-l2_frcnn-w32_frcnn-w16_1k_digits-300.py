@@ -1,7 +1,7 @@
-# Only the hint, without adapter: what the paper finds worse.
+# Only the boxes of both stages, drawn to the teacher's: what the paper finds worse.
 # Chen et al., NIPS 2017, https://papers.nips.cc/paper/6676; on digits in photographs.
 # Run:    python tools/train.py \
-#     configs/chen2017/chen2017-hint-no-adapter_frcnn-w32_frcnn-w8_1k_digits-300.py
+#     configs/chen2017/chen2017-reg-l2_frcnn-w32_frcnn-w16_1k_digits-300.py
 # Cost and result: not run yet.
 _base_ = ['../frcnn_kd.py']
 
@@ -9,8 +9,8 @@ model = dict(
     # No soft labels here, so the hard ones count in full.
     task_loss_weights=dict(_delete_=True),
     pairs=dict(
-        hint=dict(adapter=None),
+        hint=None,
         rcn_cls=None,
-        rcn_reg=None,
+        rcn_reg=dict(loss=dict(_delete_=True, type='DeltaL2Loss', loss_weight=0.5)),
         rpn_cls=None,
-        rpn_reg=None))
+        rpn_reg=dict(loss=dict(_delete_=True, type='DeltaL2Loss', loss_weight=0.5))))

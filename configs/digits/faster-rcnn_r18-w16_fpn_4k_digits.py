@@ -1,6 +1,6 @@
 # The second protocol, beside the benchmark's: the same student with all 4,000 labelled
 # images and 4,000 iterations, short of capacity but not of labels.
-# Run:    python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_4k_digits.py
+# Run:    python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_4k_digits.py
 # Cost and result: not run yet.
 _base_ = ['../_base_/digits_student.py']
 train_dataloader = dict(dataset=dict(ann_file='annotations/train.json'))

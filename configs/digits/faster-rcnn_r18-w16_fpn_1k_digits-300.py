@@ -1,6 +1,6 @@
 # The baseline of the embedded detection benchmark: the student alone. Faster R-CNN,
-# ResNet-18 of base width 8, 300 labelled images, 1,000 iterations.
-# Run:    python tools/train.py configs/digits/faster-rcnn_r18-w8_fpn_1k_digits-300.py
+# ResNet-18 of base width 16, 300 labelled images, 1,000 iterations.
+# Run:    python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # Cost and result: not run yet.
 _base_ = ['../_base_/digits_student.py']
 # The hook that makes the data is ours.

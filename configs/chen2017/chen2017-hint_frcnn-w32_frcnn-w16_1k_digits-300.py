@@ -1,0 +1,11 @@
+# Only the hint, each level of the FPN through its adapter.
+# Chen et al., NIPS 2017, https://papers.nips.cc/paper/6676; on digits in photographs.
+# Run:    python tools/train.py \
+#     configs/chen2017/chen2017-hint_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+_base_ = ['../frcnn_kd.py']
+
+model = dict(
+    # No soft labels here, so the hard ones count in full.
+    task_loss_weights=dict(_delete_=True),
+    pairs=dict(rcn_cls=None, rcn_reg=None, rpn_cls=None, rpn_reg=None))
