@@ -26,8 +26,9 @@ model = dict(
     pairs=dict(
         # Feature maps of all levels of the FPN: the student's follow the teacher's,
         # through a 1x1 convolution that is learned beside it and dropped after
-        # training. The loss weight is gamma: with 3 the backbone's gradient from the hint
-        # is, before the first step, about three times that from the student's own losses.
+        # training. The loss weight is gamma: with 3 the backbone's gradient from the
+        # hint is, before the first step, about three times that from the student's own
+        # losses.
         hint=dict(
             layer='neck',
             adapter=dict(type='ConvAdapter'),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigError, nearest
-from .hosts.arguments import arguments
+from .signatures import arguments
 
 
 def build(registry: Any, cfg: Any, where: str) -> Any:

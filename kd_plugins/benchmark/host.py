@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, init_default_scope
 from mmengine.runner import Runner
 
-from ..hosts.config_files import read_config
+from ..config_files import read_config
 from ..hosts.overrides import apply_overrides
 
 _DATA_HOOK = 'PrepareDataHook'

@@ -8,8 +8,8 @@ from torch import nn
 
 from ..build import build, class_of
 from ..errors import ConfigError, ShapeError
-from ..hosts.arguments import arguments
 from ..registry import ADAPTERS
+from ..signatures import arguments
 from ..views import Place
 from .dry_run import known_shape
 from .pair import adapt

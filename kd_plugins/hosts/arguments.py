@@ -1,6 +1,5 @@
 """Which keys a dict of a config may hold: arguments of its ``type``, or listed here."""
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
 from .. import registry as ours
+from ..signatures import arguments
 
 _SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine')
 
@@ -28,51 +28,6 @@ class Keys(NamedTuple):
 
     names: tuple[str, ...] = ()
     given_whole: bool = False
-
-
-def arguments(target: Any) -> list[str]:
-    """Names of the arguments of a class, or function, that a config can give.
-
-    Example:
-        >>> class Parent:
-        ...     def __init__(self, depth, width=1): ...
-        >>> class Child(Parent):
-        ...     def __init__(self, *, colour, **kwargs): ...
-        >>> arguments(Child)
-        ['colour', 'depth', 'width']
-    """
-    if not inspect.isclass(target):
-        return _parameters(target)[0]
-    names: list[str] = []
-    for cls in inspect.getmro(target):
-        init = vars(cls).get('__init__')
-        if cls in (torch.nn.Module, object):
-            break
-        if init is not None:
-            found, passes_on = _parameters(init)
-            names += found
-            if not passes_on:
-                break
-    return list(dict.fromkeys(names))
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of a class written in C
-        return [], False
-    named = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.KEYWORD_ONLY,
-    )
-    return (
-        [
-            item.name
-            for item in parameters
-            if item.kind in named and item.name != 'self'
-        ],
-        any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters),
-    )
 
 
 def arguments_of_type(kind: Any, scope: str | None) -> list[str]:

@@ -12,12 +12,12 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from ..config_files import read_config
 from ..distillers.student import student_config
 from ..errors import ConfigError
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import Weights, load_strictly, read_checkpoint, weights_of
 from . import files
-from .config_files import read_config
 from .stored_config import check_types, stored_config
 
 _KEY = 'checkpoint'

@@ -9,9 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..config_files import read_config
 from ..errors import ConfigError, nearest
 from .arguments import arguments_of_type, known_keys
-from .config_files import read_config
 
 _DELETE = '_delete_'
 

@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
+from ..config_files import read_config
 from ..errors import ConfigError
 from .amp import enable_amp
-from .config_files import read_config
 from .files import student_file
 from .overrides import apply_overrides
 from .runner import DistillRunner

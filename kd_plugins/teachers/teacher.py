@@ -9,8 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..config_files import read_config
 from ..errors import ConfigError, nearest
-from ..hosts.config_files import read_config
 from ..losses._common import check_number
 from ..random_stream import RandomStream
 from ..registry import MODELS

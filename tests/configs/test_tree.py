@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.fileio import load as read_file
 
-from kd_plugins.hosts.config_files import read_config
+from kd_plugins.config_files import read_config
 from tests.configs.tree import (
     CONFIGS,
     DISTILLATIONS,

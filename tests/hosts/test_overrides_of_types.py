@@ -4,8 +4,9 @@ import pytest
 from mmengine.config import Config
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.hosts.arguments import arguments, arguments_of_type
+from kd_plugins.hosts.arguments import arguments_of_type
 from kd_plugins.hosts.overrides import check_overrides
+from kd_plugins.signatures import arguments
 
 
 def test_a_named_teacher_has_its_own_keys() -> None:

@@ -8,9 +8,9 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from kd_plugins.config_files import read_config
 from kd_plugins.errors import ConfigError
 from kd_plugins.hosts import running, testing
-from kd_plugins.hosts.config_files import read_config
 from kd_plugins.hosts.runner import DistillRunner
 
 

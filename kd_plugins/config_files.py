@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.config.utils import _get_package_and_cfg_path
 from mmengine.hub import get_config
 
-from ..errors import ConfigError
+from .errors import ConfigError
 
 
 def read_config(path: str | Path, key: str = 'config') -> Config:
