@@ -204,7 +204,7 @@ def test_a_hook_for_averaged_weights_tests_those_in_the_file(
 def test_a_checkpoint_of_another_architecture_is_not_tested(
     trained: Path, tmp_path: Path
 ) -> None:
-    other = 'model.student.backbone.base_channels=16'
+    other = 'model.student.backbone.base_channels=12'
     with pytest.raises(
         CheckpointError, match=r"checkpoint: '.*iter_2.pth' is of another architecture"
     ):
