@@ -15,7 +15,7 @@ _KEYS = (
     *('metric', 'scale', 'unit', 'seeds', 'baseline', 'recipes', 'teacher'),
     *('comparisons', 'workers', 'cost'),
 )
-_RECIPE_KEYS = ('config', 'options')
+_RECIPE_KEYS = ('config', 'options', 'own_start')
 _TEACHER_KEYS = ('config', 'checkpoint', 'score')
 
 
@@ -27,11 +27,14 @@ class Recipe:
         name: of its row in the table, and of its folder.
         config: its configuration file.
         options: dotted keys to values, merged into it.
+        own_start: it starts from other weights than the baseline, on purpose: the
+            tables say so, and nothing warns of it.
     """
 
     name: str
     config: Path
     options: Mapping[str, Any] = field(default_factory=dict)
+    own_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,9 @@ class Protocol:
 def read_protocol(path: str | Path) -> Protocol:
     """Read and check a protocol file: a Python config with the keys of Protocol.
 
-    ``recipes`` maps names to ``dict(config=..., options={...})``, ``teacher`` is
-    ``dict(config=..., checkpoint=..., score=...)``. Files are given relative to this
-    one.
+    ``recipes`` maps names to ``dict(config=..., options={...}, own_start=False)``,
+    ``teacher`` is ``dict(config=..., checkpoint=..., score=...)``. Files are given
+    relative to this one.
 
     Raises: ConfigError naming the key to change.
     """
@@ -129,6 +132,11 @@ def read_protocol(path: str | Path) -> Protocol:
         raise ConfigError(
             f"{path}: baseline '{baseline}' is none of the recipes. "
             f'{nearest(str(baseline), recipes)}'
+        )
+    if recipes[baseline].own_start:
+        raise ConfigError(
+            f"{path}: the baseline '{baseline}' is the start that own_start differs "
+            'from. Remove own_start there.'
         )
     content['recipes'] = {baseline: recipes.pop(baseline), **recipes}
     content['seeds'] = _read_seeds(path, content['seeds'])
@@ -159,7 +167,12 @@ def _read_recipe(path: Path, name: str, entry: Mapping[str, Any]) -> Recipe:
             "and '.' only, and not 'teacher'."
         )
     _check_keys(entry, _RECIPE_KEYS, where)
-    return Recipe(name, _config(path, entry, where), entry.get('options', {}))
+    return Recipe(
+        name,
+        _config(path, entry, where),
+        entry.get('options', {}),
+        bool(entry.get('own_start', False)),
+    )
 
 
 def _read_teacher(path: Path, entry: Mapping[str, Any]) -> TeacherEntry:

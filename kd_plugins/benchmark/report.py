@@ -138,7 +138,7 @@ def make_report(
         teacher_score,
         rows,
         comparisons,
-        tuple(_warnings(results)),
+        tuple(_warnings(protocol, results)),
         in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
         tuple(finished),
     )
@@ -189,7 +189,7 @@ def _row(
     )
 
 
-def _warnings(results: Mapping[str, Results]) -> list[str]:
+def _warnings(protocol: Protocol, results: Mapping[str, Results]) -> list[str]:
     warnings = []
     finished = [result for found in results.values() for result in found.values()]
     for key, what in (
@@ -205,6 +205,8 @@ def _warnings(results: Mapping[str, Results]) -> list[str]:
     ):
         by_seed: dict[int, dict[str, list[str]]] = {}
         for name, found in results.items():
+            if key == 'student' and protocol.recipes[name].own_start:
+                continue
             for seed, result in found.items():
                 start = (result.get('start') or {}).get(key)
                 by_seed.setdefault(seed, {}).setdefault(str(start), []).append(name)

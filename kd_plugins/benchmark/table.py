@@ -26,10 +26,18 @@ def to_markdown(report: Report) -> str:
     if protocol.teacher is not None:
         shown = _NOT_RUN if report.teacher is None else f'{report.teacher:.2f}'
         lines += [f'Teacher: {shown}.', '']
+    own_start = [
+        row.name for row in report.rows if protocol.recipes[row.name].own_start
+    ]
     lines += markdown_table(
         ('recipe', protocol.unit, 'gain', 'gap closed', 'time', 'memory', 'by seed'),
-        [_cells(row, report.seeds) for row in report.rows],
+        [
+            _cells(row, report.seeds, ' *' if row.name in own_start else '')
+            for row in report.rows
+        ],
     )
+    if own_start:
+        lines += ['', '\\* starts from weights of its own, on purpose.']
     if report.comparisons:
         lines += ['', '## Expected directions', '']
         lines += markdown_table(
@@ -39,7 +47,11 @@ def to_markdown(report: Report) -> str:
     if report.warnings:
         lines += ['', *(f'- **{warning}**' for warning in report.warnings)]
     elif len(report.runs) > 1:
-        lines += ['', 'Per seed, all runs had the same initial weights and batches.']
+        but = ' (but for *)' if own_start else ''
+        lines += [
+            '',
+            f'Per seed, all runs had the same initial weights{but} and batches.',
+        ]
     if report.measured_with:
         lines += ['', f'Measured with: {report.measured_with}.']
     if report.missing:
@@ -112,12 +124,12 @@ def _gain_record(gain: Gain | None) -> dict[str, float | None]:
     return {'gain': gain.mean if gain else None, 'gain_low': low, 'gain_high': high}
 
 
-def _cells(row: Row, seeds: Sequence[int]) -> list[str]:
+def _cells(row: Row, seeds: Sequence[int], mark: str) -> list[str]:
     if row.summary is None:
-        return [row.name, _NOT_RUN, *[''] * 5]
+        return [row.name + mark, _NOT_RUN, *[''] * 5]
     spread = '' if row.summary.std is None else f' ± {row.summary.std:.2f}'
     return [
-        row.name,
+        row.name + mark,
         f'{row.summary.mean:.2f}{spread}',
         _gain_text(row.gain),
         '' if row.gap_closed is None else f'{100 * row.gap_closed:.0f} %',

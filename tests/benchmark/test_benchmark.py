@@ -176,6 +176,17 @@ def test_another_start_is_told(folder, commands, monkeypatch):
     )
 
 
+def test_a_start_of_its_own_is_no_warning_but_told(folder, commands, monkeypatch):
+    monkeypatch.setenv('FAKE_TOOL', 'other start')
+    path = folder / 'protocol.py'
+    path.write_text(path.read_text().replace("'hint.py'", "'hint.py', own_start=True"))
+    markdown = run(folder, commands, seeds=[1]).markdown
+    assert 'differ between' not in markdown
+    assert '| hint *   | 25.00' in markdown
+    assert '\\* starts from weights of its own, on purpose.' in markdown
+    assert 'the same initial weights (but for *) and batches' in markdown
+
+
 def test_another_machine_is_told(folder, commands):
     run(folder, commands, seeds=[0])
     path = folder / 'work' / 'hint' / 'seed0' / 'result.json'

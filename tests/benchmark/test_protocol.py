@@ -33,6 +33,11 @@ def test_shipped_protocol_names_configs_that_are_there(path):
         ("'hint': dict(", "'a/b': dict(", "recipes.a/b: a recipe's name is that of"),
         ("[('hint', 'plain')]", "[('hint', 'plan')]", "comparisons names 'plan'"),
         ('workers = 2', "cost = {'all': 1.0}", "cost names 'all'"),
+        (
+            "'baseline.py'",
+            "'baseline.py', own_start=True",
+            "the baseline 'baseline' is the start that own_start differs from",
+        ),
         (", checkpoint='teacher.pth'", '', 'teacher needs a checkpoint, or its score'),
     ],
 )
