@@ -8,9 +8,4 @@ _base_ = ['../frcnn_kd.py']
 model = dict(
     # No soft labels here, so the hard ones count in full.
     task_loss_weights=dict(_delete_=True),
-    pairs=dict(
-        hint=dict(adapter=None),
-        rcn_cls=None,
-        rcn_reg=None,
-        rpn_cls=None,
-        rpn_reg=None))
+    pairs=dict(rcn_cls=None, rcn_reg=None, rpn_cls=None, rpn_reg=None))

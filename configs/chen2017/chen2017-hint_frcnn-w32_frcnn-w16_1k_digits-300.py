@@ -8,4 +8,9 @@ _base_ = ['../frcnn_kd.py']
 model = dict(
     # No soft labels here, so the hard ones count in full.
     task_loss_weights=dict(_delete_=True),
-    pairs=dict(rcn_cls=None, rcn_reg=None, rpn_cls=None, rpn_reg=None))
+    pairs=dict(
+        hint=dict(adapter=dict(type='ConvAdapter')),
+        rcn_cls=None,
+        rcn_reg=None,
+        rpn_cls=None,
+        rpn_reg=None))

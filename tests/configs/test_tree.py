@@ -46,6 +46,8 @@ TERMS: dict[str, dict[str, Any]] = {
     'rpn': {'rpn_cls': 1.5, 'rpn_reg': 'TeacherBoundedLoss'},
 }
 TERMS['full'] = TERMS['hint'] | TERMS['rcn'] | TERMS['rpn']
+TERMS['full-no-adapter'] = TERMS['full'] | TERMS['hint-no-adapter']
+TERMS['start'] = {}
 
 
 def plain(value: Any) -> Any:
@@ -172,7 +174,7 @@ def test_host_base_is_untouched_but_for_the_model(path: Path) -> None:
     [
         ('frcnn_kd.py', 'digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'),
         (
-            'chen2017/chen2017-full_frcnn-w32_frcnn-w16_4k_digits.py',
+            'chen2017/chen2017-full-no-adapter_frcnn-w32_frcnn-w16_4k_digits.py',
             'digits/faster-rcnn_r18-w16_fpn_4k_digits.py',
         ),
         (
@@ -204,6 +206,7 @@ def test_single_terms_weigh_what_they_weigh_in_the_full_system(path: Path) -> No
     full, term = load(CONFIGS / 'frcnn_kd.py').model, load(path).model
     assert term.student == full.student
     assert term.teacher == full.teacher
+    assert term.init_from_teacher == full.init_from_teacher
     for pair, entry in pairs(load(path)).items():
         assert entry.loss.loss_weight == full.pairs[pair].loss.loss_weight
         for key in ('temperature', 'margin', 'norm'):

@@ -1,9 +1,11 @@
 # The system of Chen et al. in the second protocol: all 4,000 labels, 4,000 iterations.
 # NIPS 2017, https://papers.nips.cc/paper/6676; on digits in photographs.
 # Run:    python tools/train.py \
-#     configs/chen2017/chen2017-full_frcnn-w32_frcnn-w16_4k_digits.py
+#     configs/chen2017/chen2017-full-no-adapter_frcnn-w32_frcnn-w16_4k_digits.py
 # Cost and result: not run yet.
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_4k_digits.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_4k_digits.py
 _base_ = ['../frcnn_kd.py']
 
 # As in the baseline of this protocol; a test compares the two.
