@@ -20,8 +20,8 @@ model = dict(
         cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
         checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
     # Where the shapes agree, the student starts from the teacher's weights: all but the
-    # backbone, which is half as wide, and the neck's first convolutions. The comparisons
-    # below configs/chen2017/ all start so, the one without any pair included.
+    # backbone, which is half as wide, and the neck's first convolutions. What is
+    # compared in configs/chen2017/ all starts so, the one without any pair included.
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     # mu, the weight of the labels. On so few of them labels and teacher (rcn_cls and
     # rpn_cls) both count in full; the configs of COCO keep 0.8 and 0.2 as others use
@@ -31,7 +31,7 @@ model = dict(
     # removes one with None: see configs/chen2017/.
     pairs=dict(
         # Feature maps of all levels of the FPN: the student's follow the teacher's. The
-        # teacher's heads, which the student started from, read its features as they are,
+        # heads that the student started from read the teacher's features as they are,
         # so nothing is learned in between: for a student with heads of its own, write
         # adapter=dict(type='ConvAdapter') here. The loss weight is gamma: with 10 the
         # backbone's gradient from the hint is, before the first step, eight times that

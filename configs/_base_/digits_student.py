@@ -12,8 +12,8 @@ model = dict(
     backbone=dict(base_channels=16, stem_channels=16),
     neck=dict(in_channels=[16, 32, 64, 128]),
     train_cfg=dict(rcnn=dict(sampler=dict(num=32))))
-# Twice the teacher's: on so short a schedule both the baseline and its distillations end
-# higher for it (one seed each). Gradients of a hint are larger: clipped at 30, not 10.
+# Twice the teacher's rate: on so short a schedule both the baseline and the full
+# system end higher for it (one seed each). A hint's gradients are large: clip at 30.
 optim_wrapper = dict(optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=30))
 # Short of labels: 300 of the 4,000 images that the teacher learned from.
 train_dataloader = dict(dataset=dict(ann_file='annotations/train_300.json'))

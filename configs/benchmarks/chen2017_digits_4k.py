@@ -1,5 +1,5 @@
-# The second protocol, beside the first: all 4,000 labels and 4,000 iterations, where the
-# student is short of capacity but neither of labels nor of time.
+# The second protocol, beside the first: all 4,000 labels and 4,000 iterations. The
+# student is short of capacity there, but neither of labels nor of time.
 # Run:    python tools/benchmark.py configs/benchmarks/chen2017_digits_4k.py --seeds 0
 # Cost and result: not run yet.
 metric = 'coco/bbox_mAP'
