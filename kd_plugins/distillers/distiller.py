@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from ..schedules import Clock
 from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import attached
+from .extras import STUDENT, step_extras
 from .guidance import Guidance, with_added
 from .inheritance import copy_matching
 from .pair_config import build_pairs
@@ -194,6 +196,33 @@ class Distiller(BaseModel):
 
     # Training.
 
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
+        """One step of the student, then of what its losses train by themselves.
+
+        Args:
+            data: a batch of the host's loader.
+            optim_wrapper: of the student, or an ``OptimWrapperDict`` with its entry
+                'student' and one for each of ``extra_optimizers``.
+
+        Returns: what to log.
+        """
+        if not isinstance(optim_wrapper, OptimWrapperDict):
+            told: dict[str, Tensor] = super().train_step(data, optim_wrapper)
+            return told
+        told = super().train_step(data, optim_wrapper[STUDENT])
+        return {**told, **self.step_extras(optim_wrapper)}
+
+    def step_extras(self, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
+        """Steps of what the losses train by themselves, after the student's.
+
+        Args:
+            optim_wrapper: with an entry for each of them.
+
+        Returns: what to log.
+        """
+        with self.random_stream.active():
+            return step_extras(self.losses, optim_wrapper)
+
     def set_clock(self, clock: Clock) -> None:
         """Tell how far training is: loss weights may follow it."""
         self._clock = clock
@@ -234,6 +263,12 @@ class Distiller(BaseModel):
             adapters: dict[str, Any] = dict(self.adapters.items())
             with ours.active():
                 added = guidance.losses(
-                    self.student, adapters, captured, runs, data_samples, self._clock
+                    self.student,
+                    adapters,
+                    captured,
+                    runs,
+                    data_samples,
+                    self._clock,
+                    inputs,
                 )
         return with_added(losses, added)

@@ -9,6 +9,7 @@ import torch
 from ..errors import ConfigError, ShapeError
 from ..losses import DistillationLoss
 from ..views import Place
+from ..views.probe import SIDE
 from .pair import optional_inputs
 
 ROWS = 2  # stands for the rows of a shape that depends on the batch
@@ -35,12 +36,17 @@ def dry_run(loss: DistillationLoss, place: Place, name: str, where: str) -> None
     if place.target is not None:
         kind = torch.long if place.context.activation == 'softmax' else torch.float
         target = torch.zeros(known_shape(place.target), dtype=kind)
-        mask = torch.ones(len(teacher))
+        # One number a row; of maps, one a pixel.
+        mask = torch.ones(target.shape if teacher.dim() == 4 else len(teacher))
     available: dict[str, Any] = {
         'target': target,
         'mask': mask,
         'avg_factor': float(len(teacher)),
-        'context': replace(place.context, pair=name),
+        'context': replace(
+            place.context,
+            pair=name,
+            inputs=torch.zeros(len(teacher), 3, SIDE, SIDE),
+        ),
     }
     inputs = {key: available[key] for key in optional_inputs(loss)}
     try:

@@ -92,6 +92,7 @@ class Guidance:
         runs: Mapping[str, ModelRun],
         data_samples: Any,
         clock: Clock | None,
+        inputs: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses of all pairs, by log key.
 
@@ -102,6 +103,7 @@ class Guidance:
             runs: of the teachers, by name.
             data_samples: of the batch.
             clock: how far training is; None where nobody tells.
+            inputs: images, as the student sees them.
         """
         steps = {
             name: Step(student, captured, run, data_samples)
@@ -119,7 +121,9 @@ class Guidance:
             name = pair.name
             own = list(adapters[name]) if name in adapters else []
             losses.update(
-                pair.compute(matched[name], own, factors[name], device, data_samples)
+                pair.compute(
+                    matched[name], own, factors[name], device, data_samples, inputs
+                )
             )
         return losses
 

@@ -14,7 +14,7 @@ class DistillerLike(Protocol):
 
     student: nn.Module
     adapters: nn.Module
-    losses: nn.Module
+    losses: nn.ModuleDict
     random_stream: RandomStream
 
     def student_state_dict(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -25,6 +25,9 @@ class DistillerLike(Protocol):
 
     def expect_classes(self, names: Sequence[str]) -> None:
         """Tell it the names of the classes it is trained for."""
+
+    def step_extras(self, optim_wrapper: Any) -> dict[str, Tensor]:
+        """Step what its losses train by themselves."""
 
     def plan(self) -> str:
         """What will be compared with what, as a table."""

@@ -8,7 +8,9 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from ..errors import ConfigError, nearest
+from ..losses import DistillationLoss
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+from .extras import with_extras
 from .interface import DistillerLike, is_distiller, unwrap
 
 _DEFAULT = 'DefaultOptimWrapperConstructor'
@@ -23,7 +25,9 @@ class DistillOptimWrapperConstructor:
     and ``custom_keys`` go by names), so its parameter groups are those of a run without
     distillation. Parameters of adapters and losses follow in a group of their own with
     a gradient norm of their own: clipping over all of them would shrink the student's
-    step. Without such parameters the optimiser is exactly the host's.
+    step. Without such parameters the optimiser is exactly the host's. A loss that
+    trains something by itself makes it one of several (``OptimWrapperDict``): 'student'
+    and '<pair>_<name>'; ``param_scheduler`` is for all, or a dict by these names.
 
     Args:
         optim_wrapper_cfg: ``optim_wrapper`` of the config. Of ours in it:
@@ -77,17 +81,20 @@ class DistillOptimWrapperConstructor:
         if parameters:
             _add_group(wrapper.optimizer, parameters, self._adapter_cfg)
             wrapper._clip_grad = _ClipApart(wrapper, self._adapter_cfg.get('clip_grad'))
-        return wrapper
+        return with_extras(wrapper, distiller.losses)
 
 
 def own_parameters(distiller: DistillerLike) -> dict[str, nn.Parameter]:
-    """Trained parameters of adapters and losses, by name."""
-    return {
-        f'{part}.{name}': parameter
-        for part in ('adapters', 'losses')
-        for name, parameter in getattr(distiller, part).named_parameters()
-        if parameter.requires_grad
+    """Parameters of adapters and losses that are trained with the student, by name."""
+    found = {
+        f'adapters.{name}': parameter
+        for name, parameter in distiller.adapters.named_parameters()
     }
+    for pair, loss in distiller.losses.items():
+        assert isinstance(loss, DistillationLoss)
+        for name, parameter in loss.trained_with_student().items():
+            found[f'losses.{pair}.{name}'] = parameter
+    return {name: value for name, value in found.items() if value.requires_grad}
 
 
 def _add_group(

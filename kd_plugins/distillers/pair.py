@@ -87,6 +87,7 @@ class Pair:
         avg_factors: Sequence[Tensor | float],
         device: torch.device,
         data_samples: Sequence[Any] = (),
+        inputs: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses by log key; the mean over the levels or stages.
 
@@ -99,6 +100,7 @@ class Pair:
             avg_factors: counts, averaged over the ranks.
             device: of the student.
             data_samples: of the batch.
+            inputs: images, as the student sees them.
 
         Raises: ShapeError naming the pair, where two tensors cannot be compared;
             DistillationError for a loss that gives the student no gradient.
@@ -106,7 +108,11 @@ class Pair:
         if self._unchecked is None:
             self._unchecked = set(range(len(self.places)))
         values = []
-        told: dict[str, Any] = {'pair': self.name, 'data_samples': data_samples}
+        told: dict[str, Any] = {
+            'pair': self.name,
+            'data_samples': data_samples,
+            'inputs': inputs,
+        }
         for number, item in enumerate(matched):
             adapter = adapters[number] if adapters else None
             value = None
@@ -151,9 +157,9 @@ class Pair:
     def _zero(self, adapter: nn.Module | None, device: torch.device) -> Tensor:
         """0, with a graph through all parameters: DDP waits for each of them."""
         value = torch.zeros((), device=device)
-        for module in (adapter, self.loss):
-            for parameter in module.parameters() if module is not None else ():
-                value = value + 0 * parameter.sum()
+        own = [] if adapter is None else list(adapter.parameters())
+        for parameter in (*own, *self.loss.trained_with_student().values()):
+            value = value + 0 * parameter.sum()
         return value
 
     def _check_alive(self, place: Place, item: Matched, value: Tensor) -> None:

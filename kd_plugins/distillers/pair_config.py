@@ -1,15 +1,16 @@
 """From the configuration ``pairs`` to pairs and their adapters, all faults at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from ..build import build
+from ..build import build, class_of
 from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss
 from ..registry import LOSSES
 from ..schedules import Schedule, build_schedule
+from ..signatures import arguments
 from ..views import LayerView, Place, Probe, View, build_view
 from .dry_run import dry_run
 from .pair import Pair, optional_inputs
@@ -82,10 +83,6 @@ def _build_pair(
     except ConfigError as error:
         faults.append(str(error))
     try:
-        loss, schedule = _build_loss(cfg['loss'], f'{where}.loss')
-    except ConfigError as error:
-        faults.append(str(error))
-    try:
         teacher = _teacher_of(cfg, teachers, where)
     except ConfigError as error:
         faults.append(str(error))
@@ -97,12 +94,16 @@ def _build_pair(
         try:
             places = view.bind(probe, where)
             built = build_adapters(cfg.get('adapter'), places, where)
-            if loss is not None:
-                _check_target(view, loss, where)
-                for place in places:
-                    dry_run(loss, place, name, f'{where}.loss')
         except ConfigError as error:
             faults.append(str(error))
+    try:
+        loss, schedule = _build_loss(cfg['loss'], places, f'{where}.loss')
+        if view is not None and not faults:
+            _check_target(view, loss, where)
+            for place in places:
+                dry_run(loss, place, name, f'{where}.loss')
+    except ConfigError as error:
+        faults.append(str(error))
     if faults or view is None or loss is None:
         raise ConfigError('\n'.join(faults))
     per_level = bool(cfg.get('per_level', False))
@@ -145,11 +146,20 @@ def _build_view(cfg: dict[str, Any], where: str) -> View:
         raise ConfigError(f'{where}.{error}') from error
 
 
-def _build_loss(cfg: Any, where: str) -> tuple[DistillationLoss, Schedule | None]:
+def _build_loss(
+    cfg: Any, places: Sequence[Place], where: str
+) -> tuple[DistillationLoss, Schedule | None]:
     schedule = None
-    if isinstance(cfg, dict) and isinstance(cfg.get('loss_weight'), dict):
-        schedule = build_schedule(cfg['loss_weight'], f'{where}.loss_weight')
-        cfg = {**cfg, 'loss_weight': 1.0}
+    if isinstance(cfg, dict):
+        if isinstance(cfg.get('loss_weight'), dict):
+            schedule = build_schedule(cfg['loss_weight'], f'{where}.loss_weight')
+            cfg = {**cfg, 'loss_weight': 1.0}
+        kind = class_of(LOSSES, cfg.get('type'))
+        if kind is not None and 'channels' in arguments(kind):
+            # Those of what it will compare; where that is not known, there is a fault
+            # already.
+            channels = places[0].teacher[1] if places else 1
+            cfg = {'channels': channels, **cfg}
     loss = build(LOSSES, cfg, where)
     if not isinstance(loss, DistillationLoss):
         raise ConfigError(
@@ -180,7 +190,8 @@ def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any], where: str) ->
 
 
 def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
-    if 'target' not in optional_inputs(loss) or view.gives_target:
+    asks = 'target' in optional_inputs(loss) and loss.needs_target
+    if not asks or view.gives_target:
         return
     source = getattr(view, 'roi_source', 'student')
     raise ConfigError(

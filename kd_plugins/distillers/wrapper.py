@@ -3,9 +3,12 @@
 from typing import Any
 
 from mmengine.model import MMDistributedDataParallel
-from torch import nn
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
 
 from ..registry import MODEL_WRAPPERS
+from .extras import STUDENT, names_of_extras
+from .interface import is_distiller
 
 
 @MODEL_WRAPPERS.register_module()
@@ -13,7 +16,8 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
     """The host's wrapper, on CPUs (gloo) as well as GPUs.
 
     Gradients of student, adapters and losses are averaged over the processes; a teacher
-    is no module of the distiller's and so in no bucket. Parameters and buffers of all
+    is no module of the distiller's and so in no bucket, and what a loss trains by
+    itself (a critic) is averaged at its own step. Parameters and buffers of all
     processes are those of the first when the model is wrapped, and again after
     ``init_weights`` (the host's doing).
 
@@ -33,6 +37,11 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
         find_unused_parameters: bool = False,
         **options: Any,
     ) -> None:
+        if is_distiller(module):
+            # A critic has backward passes of its own, between those that DDP waits
+            # for: its gradients are averaged where it steps.
+            apart = [f'losses.{name}' for name in names_of_extras(module.losses)]
+            self._set_params_and_buffers_to_ignore_for_model(module, apart)
         on_cpu = all(
             parameter.device.type == 'cpu' for parameter in module.parameters()
         )
@@ -43,3 +52,13 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
             find_unused_parameters=find_unused_parameters,
             **options,
         )
+
+    def train_step(
+        self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict
+    ) -> dict[str, Tensor]:
+        """The student's step as the host does it, then those of its losses' own."""
+        if not isinstance(optim_wrapper, OptimWrapperDict):
+            told: dict[str, Tensor] = super().train_step(data, optim_wrapper)
+            return told
+        told = super().train_step(data, optim_wrapper[STUDENT])
+        return {**told, **self.module.step_extras(optim_wrapper)}

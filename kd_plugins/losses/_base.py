@@ -1,6 +1,6 @@
 """Base of the registered losses, and what a view tells them about its tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ class LossContext:
         stage: index of the cascade's stage.
         stride: pixels of the student's input between two cells of a map.
         data_samples: of the batch, as the host hands them out, boxes and all.
+        inputs: images of the batch, (N, 3, H, W), as the student sees them.
     """
 
     pair: str = ''
@@ -30,6 +31,26 @@ class LossContext:
     stage: int | None = None
     stride: int | None = None
     data_samples: Sequence[Any] = field(default=(), compare=False, repr=False)
+    inputs: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ExtraOptimizer:
+    """What a loss trains by itself, against or beside the student.
+
+    Args:
+        module: whose parameters it trains; they are frozen in the student's step.
+        optim_wrapper: configuration of its optimiser, as the host's of that name.
+        loss: called after the student's step, as often as ``steps`` says: the value to
+            step down from, None where there is nothing to learn from, and what to log
+            by name.
+        steps: for each step of the student, >= 1.
+    """
+
+    module: nn.Module
+    optim_wrapper: Mapping[str, Any]
+    loss: Callable[[], tuple[Tensor | None, dict[str, Tensor]]]
+    steps: int = 1
 
 
 class DistillationLoss(nn.Module):
@@ -51,6 +72,28 @@ class DistillationLoss(nn.Module):
         self.loss_weight = check_number('loss_weight', loss_weight)
         self.reduction = check_choice('reduction', reduction, REDUCTIONS)
 
+    @property
+    def needs_target(self) -> bool:
+        """Whether a loss that names ``target`` cannot do without it."""
+        return True
+
+    def extra_optimizers(self) -> dict[str, ExtraOptimizer]:
+        """What it trains by an optimiser of its own, by name; mostly nothing."""
+        return {}
+
+    def trained_with_student(self) -> dict[str, nn.Parameter]:
+        """Its parameters that the student's optimiser steps, by name."""
+        apart = {
+            id(parameter)
+            for extra in self.extra_optimizers().values()
+            for parameter in extra.module.parameters()
+        }
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if id(parameter) not in apart
+        }
+
 
 def is_sigmoid(
     use_sigmoid: bool | None, context: LossContext | None, logits: Tensor
@@ -60,7 +103,8 @@ def is_sigmoid(
     Args:
         use_sigmoid: the configuration's answer; it wins.
         context: the view's answer, used next.
-        logits: shape (M, K); without any answer, one column means yes.
+        logits: shape (M, K) or (N, K, H, W); without any answer, one column means
+            yes.
 
     Example:
         >>> import torch
@@ -71,4 +115,4 @@ def is_sigmoid(
         return use_sigmoid
     if context is not None and context.activation is not None:
         return context.activation == 'sigmoid'
-    return logits.dim() == 2 and logits.shape[1] == 1
+    return logits.dim() in (2, 4) and logits.shape[1] == 1

@@ -56,6 +56,43 @@ def check_number(
     )
 
 
+def check_whole(name: str, value: object) -> int | None:
+    """The value, if it is a whole number >= 1, or None.
+
+    Raises: ConfigError otherwise.
+
+    Example:
+        >>> check_whole('max_nodes', 900)
+        900
+    """
+    if value is None or (
+        isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    ):
+        return value
+    raise ConfigError(f'{name} must be a whole number >= 1, got {value!r}.')
+
+
+def read_class_weights(weights: Sequence[float] | None) -> Tensor | None:
+    """A configuration's ``class_weights`` as a tensor (K,).
+
+    Raises: ConfigError unless they are a list of numbers >= 0.
+
+    Example:
+        >>> read_class_weights([1, 0.5])
+        tensor([1.0000, 0.5000])
+    """
+    if weights is None:
+        return None
+    if not isinstance(weights, Sequence) or not weights:
+        raise ConfigError(f'class_weights must be a list of numbers, got {weights!r}.')
+    return torch.tensor(
+        [
+            check_number(f'class_weights[{index}]', weight)
+            for index, weight in enumerate(weights)
+        ]
+    )
+
+
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """The value, if it is one of the choices.
 
@@ -172,6 +209,37 @@ def check_mask(mask: Tensor, rows: int) -> None:
         raise ShapeError(
             f'mask must be ({rows},), one number per row, got {tuple(mask.shape)}.'
         )
+
+
+def pixel_rows(
+    student: Tensor, teacher: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Class maps (N, K, H, W) as rows (N H W, K), one a pixel; rows stay as they are.
+
+    Args:
+        student: logits, maps or rows.
+        teacher: same shape.
+        mask: of maps (N, H, W), of rows (rows,); 1 keeps and 0 drops.
+
+    Raises: ShapeError for another mask of maps.
+
+    Example:
+        >>> import torch
+        >>> maps = torch.zeros(2, 19, 4, 8)
+        >>> pixel_rows(maps, maps, torch.ones(2, 4, 8))[0].shape
+        torch.Size([64, 19])
+    """
+    if student.dim() != 4:
+        return student, teacher, mask
+    if mask is not None:
+        size = (len(student), *student.shape[2:])
+        if mask.shape != size:
+            raise ShapeError(
+                f'mask must be {size}, one number per pixel, got {tuple(mask.shape)}.'
+            )
+        mask = mask.flatten()
+    maps = [item.permute(0, 2, 3, 1).flatten(0, 2) for item in (student, teacher)]
+    return maps[0], maps[1], mask
 
 
 def reduce_loss(

@@ -9,6 +9,7 @@ from kd_plugins.losses._common import (
     check_number,
     check_same_shape,
     float32_rows,
+    pixel_rows,
     reduce_loss,
 )
 from kd_plugins.registry import LOSSES
@@ -32,11 +33,12 @@ def softened_divergence(
     Bernoulli distribution of its own, and their divergences are summed.
 
     Args:
-        student: logits, shape (M, K), any float dtype.
+        student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
+            float dtype.
         teacher: same shape and rows; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
         use_sigmoid: whether each column is a question of its own.
-        mask: shape (M,), 1 keeps and 0 drops a row.
+        mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
@@ -53,7 +55,8 @@ def softened_divergence(
         >>> softened_divergence(torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]).log())
         tensor(0.1308)
     """
-    check_same_shape(student, teacher, layout='MK')
+    check_same_shape(student, teacher, layout='MK|NKHW')
+    student, teacher, mask = pixel_rows(student, teacher, mask)
     check_number('temperature', temperature, strict=True)
     if not use_sigmoid and student.shape[1] < 2:
         raise ShapeError(

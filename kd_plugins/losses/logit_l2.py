@@ -7,6 +7,7 @@ from kd_plugins.losses._common import (
     check_choice,
     check_same_shape,
     float32_rows,
+    pixel_rows,
     reduce_loss,
 )
 from kd_plugins.registry import LOSSES
@@ -30,13 +31,14 @@ def logit_l2(
         \quad\text{or}\quad \tfrac1K \|z^S_i - z^T_i\|^2
 
     Args:
-        student: logits, shape (M, K), any float dtype, of softmax or sigmoid.
+        student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
+            float dtype, of softmax or sigmoid.
         teacher: same shape and rows; no gradient is needed.
         normalize: 'half_batchmean', half the sum over classes as in the paper, or
             'elementmean', the mean over classes.
         centre: subtract each row's mean first, which softmax does not see either:
             the limit of Hinton's loss for high temperatures, times K.
-        mask: shape (M,), 1 keeps and 0 drops a row.
+        mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
@@ -50,7 +52,8 @@ def logit_l2(
         >>> logit_l2(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[2.0, 1.0, 0.0]]))
         tensor(1.)
     """
-    check_same_shape(student, teacher, layout='MK')
+    check_same_shape(student, teacher, layout='MK|NKHW')
+    student, teacher, mask = pixel_rows(student, teacher, mask)
     check_choice('normalize', normalize, NORMALIZERS)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         difference = student - teacher

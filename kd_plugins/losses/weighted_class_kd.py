@@ -12,6 +12,8 @@ from kd_plugins.losses._common import (
     check_number,
     check_same_shape,
     float32_rows,
+    pixel_rows,
+    read_class_weights,
     reduce_loss,
 )
 from kd_plugins.registry import LOSSES
@@ -44,7 +46,8 @@ def weighted_class_kd(
 
     Args:
         student: logits, shape (M, K+1) with one background column, or sigmoid logits
-            (M, K); any float dtype. M are RoIs, anchors or points.
+            (M, K); any float dtype. M are RoIs, anchors or points; of maps
+            (N, K+1, H, W) pixels.
         teacher: same shape and rows; no gradient is needed.
         background_weight: weight of the background; every other class has 1.
         class_weights: instead, a weight for each class, the background's last: shape
@@ -52,7 +55,7 @@ def weighted_class_kd(
         background: column of the background in softmax logits; unused for sigmoid.
         temperature: > 0, no unit; larger is flatter.
         use_sigmoid: whether each column is a question of its own.
-        mask: shape (M,), 1 keeps and 0 drops a row.
+        mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
@@ -69,7 +72,8 @@ def weighted_class_kd(
         >>> weighted_class_kd(logits, logits)
         tensor(1.1906)
     """
-    check_same_shape(student, teacher, layout='MK')
+    check_same_shape(student, teacher, layout='MK|NKHW')
+    student, teacher, mask = pixel_rows(student, teacher, mask)
     check_number('temperature', temperature, strict=True)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         objects, of_background = _split_weights(
@@ -157,19 +161,8 @@ class WeightedClassKDLoss(DistillationLoss):
         self.background_weight = check_number(
             'background_weight', 1.5 if background_weight is None else background_weight
         )
-        weights = None
-        if class_weights is not None:
-            if not isinstance(class_weights, Sequence) or not class_weights:
-                raise ConfigError(
-                    f'class_weights must be a list of numbers, got {class_weights!r}.'
-                )
-            weights = torch.tensor(
-                [
-                    check_number(f'class_weights[{index}]', weight)
-                    for index, weight in enumerate(class_weights)
-                ]
-            )
         # A buffer moves with the model; not persistent, it is configuration.
+        weights = read_class_weights(class_weights)
         self.register_buffer('class_weights', weights, persistent=False)
         self.temperature = check_number('temperature', temperature, strict=True)
         self.use_sigmoid = use_sigmoid

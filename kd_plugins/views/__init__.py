@@ -7,6 +7,7 @@ from .probe import Probe
 from .roi import RoIView
 from .rpn import RPNView
 from .run import ModelRun, attached
+from .seg import SegView
 from .step import Step
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'Probe',
     'RPNView',
     'RoIView',
+    'SegView',
     'Step',
     'View',
     'attached',

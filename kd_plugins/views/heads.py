@@ -12,6 +12,7 @@ from .run import FEATURES, ModelRun
 RPN_HEAD, ROI_HEAD = 'rpn_head', 'roi_head'
 # Their losses call `forward` itself, past what is recorded of the head as a whole.
 _DENSE_PREDICTORS = ('decode_head', 'auxiliary_head')
+_OF_POINTS = 'PointHead'  # scores points that it samples itself, after all others
 
 
 def part_of(path: str) -> str:
@@ -53,18 +54,37 @@ def run_for(
         stage = stage_of(run.model, path)
         teacher_scores(run, stage, rois, source)
         return rois_key(stage, source)
-    key = ('head', part)
-    run.once(key, lambda: _run_head(run.model, part, run.features))
-    return key
+    head_outputs(run, part)
+    return head_key(part)
 
 
-def _run_head(model: Any, part: str, features: Sequence[Tensor]) -> None:
+def head_key(part: str) -> Hashable:
+    """Under what a run keeps the answers of a dense head."""
+    return ('head', part)
+
+
+def head_outputs(run: ModelRun, part: str) -> list[Any]:
+    """What a dense head gives, at most once: one entry a stage of a cascade.
+
+    Args:
+        run: of a frozen model, its features computed.
+        part: of the model, such as 'bbox_head' or 'decode_head'.
+    """
+    outputs: list[Any] = run.once(
+        head_key(part), lambda: _run_head(run.model, part, run.features)
+    )
+    return outputs
+
+
+def _run_head(model: Any, part: str, features: Sequence[Tensor]) -> list[Any]:
     head = getattr(model, part)
     if not isinstance(head, nn.ModuleList):
-        (head.forward if part in _DENSE_PREDICTORS else head)(features)
-        return
+        return [(head.forward if part in _DENSE_PREDICTORS else head)(features)]
     # Of mmseg: auxiliary heads stand side by side, those of a cascade feed each other.
-    previous: tuple[Any, ...] = ()
+    outputs: list[Any] = []
     for single in head:
-        output = single.forward(features, *previous)
-        previous = (output,) if part == 'decode_head' else ()
+        if type(single).__name__ == _OF_POINTS:
+            break
+        previous = outputs[-1:] if part == 'decode_head' else []
+        outputs.append(single.forward(features, *previous))
+    return outputs

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kd_plugins.errors import ConfigError, DistillationError, ShapeError
-from kd_plugins.losses import DistillationLoss, KDLoss
+from kd_plugins.losses import DeltaL2Loss, DistillationLoss
 from kd_plugins.registry import LOSSES
 from kd_plugins.schedules import Clock
 
@@ -102,8 +102,8 @@ def test_a_schedule_in_epochs_needs_a_loop_that_counts_them() -> None:
 
 def test_tensors_that_cannot_be_compared_name_the_pair() -> None:
     model = distiller(dict(a=hint()))
-    model._guidance.pairs[0].loss = KDLoss()  # wants rows
-    with pytest.raises(ShapeError, match=r'model.pairs.a: student must be \(M, K\)'):
+    model._guidance.pairs[0].loss = DeltaL2Loss()  # wants rows
+    with pytest.raises(ShapeError, match=r'model.pairs.a: student must be \(R, D\)'):
         losses_of(model)
 
 

@@ -112,8 +112,8 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"and this pair gives none. Use a view with targets, such as 'rpn.deltas'",
         ),
         (
-            dict(layer='neck', loss=KD),
-            r'model.pairs.a.loss at neck\[0\]: student must be \(M, K\), got \(1, 8',
+            dict(layer='neck', loss=dict(type='DeltaL2Loss')),
+            r'model.pairs.a.loss at neck\[0\]: student must be \(R, D\), got \(1, 8',
         ),
         (
             dict(

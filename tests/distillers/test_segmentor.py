@@ -4,82 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.structures import PixelData
-from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 
-from .tiny import IMAGE_MEANS, distiller, hint, teacher_of
+from .tiny import distiller, hint, teacher_of
+from .tiny_seg import cascade, losses_of, segment_batch, segmentor
 
 pytestmark = pytest.mark.host
-
-
-def head(kind: str, channels: int, **changes: Any) -> dict[str, Any]:
-    return dict(
-        type=f'mmseg.{kind}',
-        in_channels=channels,
-        in_index=-1,
-        channels=8,
-        dropout_ratio=0.5,
-        num_classes=4,
-        norm_cfg=dict(type='BN'),
-        loss_decode=dict(type='mmseg.CrossEntropyLoss'),
-        **changes,
-    )
-
-
-def segmentor(base: int = 4, decode: Any = None, **changes: Any) -> dict[str, Any]:
-    return dict(
-        type='mmseg.EncoderDecoder',
-        data_preprocessor=dict(
-            type='mmseg.SegDataPreProcessor',
-            bgr_to_rgb=True,
-            size=(32, 32),
-            pad_val=0,
-            seg_pad_val=255,
-            **IMAGE_MEANS,
-        ),
-        backbone=dict(
-            type='mmseg.ResNetV1c',
-            depth=18,
-            base_channels=base,
-            stem_channels=base,
-            num_stages=2,
-            strides=(1, 2),
-            dilations=(1, 1),
-            out_indices=(0, 1),
-        ),
-        decode_head=decode or head('PSPHead', 2 * base, pool_scales=(1, 2)),
-        auxiliary_head=head('FCNHead', base, num_convs=1) | dict(in_index=0),
-        train_cfg=dict(),
-        test_cfg=dict(mode='whole'),
-        **changes,
-    )
-
-
-def segment_batch(model: Any) -> dict[str, Any]:
-    from mmseg.structures import SegDataSample
-
-    generator = torch.Generator().manual_seed(2)
-    inputs, samples = [], []
-    for _ in range(2):
-        image = torch.randint(0, 256, (3, 32, 32), generator=generator)
-        inputs.append(image.byte())
-        sample = SegDataSample(metainfo=dict(img_shape=(32, 32), ori_shape=(32, 32)))
-        labels = torch.randint(0, 4, (1, 32, 32), generator=generator)
-        sample.gt_sem_seg = PixelData(data=labels)
-        samples.append(sample)
-    prepared: dict[str, Any] = model.data_preprocessor(
-        dict(inputs=inputs, data_samples=samples), True
-    )
-    return prepared
-
-
-def losses_of(model: Any) -> dict[str, Tensor]:
-    torch.manual_seed(3)
-    found: dict[str, Tensor] = model(**segment_batch(model), mode='loss')
-    return found
 
 
 def layer(path: Any, **options: Any) -> dict[str, Any]:
@@ -137,9 +69,7 @@ def test_zero_weights_leave_its_dropout_and_steps_as_they_are() -> None:
 
 
 def test_cascaded_and_several_heads() -> None:
-    cascade = [head('FCNHead', 8, num_convs=1), ocr()]
-    changes = dict(type='mmseg.CascadeEncoderDecoder', num_stages=2)
-    student = {**segmentor(decode=cascade), **changes}
+    student = cascade()
     student['auxiliary_head'] = [student['auxiliary_head']] * 2
     pairs = dict(
         a=layer('decode_head.1.conv_seg'),
@@ -149,10 +79,6 @@ def test_cascaded_and_several_heads() -> None:
     model = distiller(pairs, student=student, teacher=teacher_of(student))
     losses = losses_of(model)
     assert losses['loss_kd_a'] > 0 and losses['loss_kd_b'] > 0
-
-
-def ocr() -> dict[str, Any]:
-    return head('OCRHead', 8, ocr_channels=4)
 
 
 def test_a_detector_does_not_teach_a_segmentor_its_heads() -> None:

@@ -11,9 +11,12 @@ from kd_plugins.losses import (
     DeltaL2Loss,
     DistillationLoss,
     HintLoss,
+    HolisticLoss,
     KDLoss,
     LogitL2Loss,
     LossContext,
+    PairWiseLoss,
+    PixelWiseLoss,
     TeacherBoundedLoss,
     WeightedClassKDLoss,
 )
@@ -33,6 +36,7 @@ class LossCase:
         options: arguments of the class, without ``loss_weight`` and ``reduction``.
         context: what the view would tell.
         opt_outs: contract tests that do not hold, each with its reason.
+        mask_sides: sides of a mask beyond the rows: a row is a map of one pixel.
     """
 
     name: str
@@ -41,6 +45,7 @@ class LossCase:
     options: dict[str, Any] = field(default_factory=dict)
     context: LossContext | None = None
     opt_outs: dict[str, str] = field(default_factory=dict)
+    mask_sides: tuple[int, ...] = ()
 
     def build(self, **options: Any) -> DistillationLoss:
         """The loss with these options more."""
@@ -54,6 +59,8 @@ class LossCase:
         **options: Any,
     ) -> Tensor:
         """The loss of these rows."""
+        if mask is not None:
+            mask = mask.reshape((*mask.shape, *self.mask_sides))
         arguments: dict[str, Any] = {**rows, 'mask': mask, 'avg_factor': avg_factor}
         if self.context is not None:
             arguments['context'] = self.context
@@ -92,6 +99,14 @@ def bounded_deltas(rows: int) -> Rows:
 ENTROPY = {
     'test_zero_where_student_equals_teacher': (
         'a cross-entropy: where the two agree it is an entropy'
+    ),
+}
+# Losses without a row: what they are depends on weights of their own.
+LEARNED = {HolisticLoss: 'a critic of random weights: test_holistic.py'}
+
+ANY_CHANNELS = {
+    'test_shapes_that_differ_are_refused': (
+        'channels may differ; what may not is tested in test_pair_wise.py'
     ),
 }
 
@@ -153,5 +168,34 @@ CASES = [
         LogitL2Loss,
         logits(4),
         {'normalize': 'elementmean', 'centre': True},
+    ),
+    LossCase('pair_wise', PairWiseLoss, features(3, 4, 5), opt_outs=ANY_CHANNELS),
+    LossCase(
+        'pair_wise-every_option',
+        PairWiseLoss,
+        features(3, 4, 5),
+        {'max_nodes': 12, 'pool': 'max', 'connection_range': 4, 'max_entries': 20},
+        opt_outs=ANY_CHANNELS
+        | {
+            'test_behind_a_layer_under_autocast': (
+                'in bfloat16 another cell may be the maximum: the gradient goes there'
+            ),
+        },
+    ),
+    LossCase(
+        'pixel_wise',
+        PixelWiseLoss,
+        features(3, 1, 1),
+        {'temperature': 2.0},
+        mask_sides=(1, 1),
+    ),
+    LossCase('kd-maps', KDLoss, features(3, 1, 1), mask_sides=(1, 1)),
+    LossCase('logit_l2-maps', LogitL2Loss, features(3, 1, 1), mask_sides=(1, 1)),
+    LossCase(
+        'weighted_class_kd-maps',
+        WeightedClassKDLoss,
+        features(3, 1, 1),
+        opt_outs=ENTROPY,
+        mask_sides=(1, 1),
     ),
 ]

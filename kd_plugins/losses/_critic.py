@@ -1,0 +1,94 @@
+"""The critic of holistic distillation: how real a map of classes looks."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+# Four convolutions of stride 2 leave 4 of them, which the last one reads.
+_SMALLEST_SIDE = 64
+_AFTER_ATTENTION = 2  # convolutions from the third on are followed by attention
+
+
+class Critic(nn.Module):
+    """Convolutions of stride 2 with self-attention, of any size and class count.
+
+    Every convolution but the last has spectral normalisation, so that the critic is as
+    smooth as the penalty wants it. Maps with a side below 64 are enlarged.
+
+    Args:
+        channels: of a map, >= 1.
+        condition_channels: of what is seen beside it.
+        base_channels: of the first convolution; they double with each of the four.
+        normalize: normalise each channel of a map over the batch first: for raw
+            logits, whose scale is anybody's guess.
+
+    Source: Liu et al., CVPR 2019, https://arxiv.org/abs/1903.04197, section 3.3, and
+        its released code (which never leaves 65x65).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        condition_channels: int = 0,
+        base_channels: int = 64,
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels) if normalize else nn.Identity()
+        inputs = channels + condition_channels
+        widths = [inputs, *(base_channels * 2**number for number in range(4))]
+        blocks: list[nn.Module] = []
+        for number, (narrow, wide) in enumerate(pairwise(widths)):
+            conv = nn.Conv2d(narrow, wide, kernel_size=4, stride=2, padding=1)
+            # Not in place: the penalty's second backward pass needs what is before.
+            blocks += [spectral_norm(conv), nn.LeakyReLU(0.1)]
+            if number >= _AFTER_ATTENTION:
+                blocks.append(SelfAttention(wide))
+        self.blocks = nn.Sequential(*blocks)
+        self.score = nn.Conv2d(widths[-1], 1, kernel_size=4)
+
+    def forward(self, maps: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Score of each image, shape (N,), higher is more like the teacher's.
+
+        Args:
+            maps: (N, K, H, W).
+            condition: (N, C, H, W), where it has one.
+        """
+        maps = self.norm(maps)
+        if condition is not None:
+            maps = torch.cat([maps, condition], dim=1)
+        height, width = maps.shape[2:]
+        stretch = _SMALLEST_SIDE / min(height, width)
+        if stretch > 1:
+            size = [round(side * stretch) for side in (height, width)]
+            maps = F.interpolate(maps, size, mode='bilinear', align_corners=False)
+        scores: Tensor = self.score(self.blocks(maps))
+        return scores.mean(dim=(1, 2, 3))
+
+
+class SelfAttention(nn.Module):
+    """Every place attends to every other one; at first it changes nothing.
+
+    Args:
+        channels: of the feature, >= 8.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels // 8, kernel_size=1)
+        self.key = nn.Conv2d(channels, channels // 8, kernel_size=1)
+        self.value = nn.Conv2d(channels, channels, kernel_size=1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """The feature (N, C, H, W) with what it attends to added."""
+        query, key, value = (
+            layer(feature).flatten(2) for layer in (self.query, self.key, self.value)
+        )
+        attention = (query.transpose(1, 2) @ key).softmax(dim=-1)  # (N, HW, HW)
+        attended = (value @ attention.transpose(1, 2)).view_as(feature)
+        mixed: Tensor = feature + self.gamma * attended
+        return mixed

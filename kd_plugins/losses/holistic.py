@@ -1,0 +1,261 @@
+"""Holistic distillation: a critic tells the student's maps from the teacher's."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.losses._base import (
+    DistillationLoss,
+    ExtraOptimizer,
+    LossContext,
+    is_sigmoid,
+)
+from kd_plugins.losses._common import (
+    check_choice,
+    check_number,
+    check_same_shape,
+    check_whole,
+    float32_rows,
+)
+from kd_plugins.losses._critic import Critic
+from kd_plugins.registry import LOSSES
+
+KINDS = ('wasserstein', 'hinge')
+MAPS = ('probs', 'raw')
+# The released script: the student's optimiser and schedule, at a rate of its own.
+_OPTIM_WRAPPER = {
+    'type': 'OptimWrapper',
+    'optimizer': {'type': 'SGD', 'lr': 4e-4, 'momentum': 0.9, 'weight_decay': 5e-4},
+}
+
+
+def critic_objective(
+    student_scores: Tensor, teacher_scores: Tensor, *, kind: str = 'wasserstein'
+) -> Tensor:
+    r"""What the critic lowers: the student's scores, against the teacher's.
+
+    .. math:: E[D(S)] - E[D(T)] \quad\text{or}\quad
+        E[\max(0, 1 + D(S))] + E[\max(0, 1 - D(T))]
+
+    Args:
+        student_scores: of the critic, shape (N,).
+        teacher_scores: same shape.
+        kind: 'wasserstein' or 'hinge'.
+
+    Returns: scalar; for 'wasserstein' minus the estimated distance.
+    Raises: ConfigError for another kind.
+    Source: Liu et al., CVPR 2019, https://arxiv.org/abs/1903.04197, l_ho; the hinge
+        form is that of Lim and Ye 2017, https://arxiv.org/abs/1705.02894.
+
+    Example:
+        >>> import torch
+        >>> critic_objective(torch.tensor([1.0, 3.0]), torch.tensor([4.0, 6.0]))
+        tensor(-3.)
+    """
+    check_choice('kind', kind, KINDS)
+    if kind == 'hinge':
+        return F.relu(1 + student_scores).mean() + F.relu(1 - teacher_scores).mean()
+    return student_scores.mean() - teacher_scores.mean()
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    student: Tensor,
+    teacher: Tensor,
+    position: Tensor,
+) -> Tensor:
+    r"""How far the critic's slope is from 1, between the student's and teacher's maps.
+
+    .. math:: \frac1N \sum_n (\|\nabla_x D(x_n)\|_2 - 1)^2, \qquad
+        x_n = a_n z^T_n + (1 - a_n) z^S_n
+
+    Args:
+        critic: from maps to scores (N,).
+        student: maps, shape (N, K, H, W).
+        teacher: same shape.
+        position: a, shape (N,), between 0 (student) and 1 (teacher).
+
+    Returns: scalar, >= 0, with a graph to the critic's parameters.
+    Source: Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, eq. 3.
+
+    Example:
+        >>> import torch
+        >>> maps = torch.zeros(2, 1, 1, 1)
+        >>> steep = lambda maps: 3 * maps.flatten(1).sum(1)
+        >>> gradient_penalty(steep, maps, maps + 1, torch.tensor([0.5, 1.0]))
+        tensor(4.)
+    """
+    share = position.view(-1, 1, 1, 1)
+    between = (share * teacher + (1 - share) * student).detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(
+            critic(between).sum(), between, create_graph=torch.is_grad_enabled()
+        )
+    penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    return penalty
+
+
+@LOSSES.register_module()
+class HolisticLoss(DistillationLoss):
+    """The student's maps should score with the critic as high as the teacher's.
+
+    The critic is trained beside the student by an optimiser of its own
+    (``OptimWrapperDict``), after each of the student's steps and on the same maps. It
+    computes in float32. Logged beside the loss, as ``critic_<pair>``: its objective,
+    ``_penalty``, and its mean score of ``_student`` and ``_teacher``.
+
+    Args:
+        loss_weight: factor of the student's part, >= 0 (the paper: 0.1).
+        channels: K of the maps; left out, that of the pair.
+        maps: 'probs', what softmax or sigmoid makes of logits, as in the paper; or
+            'raw', as they are: logits (the released code), or a depth map.
+        condition_on_image: show the critic the image beside the maps, as in the paper
+            and unlike its released code.
+        kind: as in :func:`critic_objective`.
+        penalty_weight: of :func:`gradient_penalty`, >= 0.
+        steps: of the critic for each of the student, >= 1.
+        base_channels: of the critic.
+        optim_wrapper: of the critic; default SGD with a rate of 4e-4.
+
+    Raises: ConfigError for values that cannot be.
+    Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation,
+        CVPR 2019, https://arxiv.org/abs/1903.04197, section 3.3.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        channels: int | None = None,
+        maps: str = 'probs',
+        condition_on_image: bool = True,
+        kind: str = 'wasserstein',
+        penalty_weight: float = 10.0,
+        steps: int = 1,
+        base_channels: int = 64,
+        optim_wrapper: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(loss_weight)
+        for name, value in (
+            ('channels', channels),
+            ('steps', steps),
+            ('base_channels', base_channels),
+        ):
+            check_whole(name, value)
+        if channels is None:
+            raise ConfigError(
+                'channels: how many the maps have. A pair fills it in; built by hand, '
+                'the loss must be told.'
+            )
+        self.maps = check_choice('maps', maps, MAPS)
+        self.condition_on_image = condition_on_image
+        self.kind = check_choice('kind', kind, KINDS)
+        self.penalty_weight = check_number('penalty_weight', penalty_weight)
+        self.critic = Critic(
+            channels,
+            3 * condition_on_image,
+            base_channels,
+            normalize=maps == 'raw',
+        )
+        self._steps = steps
+        self._optim_wrapper = dict(optim_wrapper or _OPTIM_WRAPPER)
+        self._seen: tuple[Tensor, Tensor, Tensor | None] | None = None
+        self._left = 0
+
+    def extra_optimizers(self) -> dict[str, ExtraOptimizer]:
+        """That of the critic."""
+        extra = ExtraOptimizer(
+            self.critic, self._optim_wrapper, self._critic_loss, self._steps
+        )
+        return {'critic': extra}
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        context: LossContext | None = None,
+    ) -> Tensor:
+        """Minus the critic's mean score of the student's maps, weighted.
+
+        Args:
+            student: logits or maps, shape (N, K, H, W), any float dtype.
+            teacher: same shape; kept for the critic's own step.
+            context: images, and what the logits are.
+
+        Raises: ShapeError if the shapes differ, or without images to condition on.
+        """
+        check_same_shape(student, teacher, layout='NCHW')
+        sigmoid = is_sigmoid(None, context, student)
+        with float32_rows(student, teacher.detach()) as (student, teacher):
+            student, teacher = (
+                self._read(item, sigmoid) for item in (student, teacher)
+            )
+            image = self._condition(context, student)
+            if torch.is_grad_enabled():  # for the critic's steps
+                self._seen = (student.detach(), teacher, image)
+                self._left = self._steps
+            with _frozen(self.critic):
+                scores: Tensor = self.critic(student, image)
+        return -self.loss_weight * scores.mean()
+
+    def _read(self, maps: Tensor, sigmoid: bool) -> Tensor:
+        if self.maps == 'raw':
+            return maps
+        return maps.sigmoid() if sigmoid else maps.softmax(dim=1)
+
+    def _condition(self, context: LossContext | None, maps: Tensor) -> Tensor | None:
+        if not self.condition_on_image:
+            return None
+        if context is None or context.inputs is None:
+            raise ShapeError(
+                'condition_on_image=True, and there is no image: the loss was called '
+                'without context.inputs. Set condition_on_image=False.'
+            )
+        return F.interpolate(
+            context.inputs.detach().to(maps), maps.shape[2:], mode='bilinear'
+        )
+
+    def _critic_loss(self) -> tuple[Tensor | None, dict[str, Tensor]]:
+        if self._seen is None:
+            return None, {}
+        student, teacher, image = self._seen
+        self._left -= 1
+        if self._left == 0:  # what was seen once is not learned from again
+            self._seen = None
+        with torch.autocast(student.device.type, enabled=False):
+            # Together: a normalisation over the batch must not tell them apart.
+            both = torch.cat([student, teacher])
+            images = None if image is None else torch.cat([image, image])
+            scores = self.critic(both, images)
+            student_scores, teacher_scores = scores.chunk(2)
+            objective = critic_objective(student_scores, teacher_scores, kind=self.kind)
+            position = torch.rand(len(student), device=student.device)
+            penalty = gradient_penalty(
+                lambda maps: self.critic(maps, image), student, teacher, position
+            )
+        told = {
+            '': objective,
+            'penalty': penalty,
+            'student': student_scores.mean(),
+            'teacher': teacher_scores.mean(),
+        }
+        loss = objective + self.penalty_weight * penalty
+        return loss, {name: value.detach() for name, value in told.items()}
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """No gradient to the module's parameters from what is computed within."""
+    needed = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in needed:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in needed:
+            parameter.requires_grad_(True)

@@ -1,0 +1,268 @@
+"""Pair-wise distillation: how alike two places of a map are, of Liu et al. 2019."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.losses._base import DistillationLoss
+from kd_plugins.losses._common import (
+    check_choice,
+    check_whole,
+    float32_rows,
+    reduce_loss,
+)
+from kd_plugins.registry import LOSSES
+
+POOLS = ('average', 'max')
+# Affinities that are computed at a time: 4 Mi, 16 MiB of float32 a tensor.
+MAX_ENTRIES = 2**22
+# Below this length a node has no direction: its affinities are 0, and so are its
+# gradients, which a division would blow up.
+_SHORTEST = 1e-6
+
+
+def pair_wise_affinity(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    pool_kernel: int | None = None,
+    max_nodes: int | None = None,
+    pool: str = 'average',
+    connection_range: int | None = None,
+    detach_norm: bool = False,
+    max_entries: int = MAX_ENTRIES,
+    mask: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""Mean squared difference between the affinities of nodes, image by image.
+
+    .. math:: L_n = \frac{1}{M \alpha} \sum_{i=1}^{M} \sum_{j \in A_i}
+        (a^S_{ij} - a^T_{ij})^2, \qquad
+        a_{ij} = \frac{f_i^\top f_j}{\|f_i\|_2 \|f_j\|_2}
+
+    A node is a pooled cell of the map; :math:`A_i` are the :math:`\alpha` nodes nearest
+    to i on the grid, itself among them: all M by default.
+
+    Args:
+        student: feature, shape (N, C, H, W), any float dtype.
+        teacher: shape (N, C', H, W): the channels may differ, the size may not.
+        pool_kernel: side of a node, in cells of the map, >= 1; default 2.
+        max_nodes: instead of it, the most nodes there may be: the smallest kernel that
+            keeps to it is taken.
+        pool: 'average' or 'max' over the cells of a node; those at the lower and right
+            border may hold fewer.
+        connection_range: alpha, >= 1; more than there are nodes means all of them.
+        detach_norm: no gradient through the norms, as in the released code.
+        max_entries: E, how many affinities to compute at a time. Beyond the nodes,
+            N M (C + C') numbers, memory holds about 4 min(N M^2, max(E, N M)) of them:
+            where there are more than E pairs, rows of the affinities are computed in
+            chunks, and once more in the backward pass.
+        mask: shape (N,), 1 keeps and 0 drops an image.
+        avg_factor: number of images 'mean' divides by; default those kept.
+        reduction: 'none', 'mean' or 'sum', over images.
+
+    Returns: no unit, between 0 and 4; a scalar, or shape (N,) for 'none'.
+    Raises: ShapeError if batch size, height or width differ; ConfigError for values
+        that cannot be, and for both ``pool_kernel`` and ``max_nodes``.
+    Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation,
+        CVPR 2019, https://arxiv.org/abs/1903.04197v1 (all pairs), and for Dense
+        Prediction, https://arxiv.org/abs/1903.04197 (nodes and their range). The
+        released code takes the maximum over half the map, which leaves 2x2 or 3x3
+        nodes, and detaches the norms.
+
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[1.0, 1.0], [0.0, 0.0]]).view(1, 2, 1, 2)
+        >>> teacher = torch.eye(2).view(1, 2, 1, 2)
+        >>> pair_wise_affinity(student, teacher, pool_kernel=1)
+        tensor(0.5000)
+    """
+    _check_maps(student, teacher)
+    check_choice('pool', pool, POOLS)
+    for name, value in (
+        ('pool_kernel', pool_kernel),
+        ('max_nodes', max_nodes),
+        ('connection_range', connection_range),
+        ('max_entries', max_entries),
+    ):
+        check_whole(name, value)
+    kernel = node_kernel(student.shape[2:], pool_kernel, max_nodes)
+    with float32_rows(student, teacher, mask=mask) as (student, teacher):
+        both = [_nodes(item, kernel, pool, detach_norm) for item in (student, teacher)]
+        grid = tuple(math.ceil(side / kernel) for side in student.shape[2:])
+        near = _neighbours(grid, connection_range, student.device)
+        each = _mean_difference(both[0], both[1], near, max_entries)  # (N,)
+        return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
+
+
+def node_kernel(
+    size: torch.Size, pool_kernel: int | None, max_nodes: int | None
+) -> int:
+    """Side of a node.
+
+    Args:
+        size: height and width of the map.
+        pool_kernel: as configured.
+        max_nodes: as configured.
+
+    Raises: ConfigError if both are given.
+
+    Example:
+        >>> import torch
+        >>> node_kernel(torch.Size([64, 128]), None, 900)
+        4
+    """
+    if pool_kernel is not None and max_nodes is not None:
+        raise ConfigError(
+            f'pool_kernel={pool_kernel} and max_nodes={max_nodes} exclude each other: '
+            'remove one.'
+        )
+    if max_nodes is None:
+        return 2 if pool_kernel is None else pool_kernel
+    kernel = 1
+    while math.ceil(size[0] / kernel) * math.ceil(size[1] / kernel) > max_nodes:
+        kernel += 1
+    return kernel
+
+
+def _check_maps(student: Tensor, teacher: Tensor) -> None:
+    for name, item in (('student', student), ('teacher', teacher)):
+        if item.dim() != 4:
+            raise ShapeError(f'{name} must be (N, C, H, W), got {tuple(item.shape)}.')
+    sizes = [(len(item), *item.shape[2:]) for item in (student, teacher)]
+    if sizes[0] != sizes[1]:
+        raise ShapeError(
+            f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ '
+            'in batch size, height or width (their channels may). Of other sizes, add '
+            "to this pair: adapter=dict(type='ResizeAdapter')."
+        )
+
+
+def _nodes(feature: Tensor, kernel: int, pool: str, detach_norm: bool) -> Tensor:
+    """Directions (N, M, C) of the nodes, each of length 1, or 0 where there is none."""
+    if pool == 'max':
+        feature = F.max_pool2d(feature, kernel, ceil_mode=True)
+    else:
+        feature = F.avg_pool2d(feature, kernel, ceil_mode=True, count_include_pad=False)
+    nodes = feature.flatten(2).transpose(1, 2)
+    norm = (nodes.detach() if detach_norm else nodes).norm(dim=2, keepdim=True)
+    directions = nodes / norm.clamp(min=_SHORTEST)
+    return torch.where(norm > _SHORTEST, directions, torch.zeros_like(nodes))
+
+
+def _neighbours(
+    grid: tuple[int, ...], connection_range: int | None, device: torch.device
+) -> Tensor | None:
+    """Which nodes (M, M) each one is connected to, alpha a row; None means all."""
+    count = grid[0] * grid[1]
+    if connection_range is None or connection_range >= count:
+        return None
+    rows, columns = torch.meshgrid(
+        *(torch.arange(side, device=device) for side in grid), indexing='ij'
+    )
+    places = torch.stack([rows.flatten(), columns.flatten()], dim=1)
+    squared = (places[:, None] - places[None]).square().sum(-1)
+    # Of nodes equally near, the first: a stable sort makes it the same everywhere.
+    nearest = squared.argsort(dim=1, stable=True)[:, :connection_range]
+    return torch.zeros_like(squared).scatter_(1, nearest, 1).bool()
+
+
+def _mean_difference(
+    student: Tensor, teacher: Tensor, near: Tensor | None, max_entries: int
+) -> Tensor:
+    """Mean squared difference of the affinities, shape (N,), row by row of them."""
+    images, count, _ = student.shape
+    pairs = count * (count if near is None else int(near[0].sum()))
+    rows = max(max_entries // max(images * count, 1), 1)
+    if rows >= count:
+        return _difference(student, teacher, 0, count, near) / max(pairs, 1)
+    sums = [
+        checkpoint(
+            _difference,
+            *(student, teacher, start, min(start + rows, count), near),
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for start in range(0, count, rows)
+    ]
+    return torch.stack(sums).sum(dim=0) / pairs
+
+
+def _difference(
+    student: Tensor, teacher: Tensor, start: int, end: int, near: Tensor | None
+) -> Tensor:
+    """Sum of the squared differences in these rows of the affinities, shape (N,)."""
+    own, other = (
+        item[:, start:end] @ item.transpose(1, 2) for item in (student, teacher)
+    )
+    squared = (own - other).square()
+    if near is not None:
+        squared = squared * near[start:end]
+    return squared.sum(dim=(1, 2))
+
+
+@LOSSES.register_module()
+class PairWiseLoss(DistillationLoss):
+    """Weighted :func:`pair_wise_affinity`, whose arguments are documented there.
+
+    Args:
+        loss_weight: factor of the value, >= 0 (the paper: 10, its own script: 0.5).
+        pool_kernel: as there.
+        max_nodes: as there.
+        pool: as there.
+        connection_range: as there.
+        detach_norm: as there.
+        max_entries: as there.
+        reduction: as there.
+
+    Raises: ConfigError for values that cannot be.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        pool_kernel: int | None = None,
+        max_nodes: int | None = None,
+        pool: str = 'average',
+        connection_range: int | None = None,
+        detach_norm: bool = False,
+        max_entries: int = MAX_ENTRIES,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        node_kernel(torch.Size([1, 1]), pool_kernel, max_nodes)
+        self.pool_kernel = check_whole('pool_kernel', pool_kernel)
+        self.max_nodes = check_whole('max_nodes', max_nodes)
+        self.pool = check_choice('pool', pool, POOLS)
+        self.connection_range = check_whole('connection_range', connection_range)
+        self.detach_norm = detach_norm
+        self.max_entries = max_entries
+        check_whole('max_entries', max_entries)
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        mask: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+    ) -> Tensor:
+        """The loss of these images; see :func:`pair_wise_affinity`."""
+        return self.loss_weight * pair_wise_affinity(
+            student,
+            teacher.detach(),
+            pool_kernel=self.pool_kernel,
+            max_nodes=self.max_nodes,
+            pool=self.pool,
+            connection_range=self.connection_range,
+            detach_norm=self.detach_norm,
+            max_entries=self.max_entries,
+            mask=mask,
+            avg_factor=avg_factor,
+            reduction=self.reduction,
+        )
