@@ -1,7 +1,8 @@
 """Build from our registries; errors name the key and the nearest names."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .errors import ConfigError, nearest
@@ -62,17 +63,25 @@ def _bare(kind: Any) -> str:
     return str(kind).removeprefix('kd_plugins.')
 
 
+@contextmanager
+def collected(faults: list[str]) -> Iterator[None]:
+    """Note a ConfigError among the faults and go on after the block."""
+    try:
+        yield
+    except ConfigError as error:
+        faults.append(str(error))
+
+
 def build_together(*builders: Callable[[], Any]) -> list[Any]:
     """Results of all builders.
 
     Raises: ConfigError with the faults of all that failed.
     """
-    results, faults = [], []
+    results: list[Any] = []
+    faults: list[str] = []
     for builder in builders:
-        try:
+        with collected(faults):
             results.append(builder())
-        except ConfigError as error:
-            faults.append(str(error))
     if faults:
         raise ConfigError('\n'.join(faults))
     return results

@@ -16,7 +16,10 @@ from .pair import adapt
 
 
 def build_adapters(
-    cfg: dict[str, Any] | None, places: Sequence[Place], where: str
+    cfg: dict[str, Any] | None,
+    places: Sequence[Place],
+    where: str,
+    same_channels: bool = True,
 ) -> list[nn.Module]:
     """One adapter for each level or stage; none without configuration.
 
@@ -24,26 +27,31 @@ def build_adapters(
         cfg: of the adapter; channels may be left out.
         places: levels or stages of the pair.
         where: configuration key of the pair, for messages.
+        same_channels: whether the loss needs them.
 
     Raises: ConfigError proposing the entry that makes student and teacher comparable.
     """
     if cfg is None:
         for place in places:
-            _check_without_adapter(place, places, where)
+            _check_without_adapter(place, places, where, same_channels)
         return []
     return [_build_adapter(cfg, place, f'{where}.adapter') for place in places]
 
 
-def _check_without_adapter(place: Place, places: Sequence[Place], where: str) -> None:
+def _check_without_adapter(
+    place: Place, places: Sequence[Place], where: str, same_channels: bool
+) -> None:
     student, teacher = place.student, place.teacher
     message = f'{where}: student {_shown(student)} and teacher {_shown(teacher)}'
-    if student[1] != teacher[1]:
+    if same_channels and student[1] != teacher[1]:
         raise ConfigError(
             f'{message} differ in channels at {place.name}. Add to this pair: '
             f'{_proposal(place, places)}.'
         )
     if place.stretch != (1.0, 1.0):
-        if any(other.student[1] != other.teacher[1] for other in places):
+        if same_channels and any(
+            other.student[1] != other.teacher[1] for other in places
+        ):
             proposal = _proposal(place, places)
         else:
             proposal = "adapter=dict(type='ResizeAdapter')"

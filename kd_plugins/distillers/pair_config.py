@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ..build import build, class_of
+from ..build import build, class_of, collected
 from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss
 from ..registry import LOSSES
@@ -78,32 +78,27 @@ def _build_pair(
     loss: DistillationLoss | None = None
     schedule: Schedule | None = None
     teacher = ''
-    try:
-        view = _build_view(cfg, where)
-    except ConfigError as error:
-        faults.append(str(error))
-    try:
-        teacher = _teacher_of(cfg, teachers, where)
-    except ConfigError as error:
-        faults.append(str(error))
     built: list[nn.Module] = []
     places: list[Place] = []
-    if view is not None and teacher:
-        chosen = teachers[teacher]
-        probe = Probe(student, chosen.model, teacher, chosen.scale)
-        try:
+    with collected(faults):
+        view = _build_view(cfg, where)
+    with collected(faults):
+        teacher = _teacher_of(cfg, teachers, where)
+    with collected(faults):
+        if view is not None and teacher:
+            chosen = teachers[teacher]
+            probe = Probe(student, chosen.model, teacher, chosen.scale)
             places = view.bind(probe, where)
-            built = build_adapters(cfg.get('adapter'), places, where)
-        except ConfigError as error:
-            faults.append(str(error))
-    try:
+    with collected(faults):
         loss, schedule = _build_loss(cfg['loss'], places, f'{where}.loss')
-        if view is not None and not faults:
+    with collected(faults):
+        same_channels = loss is None or loss.same_channels
+        built = build_adapters(cfg.get('adapter'), places, where, same_channels)
+    with collected(faults):
+        if view is not None and loss is not None and not faults:
             _check_target(view, loss, where)
             for place in places:
                 dry_run(loss, place, name, f'{where}.loss')
-    except ConfigError as error:
-        faults.append(str(error))
     if faults or view is None or loss is None:
         raise ConfigError('\n'.join(faults))
     per_level = bool(cfg.get('per_level', False))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -64,8 +64,14 @@ class DistillationLoss(nn.Module):
             attribute of this name anew at every iteration.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``, over rows.
 
+    Class attributes:
+        same_channels: whether it compares channel by channel; else student and teacher
+            may have different ones.
+
     Raises: ConfigError if either is anything else.
     """
+
+    same_channels: ClassVar[bool] = True
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()

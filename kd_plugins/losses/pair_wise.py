@@ -223,6 +223,8 @@ class PairWiseLoss(DistillationLoss):
     Raises: ConfigError for values that cannot be.
     """
 
+    same_channels = False
+
     def __init__(
         self,
         loss_weight: float = 1.0,

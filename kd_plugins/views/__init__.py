@@ -2,6 +2,8 @@
 
 from .base import Capture, Matched, Place, View
 from .build import build_view
+from .dense import DenseHeadView
+from .depth import DepthView
 from .layer import LayerView
 from .probe import Probe
 from .roi import RoIView
@@ -12,6 +14,8 @@ from .step import Step
 
 __all__ = [
     'Capture',
+    'DenseHeadView',
+    'DepthView',
     'LayerView',
     'Matched',
     'ModelRun',

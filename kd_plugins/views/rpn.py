@@ -15,6 +15,7 @@ from ..recorders import shadow_method
 from ..registry import VIEWS
 from .base import Capture, Matched, Place, View
 from .coders import same_coder, translate
+from .priors import check_priors
 from .run import ModelRun
 
 Maps = Sequence[Tensor]
@@ -132,7 +133,7 @@ class RPNView(View):
                 f'{probe.scale}, so that its anchors are not those of the student. '
                 'Remove input_scale, or distil roi.* and layers only.'
             )
-        _check_anchors(student, teacher, where)
+        check_priors(student, teacher, 'rpn_head.anchor_generator', where)
         if student.cls_out_channels != teacher.cls_out_channels:
             raise ConfigError(
                 f'{where}: the RPN of the student has {student.cls_out_channels} '
@@ -220,23 +221,3 @@ def _stack_anchors(anchors: Sequence[Maps]) -> list[Tensor]:
         torch.stack([getattr(item, 'tensor', item) for item in level])
         for level in zip(*anchors, strict=True)
     ]
-
-
-def _check_anchors(student: Any, teacher: Any, where: str) -> None:
-    sizes = [(2, 2)] * len(student.prior_generator.strides)
-    grids = [
-        head.prior_generator.grid_priors(sizes, device='cpu')
-        if len(head.prior_generator.strides) == len(sizes)
-        else []
-        for head in (student, teacher)
-    ]
-    same = len(grids[0]) == len(grids[1]) and all(
-        one.shape == other.shape and torch.allclose(one, other)
-        for one, other in zip(*grids, strict=True)
-    )
-    if not same:
-        raise ConfigError(
-            f'{where}: the anchors of student and teacher differ: student '
-            f'{student.prior_generator}, teacher {teacher.prior_generator}. Set the '
-            'same rpn_head.anchor_generator in both, or distil roi.* and layers only.'
-        )

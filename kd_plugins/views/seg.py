@@ -1,8 +1,6 @@
 """Segmentation heads: the class logits of every pixel, at the head's own stride."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,13 +9,12 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DistillationError, nearest
 from ..losses import LossContext
-from ..recorders import shadow_method
 from ..registry import VIEWS
 from .base import Capture, Matched, Place, View
+from .decode import DECODE_HEAD, DecodeCapture, decode_stages, resized
 from .heads import head_outputs
 from .probe import SIDE
 
-DECODE_HEAD = 'decode_head'
 SIZES = ('student', 'teacher')
 # Where a head gives several maps in training: which is the one it predicts by.
 _MAIN = {
@@ -28,31 +25,6 @@ _MAIN = {
     'IterativeDecodeHead': -1,
 }
 _DEPTH = 'VPDDepthHead'
-
-
-@dataclass
-class SegOutputs:
-    """Logits (N, K, H, W) that the task loss was computed of; None before that."""
-
-    logits: list[Tensor] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class SegCapture(Capture):
-    """Logits of one stage of the decode head, while the model computes its losses."""
-
-    stage: int | None = None
-
-    @contextmanager
-    def open(self, model: nn.Module) -> Iterator[SegOutputs]:
-        head = seg_head(model, self.stage, 'pairs')
-        captured = SegOutputs()
-
-        def seen(args: tuple[Any, ...], result: Any) -> None:
-            captured.logits.append(main_logits(head, args[0]))
-
-        with shadow_method(head, 'loss_by_feat', seen):
-            yield captured
 
 
 def seg_head(model: Any, stage: int | None, where: str) -> Any:
@@ -67,19 +39,7 @@ def seg_head(model: Any, stage: int | None, where: str) -> Any:
     """
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
-    found = getattr(model, DECODE_HEAD, None)
-    if found is None:
-        raise ConfigError(
-            f'{where}: {type(model).__name__} has no decode_head; seg.logits needs a '
-            "segmentor of mmsegmentation. Use a 'layer' pair."
-        )
-    stages = list(found) if isinstance(found, nn.ModuleList) else [found]
-    if stage is not None and not 0 <= stage < len(stages):
-        raise ConfigError(
-            f'{where}.view.stage: got {stage}; decode_head has {len(stages)} stages, '
-            'counted from 0.'
-        )
-    head = stages[-1 if stage is None else stage]
+    head = decode_stages(model, stage, where, 'seg.logits')
     name = type(head).__name__
     reason = None
     if name == 'PointHead':
@@ -201,26 +161,21 @@ class SegView(View):
         return True
 
     def student_captures(self) -> Sequence[Capture]:
-        return (SegCapture(self.stage),)
+        return (DecodeCapture(self.stage),)
 
     def match(self, step: Any) -> list[Matched | None]:
-        captured: SegOutputs = step.captured[SegCapture(self.stage)]
-        if not captured.logits:
-            raise DistillationError(
-                "the student's decode head did not compute its loss by "
-                "'loss_by_feat', so 'seg.logits' has nothing to match."
-            )
-        student = captured.logits[-1]
         head = seg_head(step.student, self.stage, 'pairs')
+        output = step.captured[DecodeCapture(self.stage)].output('seg.logits')
+        student = main_logits(head, output)
         run = step.teacher
         stage = self._teacher_stage(run.model)
         output = head_outputs(run, DECODE_HEAD)[-1 if stage is None else stage]
         teacher_head = seg_head(run.model, stage, 'pairs')
         teacher = run.crop(main_logits(teacher_head, output))
         if self.size == 'student':
-            teacher = _resized(teacher, student.shape[2:], teacher_head)
+            teacher = resized(teacher, student.shape[2:], teacher_head)
         else:
-            student = _resized(student, teacher.shape[2:], head)
+            student = resized(student, teacher.shape[2:], head)
         target, mask = _labels(step.data_samples, student.shape[2:], head.ignore_index)
         return [Matched(student, teacher, target, mask, mask.sum(), self._context)]
 
@@ -230,14 +185,6 @@ def _activation(head: Any) -> Any:
     first = losses[0] if isinstance(losses, nn.ModuleList) else losses
     sigmoid = head.out_channels == 1 or getattr(first, 'use_sigmoid', False)
     return 'sigmoid' if sigmoid else 'softmax'
-
-
-def _resized(logits: Tensor, size: torch.Size, head: Any) -> Tensor:
-    if logits.shape[2:] == size:
-        return logits
-    return F.interpolate(
-        logits, size, mode='bilinear', align_corners=head.align_corners
-    )
 
 
 def _labels(

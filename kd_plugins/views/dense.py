@@ -1,0 +1,178 @@
+"""One-stage heads: both models at the same points or anchors, level by level."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, DistillationError
+from ..losses import LossContext
+from ..registry import VIEWS
+from .base import Capture, Matched, Place, View
+from .heads import head_outputs
+from .priors import check_priors
+
+BBOX_HEAD = 'bbox_head'
+
+
+@dataclass(frozen=True)
+class DenseCapture(Capture):
+    """What a one-stage head gives, while the model computes its losses."""
+
+    @contextmanager
+    def open(self, model: nn.Module) -> Iterator[list[Any]]:
+        outputs: list[Any] = []
+
+        def answered(module: nn.Module, args: Any, output: Any) -> None:
+            outputs.append(output)
+
+        handle = dense_head(model, 'pairs').register_forward_hook(answered)
+        try:
+            yield outputs
+        finally:
+            handle.remove()
+
+
+def dense_head(model: Any, where: str) -> Any:
+    """The head of a one-stage detector.
+
+    Raises: ConfigError if there is none, or one of another kind.
+    """
+    from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+
+    head = getattr(model, BBOX_HEAD, None)
+    if not isinstance(head, BaseDenseHead) or not hasattr(head, 'prior_generator'):
+        found = 'no bbox_head' if head is None else f'a {type(head).__name__}'
+        raise ConfigError(
+            f'{where}: {type(model).__name__} has {found}; views of one-stage heads '
+            'need one with points or anchors on a grid, such as FCOSHead, RetinaHead '
+            "or GFLHead. Use a 'layer' pair."
+        )
+    return head
+
+
+@VIEWS.register_module()
+class DenseHeadView(View):
+    """Class logits of all points or anchors, each level of the FPN by itself.
+
+    Points outside the image, on its padding, are masked.
+
+    Args:
+        value: 'logits', (N A, K, H, W) a level, sigmoid: of A anchors at a point.
+    """
+
+    prefix = 'head'
+    values = ('logits',)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self._contexts: list[LossContext] = []
+
+    def bind(self, probe: Any, where: str) -> list[Place]:
+        student = dense_head(probe.student, f'{where} (student)')
+        teacher = dense_head(probe.teacher, f'{where} (teacher)')
+        if probe.scale != 1:
+            raise ConfigError(
+                f"{where}: teacher '{probe.teacher_name}' sees its input scaled by "
+                f'{probe.scale}, so that its points are not those of the student. '
+                'Remove input_scale, or distil layers only.'
+            )
+        check_priors(student, teacher, 'strides and anchors of bbox_head', where)
+        shapes: dict[str, list[Any]] = {}
+        for which, head in (('student', student), ('teacher', teacher)):
+            if head.cls_out_channels != head.num_classes:
+                raise ConfigError(
+                    f'{where} ({which}): {type(head).__name__} trains its classes by a '
+                    'softmax; head.logits reads sigmoid heads. Set use_sigmoid=True in '
+                    'bbox_head.loss_cls.'
+                )
+            with probe.run(self, which, where) as run:
+                (output,) = head_outputs(run, BBOX_HEAD)
+                shapes[which] = [
+                    tuple(item.shape) for item in _logits(head, output, where)
+                ]
+        if student.num_classes != teacher.num_classes:
+            raise ConfigError(
+                f'{where}: the student scores {student.num_classes} classes, the '
+                f'teacher {teacher.num_classes}. Choose a teacher of the same classes.'
+            )
+        self._contexts = [
+            LossContext(activation='sigmoid', level=level, stride=int(stride[0]))
+            for level, stride in enumerate(student.prior_generator.strides)
+        ]
+        return [
+            Place(f'head.logits[{context.level}]', own, other, context=context)
+            for context, own, other in zip(
+                self._contexts, shapes['student'], shapes['teacher'], strict=True
+            )
+        ]
+
+    def teacher_parts(self) -> tuple[str, ...]:
+        return ('neck', BBOX_HEAD)
+
+    @property
+    def same_classes(self) -> bool:
+        return True
+
+    def student_captures(self) -> Sequence[Capture]:
+        return (DenseCapture(),)
+
+    def match(self, step: Any) -> list[Matched | None]:
+        outputs: list[Any] = step.captured[DenseCapture()]
+        if not outputs:
+            raise DistillationError(
+                "the student's bbox_head did not run while it computed its losses, so "
+                "'head.logits' has nothing to match."
+            )
+        head = dense_head(step.student, 'pairs')
+        run = step.teacher
+        (answer,) = head_outputs(run, BBOX_HEAD)
+        matched: list[Matched | None] = []
+        for context, own, other in zip(
+            self._contexts,
+            _logits(head, outputs[-1], 'pairs'),
+            _logits(dense_head(run.model, 'pairs'), answer, 'pairs'),
+            strict=True,
+        ):
+            assert context.stride is not None
+            mask = _inside(step.data_samples, own, context.stride)
+            matched.append(
+                Matched(own, run.crop(other), None, mask, mask.sum(), context)
+            )
+        return matched
+
+
+def _logits(head: Any, output: Any, where: str) -> list[Tensor]:
+    """Class logits (N A, K, H, W) a level, of what a head gives."""
+    maps = output[0]
+    anchors = head.num_base_priors
+    anchors = anchors[0] if isinstance(anchors, (list, tuple)) else anchors
+    columns = head.cls_out_channels
+    if not all(
+        isinstance(item, Tensor) and item.shape[1] == anchors * columns for item in maps
+    ):
+        raise ConfigError(
+            f'{where}: {type(head).__name__} does not give class logits of '
+            f"{anchors} x {columns} channels first. Use a 'layer' pair."
+        )
+    return [item.reshape(-1, columns, *item.shape[2:]) for item in maps]
+
+
+def _inside(data_samples: Sequence[Any], logits: Tensor, stride: int) -> Tensor:
+    """Mask (N A, H, W) of the points whose centre lies in the image."""
+    height, width = logits.shape[2:]
+    ends = torch.tensor(
+        [sample.metainfo['img_shape'][:2] for sample in data_samples],
+        dtype=torch.float32,
+    ).to(logits.device, non_blocking=True)
+    rows, columns = (
+        (torch.arange(side, device=logits.device) + 0.5) * stride
+        for side in (height, width)
+    )
+    inside = (rows[None, :, None] < ends[:, :1, None]) & (
+        columns[None, None] < ends[:, 1:, None]
+    )
+    return inside.float().repeat_interleave(len(logits) // len(data_samples), dim=0)
