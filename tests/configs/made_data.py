@@ -60,6 +60,34 @@ def make_voc(root: Path) -> None:
             (folder / 'ImageSets' / 'Main' / f'{split}.txt').write_text(file)
 
 
+def make_cityscapes(root: Path) -> None:
+    """Cityscapes in ``data/cityscapes``: 4 images for training, 1 for validation."""
+    folder = root / 'data' / 'cityscapes'
+    for split, count in (('train', 4), ('val', 1)):
+        for number in range(count):
+            file = f'town/{number:06d}'
+            _draw(folder / 'leftImg8bit' / split / f'{file}_leftImg8bit.png', number)
+            _label(folder / 'gtFine' / split / f'{file}_gtFine_labelTrainIds.png', 19)
+
+
+def make_ade20k(root: Path) -> None:
+    """ADE20K in ``data/ade``: 4 images for training, 1 for validation."""
+    folder = root / 'data' / 'ade' / 'ADEChallengeData2016'
+    for split, count in (('training', 4), ('validation', 1)):
+        for number in range(count):
+            _draw(folder / 'images' / split / f'{number:06d}.jpg', number)
+            _label(folder / 'annotations' / split / f'{number:06d}.png', 151)
+
+
+def _label(path: Path, classes: int) -> None:
+    """Stripes of all classes, and a box that is ignored."""
+    label = np.tile(np.arange(_WIDTH) % classes, (_HEIGHT, 1)).astype(np.uint8)
+    left, top, right, bottom = _BOX
+    label[top:bottom, left:right] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), label)
+
+
 def _xml() -> str:
     corners = ''.join(
         f'<{key}>{value}</{key}>'

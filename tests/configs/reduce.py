@@ -8,9 +8,19 @@ from mmengine.config import Config, ConfigDict
 from kd_plugins.teachers.teacher import model_config, without_pretrained
 
 _SIDE = (160, 96)  # of the pipelines, whatever they had
-_WIDTHS = {256: 16, 1024: 32}  # of neck and heads
+_WIDTHS = {256: 32, 1024: 32}  # of neck and heads; group norms have 32 groups
 _BACKBONE = dict(depth=18, base_channels=8, stem_channels=8)
 _STAGES = [8, 16, 32, 64]  # channels of such a backbone
+# What is changed in a backbone, and the channels that it then gives.
+_NARROW: dict[str, tuple[dict[str, Any], list[int]]] = {
+    'ResNetV1c': (_BACKBONE, _STAGES),
+    'MobileNetV2': (dict(widen_factor=0.25), [8, 8, 24, 80]),
+    'MixVisionTransformer': (
+        dict(embed_dims=8, num_layers=[1, 1, 1, 1]),
+        [8, 16, 40, 64],
+    ),
+}
+_CROP = (64, 96)
 
 
 def reduced(cfg: Config) -> Config:
@@ -42,11 +52,30 @@ def reduced(cfg: Config) -> Config:
 def _model(cfg: Any) -> Any:
     """A narrow model with random weights; those of the digits are narrow already."""
     small = without_pretrained(cfg)
+    if 'decode_head' in small:
+        return _segmentor(small)
     if small.neck.out_channels in _WIDTHS:
-        small.backbone.update(_BACKBONE)
-        small.neck.in_channels = _STAGES
+        kind = 'MobileNetV2' if small.backbone.type == 'MobileNetV2' else 'ResNetV1c'
+        changes, small.neck.in_channels = _NARROW[kind]
+        small.backbone.update(changes)
         _walk(small, _narrow)
     _walk(small, _few)
+    return small
+
+
+def _segmentor(small: Any) -> Any:
+    changes, stages = _NARROW[small.backbone.type]
+    small.backbone.update(changes)
+    for head in (small.decode_head, small.get('auxiliary_head')):
+        if head is None:
+            continue
+        index = head.in_index
+        several = isinstance(index, (list, tuple))
+        head.in_channels = [stages[i] for i in index] if several else stages[index]
+        head.channels = min(head.channels, 16)
+    small.data_preprocessor.size = _CROP
+    if small.test_cfg.mode == 'slide':
+        small.test_cfg.update(crop_size=_CROP, stride=_CROP)
     return small
 
 
@@ -71,6 +100,8 @@ def _data(loader: Any, batch: int) -> None:
 def _small(node: Any, key: str, value: Any) -> None:
     if key == 'scale' and max(value) > max(_SIDE):
         node[key] = _SIDE
+    elif key == 'crop_size':
+        node[key] = _CROP
     elif key == 'times':  # of a RepeatDataset
         node[key] = min(value, 2)
     elif key == 'ann_file':

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.configs.made_data import make_coco, make_voc
+from tests.configs.made_data import (
+    make_ade20k,
+    make_cityscapes,
+    make_coco,
+    make_voc,
+)
 from tests.configs.reduce import reduced
 from tests.configs.tree import CONFIGS, DISTILLATIONS, RUNS, load, name, pairs
 from tests.hooks.toy import build
@@ -17,10 +22,10 @@ MAIN_JOB = CONFIGS / 'frcnn_kd.py'
 
 @pytest.fixture(scope='session')
 def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``data/coco`` and ``data/VOCdevkit``; read only."""
+    """A folder with ``data/`` of each format that a config reads; read only."""
     root = tmp_path_factory.mktemp('made')
-    make_coco(root)
-    make_voc(root)
+    for make in (make_coco, make_voc, make_cityscapes, make_ade20k):
+        make(root)
     return root
 
 
@@ -74,8 +79,8 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
         values, _ = logged[key].data
         assert len(values) == 2
         assert all(math.isfinite(value) for value in values)
-    scores = [key for key in logged if key.startswith('val/') and key.endswith('mAP')]
-    assert scores
+    ends = ('mAP', 'mIoU')
+    assert [key for key in logged if key.startswith('val/') and key.endswith(ends)]
 
 
 @pytest.mark.host
