@@ -8,7 +8,8 @@ from mmengine.config import Config, ConfigDict
 from kd_plugins.teachers.teacher import model_config, without_pretrained
 
 _SIDE = (160, 96)  # of the pipelines, whatever they had
-_WIDTHS = {256: 32, 1024: 32}  # of neck and heads; group norms have 32 groups
+_WIDTHS = {256: 16, 1024: 32}  # of neck and heads
+_GROUPED = 64  # of a head with group norms: 32 groups, of which each has two
 _BACKBONE = dict(depth=18, base_channels=8, stem_channels=8)
 _STAGES = [8, 16, 32, 64]  # channels of such a backbone
 # What is changed in a backbone, and the channels that it then gives.
@@ -59,6 +60,9 @@ def _model(cfg: Any) -> Any:
         changes, small.neck.in_channels = _NARROW[kind]
         small.backbone.update(changes)
         _walk(small, _narrow)
+        if 'bbox_head' in small:
+            head = small.bbox_head
+            small.neck.out_channels = head.in_channels = head.feat_channels = _GROUPED
     _walk(small, _few)
     return small
 
