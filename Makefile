@@ -1,7 +1,7 @@
 # What a developer runs. Each target first makes the environment if there is none:
 # .venv with the maintained family, or `make <target> PYTHON=<yours>`.
 FAMILY ?= maintained
-VENV ?= .venv
+VENV ?= .venv$(if $(filter original,$(FAMILY)),-original)
 PYTHON ?= $(VENV)/bin/python
 BASE_PYTHON ?= python3
 WORKERS ?= 2

@@ -1,6 +1,7 @@
 # The main job: a small Faster R-CNN learns from a big one, on digits in photographs.
-# The whole system of Chen et al., Learning Efficient Object Detection Models with
-# Knowledge Distillation, NIPS 2017, https://papers.nips.cc/paper/6676
+# All terms of Chen et al., Learning Efficient Object Detection Models with Knowledge
+# Distillation, NIPS 2017, https://papers.nips.cc/paper/6676. Not the paper's: the start
+# from the teacher's neck and heads, and so a hint without adapter.
 # Run:    python tools/train.py configs/frcnn_kd.py
 # Cost and result: not run yet.
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
@@ -20,8 +21,8 @@ model = dict(
         cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
         checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
     # Where the shapes agree, the student starts from the teacher's weights: all but the
-    # backbone, which is half as wide, and the neck's first convolutions. What is
-    # compared in configs/chen2017/ all starts so, the one without any pair included.
+    # backbone, which is half as wide, and the kernels of the neck's first convolutions.
+    # What is compared in configs/chen2017/ all starts so, the one without pairs too.
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     # mu, the weight of the labels. On so few of them labels and teacher (rcn_cls and
     # rpn_cls) both count in full; the configs of COCO keep 0.8 and 0.2 as others use

@@ -1,6 +1,5 @@
 # The protocol of the embedded detection benchmark, in this one place: which student,
-# how many labels, how long. The baseline and every distillation inherit this file, so
-# that they differ in nothing but what is distilled.
+# how many labels, how long. The baseline and every distillation inherit it.
 _base_ = [
     './models/faster-rcnn_r18_digits.py',
     './datasets/digits_detection.py',

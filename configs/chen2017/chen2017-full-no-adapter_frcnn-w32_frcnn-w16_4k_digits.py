@@ -8,7 +8,7 @@
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_4k_digits.py
 _base_ = ['../frcnn_kd.py']
 
-# As in the baseline of this protocol; a test compares the two.
+# As for the student alone; a test compares the two.
 train_dataloader = dict(dataset=dict(ann_file='annotations/train.json'))
 train_cfg = dict(max_iters=4000, val_interval=1000)
 param_scheduler = [

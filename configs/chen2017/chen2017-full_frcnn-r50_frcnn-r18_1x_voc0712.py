@@ -4,7 +4,7 @@
 #     configs/chen2017/chen2017-full_frcnn-r50_frcnn-r18_1x_voc0712.py
 # Cost and result: not run yet.  Needs: VOC 2007 and 2012 in data/VOCdevkit/, and
 # the teacher, of which there is no public checkpoint. Train it first, to epoch_4.pth:
-#         mim train mmdet pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py
+#         python tools/train.py mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py
 _base_ = ['../pascal_voc/faster-rcnn_r18_fpn_1x_voc0712.py', '../_base_/distill.py']
 model = dict(
     _delete_=True,

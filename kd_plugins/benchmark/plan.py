@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from ..config_files import read_config
 from ..errors import CheckpointError, ConfigError
 from ..hosts.overrides import apply_overrides
 from ..teachers._locate import locate
@@ -129,6 +130,8 @@ def _with_contents(value: Any) -> Any:
         return {str(key): _with_contents(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_with_contents(item) for item in value]
+    if isinstance(value, str) and value.endswith('.py') and '::' in value:
+        return [value, read_config(value).to_dict()]  # such as the teacher's
     if isinstance(value, str) and value.endswith(_WEIGHTS) and '{}' not in value:
         try:
             content = locate(value, 'checkpoint').read_bytes()

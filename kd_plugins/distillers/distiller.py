@@ -20,7 +20,7 @@ from ..teachers.checkpoints import is_distiller
 from ..views import attached
 from .extras import STUDENT, step_extras
 from .guidance import Guidance, with_added
-from .inheritance import copy_matching
+from .inheritance import check_inherited, copy_matching
 from .pair_config import build_pairs
 from .plan import plan_table
 from .task_losses import TaskLossWeights
@@ -28,6 +28,7 @@ from .task_losses import TaskLossWeights
 _SEED = 2017
 _STUDENT = 'student.'
 _OURS = ('adapters.', 'losses.')
+_WITHOUT_CLASSES = ('backbone', 'neck', 'rpn_head')
 
 
 @MODELS.register_module()
@@ -45,9 +46,11 @@ class Distiller(BaseModel):
         pairs: what is compared, by name; None removes an inherited pair.
         task_loss_weights: factors on the student's own losses, by key or glob.
         init_from_teacher: parts of the student, such as 'neck', that start from the
-            teacher's weights where names and shapes are equal.
+            teacher's weights, tensor by tensor where names and shapes are equal; None
+            for none. A checkpoint that a run loads (``load_from``, or to resume) comes
+            later and overwrites them.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)``, of a plain student or of
-            a distiller.
+            a distiller; excludes ``init_from_teacher``.
         data_preprocessor: the student's, where its own configuration has none: the
             host's runner hands over that of the whole configuration.
 
@@ -61,11 +64,19 @@ class Distiller(BaseModel):
         teacher: dict[str, Any],
         pairs: dict[str, dict[str, Any] | None],
         task_loss_weights: dict[str, Any] | None = None,
-        init_from_teacher: str | Sequence[str] = (),
+        init_from_teacher: str | Sequence[str] | None = None,
         init_cfg: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         self._check_init_cfg(init_cfg)
+        if isinstance(init_from_teacher, str):
+            init_from_teacher = (init_from_teacher,)
+        self._inherited = tuple(init_from_teacher or ())
+        if self._inherited and init_cfg is not None:
+            raise ConfigError(
+                'model.init_cfg and model.init_from_teacher exclude each other: a '
+                'checkpoint holds all weights of the student. Remove one.'
+            )
         student_cfg = model_config(student, 'model.student')
         if data_preprocessor is not None:
             student_cfg.setdefault('data_preprocessor', data_preprocessor)
@@ -79,16 +90,14 @@ class Distiller(BaseModel):
         self.random_stream = RandomStream(_SEED)
         with self.random_stream.active():
             self.teachers = build_teachers(teacher, 'model.teacher')
-            (bound, adapters), self._task_losses = build_together(
+            (bound, adapters), self._task_losses, _ = build_together(
                 lambda: build_pairs(pairs, built, self.teachers, 'model.pairs'),
                 lambda: TaskLossWeights(task_loss_weights),
+                lambda: check_inherited(self._inherited, built, self.teachers),
             )
         self.adapters = nn.ModuleDict(adapters)
         self.losses = nn.ModuleDict({pair.name: pair.loss for pair in bound})
         self._guidance = Guidance(bound, self.teachers)
-        if isinstance(init_from_teacher, str):
-            init_from_teacher = (init_from_teacher,)
-        self._inherited = tuple(init_from_teacher)
         self._clock: Clock | None = None
 
     @staticmethod
@@ -147,11 +156,6 @@ class Distiller(BaseModel):
         self._is_init = True
 
     def _inherit(self) -> None:
-        if len(self.teachers) > 1:
-            raise ConfigError(
-                'model.init_from_teacher needs a single teacher, got '
-                f'{sorted(self.teachers)}.'
-            )
         teacher = next(iter(self.teachers.values()))
         source = teacher.prepare(next(self.student.parameters()).device)
         copied = copy_matching(source, self.student, self._inherited)
@@ -231,18 +235,24 @@ class Distiller(BaseModel):
         """Tell the student's class names: a teacher of others must not judge them.
 
         Compared with those in a teacher's checkpoint, once it is loaded, where a pair
-        matches class by class.
+        matches class by class, or a head is inherited.
         """
-        for pair in self._guidance.pairs:
-            if pair.view.same_classes:
-                self.teachers[pair.teacher].expect_classes(names)
+        asked = {
+            pair.teacher for pair in self._guidance.pairs if pair.view.same_classes
+        }
+        if any(not part.startswith(_WITHOUT_CLASSES) for part in self._inherited):
+            asked |= self.teachers.keys()
+        for name in asked:
+            self.teachers[name].expect_classes(names)
 
     def plan(self) -> str:
         """What is compared with what, and which part of each teacher runs."""
         guidance = self._guidance
         parts = {name: guidance.parts_of(name) for name in self.teachers}
         adapters: dict[str, Any] = dict(self.adapters.items())
-        return plan_table(guidance.pairs, adapters, self.teachers, parts)
+        return plan_table(
+            guidance.pairs, adapters, self.teachers, parts, self._inherited
+        )
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Any]:
         """The student's losses, weighted, and ``loss_kd_<pair>`` of every pair.

@@ -109,9 +109,7 @@ class Guidance:
             name: Step(student, captured, run, data_samples)
             for name, run in runs.items()
         }
-        matched = {
-            pair.name: pair.view.match(steps[pair.teacher]) for pair in self.pairs
-        }
+        matched = {pair.name: pair.match(steps[pair.teacher]) for pair in self.pairs}
         self._check_teachers(matched)
         device = next(student.parameters()).device
         factors = averaged_counts(matched, device)

@@ -1,10 +1,36 @@
 """Start a student from the weights of its teacher, where the two agree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
 from ..errors import ConfigError, nearest
+
+
+def check_inherited(
+    parts: Sequence[str], student: nn.Module, teachers: Mapping[str, Any]
+) -> None:
+    """Refuse parts that the student has not, and more than one teacher.
+
+    Args:
+        parts: dotted names, such as 'neck' or 'roi_head.bbox_head'.
+        student: the student model.
+        teachers: by name.
+
+    Raises: ConfigError with the nearest names.
+    """
+    if parts and len(teachers) > 1:
+        raise ConfigError(
+            f'model.init_from_teacher needs a single teacher, got {sorted(teachers)}.'
+        )
+    names = [name for name, _ in student.named_modules() if name]
+    for part in parts:
+        if part not in names and part not in student.state_dict():
+            raise ConfigError(
+                f"model.init_from_teacher: the student has no '{part}'. "
+                f'{nearest(str(part), names)}'
+            )
 
 
 def copy_matching(
@@ -12,24 +38,21 @@ def copy_matching(
 ) -> list[str]:
     """Copy the teacher's weights into the student, where names and shapes are equal.
 
+    Tensor by tensor: a convolution of other channels keeps its own kernel and takes the
+    teacher's bias.
+
     Args:
         teacher: whose weights are copied.
         student: whose weights are overwritten, in place.
         parts: dotted names, such as 'neck' or 'roi_head.bbox_head'.
 
     Returns: one line a part: how many of its tensors were copied.
-    Raises: ConfigError if the student has no such part, or nothing of it matches.
+    Raises: ConfigError if nothing of a part matches.
     """
     source, target = teacher.state_dict(), student.state_dict()
     lines = []
     for part in parts:
         mine = [key for key in target if key == part or key.startswith(f'{part}.')]
-        if not mine:
-            names = [name for name, _ in student.named_modules() if name]
-            raise ConfigError(
-                f"model.init_from_teacher: the student has no '{part}'. "
-                f'{nearest(part, names)}'
-            )
         matching = [
             key
             for key in mine

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DistillationError, ShapeError
 from ..losses import DistillationLoss, LossContext
 from ..schedules import Clock, Schedule
-from ..views import Matched, Place, View
+from ..views import Matched, Place, Step, View
 
 OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
 
@@ -79,6 +79,16 @@ class Pair:
         if self.schedule is not None:
             return str(self.schedule)
         return f'{self.loss.loss_weight:g}'
+
+    def match(self, step: Step) -> list[Matched | None]:
+        """Matched tensors of this step, one entry a place.
+
+        Raises: ConfigError or DistillationError naming the pair.
+        """
+        try:
+            return self.view.match(step)
+        except (ConfigError, DistillationError) as error:
+            raise type(error)(f'{self.where}: {error}') from error
 
     def compute(
         self,

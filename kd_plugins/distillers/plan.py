@@ -15,6 +15,7 @@ def plan_table(
     adapters: dict[str, Sequence[nn.Module]],
     teachers: dict[str, Any],
     parts: dict[str, list[str]],
+    inherited: Sequence[str] = (),
 ) -> str:
     """Pairs, shapes, adapters and weights as a table, then what of each teacher runs.
 
@@ -49,6 +50,8 @@ def plan_table(
             if parts[name]
             else f"teacher '{name}': {teacher.describe()}; no pair asks for it"
         )
+    if inherited:
+        lines.append(f'the student starts from its {", ".join(inherited)}')
     return '\n'.join(line.rstrip() for line in lines)
 
 

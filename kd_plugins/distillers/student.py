@@ -45,6 +45,13 @@ def student_config(cfg: Config) -> Config:
     for part in ('type', 'constructor'):
         if str(optim_wrapper.get(part)).startswith(f'{_OURS}.'):
             optim_wrapper.pop(part)
+    if content.get('default_hooks'):
+        hooks = content['default_hooks']
+        content['default_hooks'] = {
+            name: hook for name, hook in hooks.items() if not _is_ours(hook)
+        }
+    if _is_ours(content.get('model_wrapper_cfg')):
+        content.pop('model_wrapper_cfg')
     if content.get('custom_hooks'):
         hooks = content['custom_hooks']
         content['custom_hooks'] = [hook for hook in hooks if not _is_ours(hook)]

@@ -97,8 +97,8 @@ class DistillRunner(Runner):
                 optim_wrapper['constructor'] = _CONSTRUCTOR
                 optim_wrapper['student_constructor'] = configured
                 self.logger.info(
-                    'Adapters and losses are optimised in a group of their own, by '
-                    f'{_CONSTRUCTOR}; the student by {configured or "the default"}.'
+                    f'The student is optimised by {configured or "the default"}; '
+                    f'adapters and losses, where they learn, apart: {_CONSTRUCTOR}.'
                 )
         return super().build_optim_wrapper(optim_wrapper)
 

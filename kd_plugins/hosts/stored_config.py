@@ -7,6 +7,8 @@ elsewhere must be able to do neither.
 
 import ast
 from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
@@ -121,9 +123,10 @@ def _types(value: Any) -> Iterator[str]:
 
 def _is_known(kind: str) -> bool:
     import mmcv.ops  # RoI layers and 'nms' are looked up there
-    import mmdet.registry  # noqa: F401  (makes itself known to mmengine's)
-    import mmseg.registry  # noqa: F401  (likewise)
 
+    for host in ('mmdet', 'mmseg'):  # make themselves known to mmengine's registries
+        if find_spec(host) is not None:
+            import_module(f'{host}.registry')
     scope, _, name = kind.rpartition('.')
     for registry in _all(MODELS, TASK_UTILS, WEIGHT_INITIALIZERS):
         registry.import_from_location()

@@ -1,4 +1,4 @@
-"""Knowledge distillation by softened logits, of Hinton et al. 2014."""
+"""Knowledge distillation by softened logits, of Hinton et al. 2015."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -39,5 +39,7 @@ def short(config: str, work_dir: Path, **changes: Any) -> Config:
             CONFIGS / '_base_/models/faster-rcnn_r18_digits.py'
         ).model
         cfg.model.teacher = ConfigDict(model=model, allow_random=True)
+        # That adapters are trained, saved and resumed too is to be seen.
+        cfg.model.pairs.hint.adapter = ConfigDict(type='ConvAdapter')
     cfg.merge_from_dict(changes)
     return cfg

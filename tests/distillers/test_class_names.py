@@ -64,6 +64,11 @@ def test_a_teacher_that_was_loaded_to_inherit_from_is_compared_too(
     model.expect_classes(['dog', 'cat'])
     model = distiller(dict(hint=hint()), **options)
     model.expect_classes(['cat', 'dog'])
+    # A head brings its classes with it.
+    options['init_from_teacher'] = ['roi_head']
+    model = distiller(dict(hint=hint()), **options)
+    with pytest.raises(CheckpointError, match=r"\['dog', 'cat'\], expected \['cat'"):
+        model.expect_classes(['cat', 'dog'])
 
 
 @pytest.mark.host

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import Tensor
@@ -59,22 +60,39 @@ def final(cfg: Any, runner: type[Runner] | None = None) -> dict[str, Tensor]:
     return state
 
 
+class SaveStartHook(Hook):
+    """Saves what the student starts from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def before_train(self, runner: Any) -> None:
+        state = runner.model.student_state_dict(runner.model.state_dict())
+        torch.save({'state_dict': state}, self.path)
+
+
 @pytest.mark.parametrize(
     'clip_grad', [None, {'max_norm': 0.5}], ids=['free', 'clipped']
 )
+@pytest.mark.parametrize('inherited', [[], ['neck', 'rpn_head', 'roi_head']])
 def test_weight_0_is_the_host_s_own_run(
-    tmp_path: Path, clip_grad: dict[str, float] | None
+    tmp_path: Path, clip_grad: dict[str, float] | None, inherited: list[str]
 ) -> None:
     changes: dict[str, Any] = {'optim_wrapper.clip_grad': clip_grad}
-    host = final(short(ALONE, tmp_path / 'host', **changes), Runner)
     cfg = short(
         MAIN_JOB, tmp_path / 'ours', **changes, **{'model.task_loss_weights': None}
     )
+    cfg.model.init_from_teacher = inherited
     for pair in cfg.model.pairs.values():
         pair.loss.loss_weight = 0.0
     ours = build(cfg)
     teachers = ours.model.teachers.values()
+    start = tmp_path / 'start.pth'
+    ours.register_hook(SaveStartHook(start))
     ours.train()
+    # From random weights the host draws its own; else it is given them.
+    given = {'load_from': str(start)} if inherited else {}
+    host = final(short(ALONE, tmp_path / 'host', **changes, **given), Runner)
     assert same_state(ours.model.student_state_dict(ours.model.state_dict()), host)
     assert all(not key.startswith('teacher') for key in ours.model.state_dict())
     own = {id(each) for each in ours.model.parameters()}

@@ -174,6 +174,18 @@ def test_a_single_part_to_inherit_may_be_a_string() -> None:
     assert_same_weights(dict(model.student.neck.state_dict()), dict(source))
 
 
+def test_none_is_inherited_where_a_child_config_says_so() -> None:
+    model = distiller(HINT, init_from_teacher=None)
+    own, source = model.student, model.teachers['teacher'].model
+    for each in (own.neck.fpn_convs[0], source.neck.fpn_convs[0]):
+        assert each.conv.weight.abs().sum() > 0
+    assert not torch.equal(
+        own.neck.fpn_convs[0].conv.weight, source.neck.fpn_convs[0].conv.weight
+    )
+    plan = distiller(HINT, init_from_teacher=['neck', 'rpn_head']).plan()
+    assert plan.endswith('the student starts from its neck, rpn_head')
+
+
 def test_inheriting_draws_nothing_from_the_students_stream() -> None:
     torch.manual_seed(0)
     model = MODELS.build(config(HINT, init_from_teacher=['neck']))
@@ -196,6 +208,11 @@ def test_inheriting_draws_nothing_from_the_students_stream() -> None:
             ['roi_head.bbox_head.fc_cls.weight'],
             dict(teacher=teacher_of(faster_rcnn(fc=24))),
             'has the same name and shape in student and teacher. Remove it',
+        ),
+        (
+            'neck',
+            dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')),
+            'model.init_cfg and model.init_from_teacher exclude each other',
         ),
         (
             ['neck'],

@@ -35,10 +35,12 @@ SMALL = (
     f'model.teacher.cfg={ROOT}/configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py',
     'model.teacher.checkpoint=None',
     'model.teacher.allow_random=True',
+    # an adapter, to see that it stays out of the student's checkpoint
+    'model.pairs.hint.adapter.type=ConvAdapter',
 )
 # Testing needs no teacher: these paths lead nowhere.
 NO_TEACHER = (
-    *(option for option in SMALL if not option.startswith(('model.', 'train_cfg'))),
+    *(o for o in SMALL if not o.startswith(('model.teacher', 'train_cfg'))),
     'model.teacher.checkpoint=nowhere.pth',
 )
 
