@@ -5,6 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from mmengine.optim import OptimWrapperDict
+
+from ..distillers.extras import STUDENT
 from ..distillers.interface import is_distiller
 from .stopwatch import Stopwatch
 
@@ -48,6 +51,9 @@ def stages_of(alone: Trainee, distilling: Trainee) -> dict[str, tuple[float, flo
 def _watched(trainee: Trainee) -> list[tuple[Any, str, str]]:
     """Methods to watch: instance, name, label; none runs within another, but heads."""
     model, wrapper = trainee.model, trainee.optim_wrapper
+    several = isinstance(wrapper, OptimWrapperDict)
+    if several:
+        wrapper = wrapper[STUDENT]
     watched: list[tuple[Any, str, str]] = [
         (model.data_preprocessor, 'forward', 'preprocessing'),
         (wrapper, 'backward', 'backward'),
@@ -63,12 +69,19 @@ def _watched(trainee: Trainee) -> list[tuple[Any, str, str]]:
             watched.append((teacher.model.backbone, 'forward', 'teacher features'))
         else:
             watched.append((teacher.model, 'extract_feat', 'teacher features'))
-        for part, method in (('rpn_head', 'forward'), ('roi_head', '_bbox_forward')):
+        for part, method in (
+            ('rpn_head', 'forward'),
+            ('roi_head', '_bbox_forward'),
+            ('bbox_head', 'forward'),
+            ('decode_head', 'forward'),
+        ):
             head = getattr(teacher.model, part, None)
-            if head is not None:
+            if head is not None and hasattr(head, method):
                 watched.append((head, method, f'{WITHIN}teacher heads'))
     for pair in guidance.pairs:
         watched.append((pair.view, 'match', 'matching, teacher heads in it'))
         watched.append((pair, 'compute', 'adapters and distillation losses'))
     watched.append((guidance, '_check_teachers', 'check of the teacher for NaN'))
+    if several:
+        watched.append((distiller, 'step_extras', "steps of the losses' own"))
     return watched

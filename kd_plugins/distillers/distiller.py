@@ -18,7 +18,7 @@ from ..schedules import Clock
 from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import attached
-from .extras import STUDENT, step_extras
+from .extras import step_extras, student_wrapper
 from .guidance import Guidance, with_added
 from .inheritance import check_inherited, copy_matching
 from .pair_config import build_pairs
@@ -210,11 +210,11 @@ class Distiller(BaseModel):
 
         Returns: what to log.
         """
-        if not isinstance(optim_wrapper, OptimWrapperDict):
-            told: dict[str, Tensor] = super().train_step(data, optim_wrapper)
-            return told
-        told = super().train_step(data, optim_wrapper[STUDENT])
-        return {**told, **self.step_extras(optim_wrapper)}
+        own = student_wrapper(self.losses, optim_wrapper)
+        told: dict[str, Tensor] = super().train_step(data, own)
+        if own is not optim_wrapper:
+            told = {**told, **self.step_extras(optim_wrapper)}
+        return told
 
     def step_extras(self, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """Steps of what the losses train by themselves, after the student's.

@@ -34,10 +34,15 @@ def dry_run(loss: DistillationLoss, place: Place, name: str, where: str) -> None
     teacher = torch.zeros(known_shape(place.teacher))
     target = mask = None
     if place.target is not None:
-        kind = torch.long if place.context.activation == 'softmax' else torch.float
-        target = torch.zeros(known_shape(place.target), dtype=kind)
+        maps = teacher.dim() == 4
+        # Classes of pixels are labels whatever the head; RPNs ask yes or no.
+        activation = place.context.activation
+        labels = activation == 'softmax' or (maps and activation is not None)
+        target = torch.zeros(
+            known_shape(place.target), dtype=torch.long if labels else torch.float
+        )
         # One number a row; of maps, one a pixel.
-        mask = torch.ones(target.shape if teacher.dim() == 4 else len(teacher))
+        mask = torch.ones((len(teacher), *teacher.shape[2:]) if maps else len(teacher))
     available: dict[str, Any] = {
         'target': target,
         'mask': mask,

@@ -41,15 +41,18 @@ def with_extras(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper:
     built = {STUDENT: student}
     for key, (pair, _, extra) in extras.items():
         cfg = dict(extra.optim_wrapper)
-        # Of as many batches as a step of the student, unless it says otherwise.
-        cfg.setdefault('accumulative_counts', student._accumulative_counts)
-        _check_optimizer(cfg.get('optimizer'), f'model.pairs.{pair}.loss.optim_wrapper')
+        _check_cfg(cfg, f'model.pairs.{pair}.loss.optim_wrapper')
         built[key] = build_optim_wrapper(extra.module, cfg)
-    steps = {key: extra.steps for key, (_, _, extra) in extras.items()}
-    return DistillOptimWrapperDict(steps, built)
+    return DistillOptimWrapperDict(**built)
 
 
-def _check_optimizer(cfg: Any, where: str) -> None:
+def _check_cfg(optim_wrapper: dict[str, Any], where: str) -> None:
+    if optim_wrapper.get('accumulative_counts', 1) != 1:
+        raise ConfigError(
+            f'{where}.accumulative_counts: it steps with every batch, also where the '
+            'student accumulates several. Remove it.'
+        )
+    cfg = optim_wrapper.get('optimizer')
     kind = cfg.get('type') if isinstance(cfg, Mapping) else None
     if kind is None:
         raise ConfigError(
@@ -64,27 +67,40 @@ def _check_optimizer(cfg: Any, where: str) -> None:
 class DistillOptimWrapperDict(OptimWrapperDict):
     """Optimisers of a student and of what its losses train.
 
-    The host's own leaves it to others to tell its optimisers how far training is; they
-    ask when gradients of several batches are accumulated.
-
-    Args:
-        steps: of each but 'student', for one step of the student.
-        wrappers: by name.
+    The host's own leaves it to others to tell its optimisers how far training is; the
+    student's asks when gradients of several batches are accumulated.
     """
-
-    def __init__(
-        self, steps: Mapping[str, int], wrappers: Mapping[str, OptimWrapper]
-    ) -> None:
-        super().__init__(**wrappers)
-        self._steps = dict(steps)
 
     def initialize_count_status(
         self, model: nn.Module, cur_iter: int, max_iters: int
     ) -> None:
-        """Tell every optimiser how far training is."""
-        for name, wrapper in self.optim_wrappers.items():
-            steps = self._steps.get(name, 1)
-            wrapper.initialize_count_status(model, steps * cur_iter, steps * max_iters)
+        """Tell the student's optimiser how far training is."""
+        self[STUDENT].initialize_count_status(model, cur_iter, max_iters)
+
+
+def student_wrapper(
+    losses: nn.ModuleDict, optim_wrapper: OptimWrapper | OptimWrapperDict
+) -> OptimWrapper:
+    """What steps the student.
+
+    Raises: ConfigError if a loss trains something by itself, and its optimiser is not
+        there.
+    """
+    names = [STUDENT, *extras_of(losses)]
+    if len(names) == 1 and not isinstance(optim_wrapper, OptimWrapperDict):
+        return optim_wrapper
+    missing = (
+        [name for name in names if name not in optim_wrapper]
+        if isinstance(optim_wrapper, OptimWrapperDict)
+        else names[1:]
+    )
+    if missing:
+        raise ConfigError(
+            f"there is no optimiser '{missing[0]}', by which a loss trains what it "
+            "learns by itself. Set runner_type='kd_plugins.DistillRunner', as "
+            'configs/_base_/distill.py does, and leave optim_wrapper a single one.'
+        )
+    return optim_wrapper[STUDENT]
 
 
 def names_of_extras(losses: nn.ModuleDict) -> list[str]:
@@ -116,11 +132,10 @@ def step_extras(
             loss, values = extra.loss()
             if loss is None:
                 break
+            wrapper.zero_grad()
             wrapper.backward(wrapper.scale_loss(loss))
-            if wrapper.should_update():
-                average_over_ranks(extra.module)
-                wrapper.step()
-                wrapper.zero_grad()
+            average_over_ranks(extra.module)
+            wrapper.step()
             told.update(
                 {
                     f'{name}_{pair}' + (f'_{what}' if what else ''): value

@@ -1,5 +1,6 @@
 """One pair at work: view -> adapter -> loss -> weight schedule."""
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -130,7 +131,10 @@ class Pair:
             unchecked = number in self._unchecked and torch.is_grad_enabled()
             if item is not None and (self.loss.loss_weight or unchecked):
                 context = replace(item.context, **told)
-                value = self._value(item, adapter, avg_factors[number], context)
+                # Only to see whether it would be alive: on a copy, which may learn.
+                loss = self.loss if self.loss.loss_weight else copy.deepcopy(self.loss)
+                factor = avg_factors[number]
+                value = self._value(loss, item, adapter, factor, context)
                 if unchecked:
                     self._check_alive(self.places[number], item, value)
                     self._unchecked.discard(number)
@@ -145,6 +149,7 @@ class Pair:
 
     def _value(
         self,
+        loss: DistillationLoss,
         item: Matched,
         adapter: nn.Module | None,
         avg_factor: Tensor | float,
@@ -156,10 +161,10 @@ class Pair:
             'avg_factor': avg_factor,
             'context': context,
         }
-        inputs = {key: available[key] for key in optional_inputs(self.loss)}
+        inputs = {key: available[key] for key in optional_inputs(loss)}
         try:
             student = adapt(adapter, item.student, item.teacher.shape)
-            value: Tensor = self.loss(student, item.teacher, **inputs)
+            value: Tensor = loss(student, item.teacher, **inputs)
         except ShapeError as error:
             raise ShapeError(f'{self.where}: {error}') from error
         return value

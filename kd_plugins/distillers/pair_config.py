@@ -97,6 +97,11 @@ def _build_pair(
     with collected(faults):
         if view is not None and loss is not None and not faults:
             _check_target(view, loss, where)
+            if loss.extra_optimizers() and len(places) > 1:
+                raise ConfigError(
+                    f'{where}: {type(loss).__name__} learns from a single map, and '
+                    f'{places[0].name} is one of {len(places)}. Choose one: levels=[0].'
+                )
             for place in places:
                 dry_run(loss, place, name, f'{where}.loss')
     if faults or view is None or loss is None:
@@ -193,7 +198,7 @@ def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
         f'{where}.loss: {type(loss).__name__} needs the targets of the host, and this '
         'pair gives none. '
         + (
-            "Use a view with targets, such as 'rpn.deltas' or 'roi.deltas'."
+            "Use a view with targets, such as 'roi.deltas' or 'seg.logits'."
             if source == 'student'
             else f"Remove roi_source='{source}' from {where}.view."
         )

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..teachers import model_config
+from .extras import STUDENT
 from .interface import DistillerLike
 
 _OURS = 'kd_plugins'
@@ -45,6 +46,10 @@ def student_config(cfg: Config) -> Config:
     for part in ('type', 'constructor'):
         if str(optim_wrapper.get(part)).startswith(f'{_OURS}.'):
             optim_wrapper.pop(part)
+    schedulers = content.get('param_scheduler')
+    if isinstance(schedulers, dict) and 'type' not in schedulers:
+        # By optimiser: the student has just its own.
+        content['param_scheduler'] = schedulers.get(STUDENT)
     if content.get('default_hooks'):
         hooks = content['default_hooks']
         content['default_hooks'] = {

@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from ..registry import MODEL_WRAPPERS
-from .extras import STUDENT, names_of_extras
+from .extras import names_of_extras, student_wrapper
 from .interface import is_distiller
 
 
@@ -18,8 +18,7 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
     Gradients of student, adapters and losses are averaged over the processes; a teacher
     is no module of the distiller's and so in no bucket, and what a loss trains by
     itself (a critic) is averaged at its own step. Parameters and buffers of all
-    processes are those of the first when the model is wrapped, and again after
-    ``init_weights`` (the host's doing).
+    processes are those of the first after ``init_weights`` (the host's doing).
 
     Args:
         module: the model.
@@ -57,8 +56,10 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
         self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict
     ) -> dict[str, Tensor]:
         """The student's step as the host does it, then those of its losses' own."""
-        if not isinstance(optim_wrapper, OptimWrapperDict):
-            told: dict[str, Tensor] = super().train_step(data, optim_wrapper)
-            return told
-        told = super().train_step(data, optim_wrapper[STUDENT])
-        return {**told, **self.module.step_extras(optim_wrapper)}
+        own: Any = optim_wrapper
+        if is_distiller(self.module):
+            own = student_wrapper(self.module.losses, optim_wrapper)
+        told: dict[str, Tensor] = super().train_step(data, own)
+        if own is not optim_wrapper:
+            told = {**told, **self.module.step_extras(optim_wrapper)}
+        return told

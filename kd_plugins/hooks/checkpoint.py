@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapperDict
 
+from ..distillers.extras import STUDENT
 from ..hosts.files import remove_parts, student_file
 from ..registry import HOOKS
 
@@ -135,5 +136,8 @@ class _RemoveLater:
 
 def _at_whole_step(runner: Any) -> bool:
     wrapper = runner.optim_wrapper
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return all(each.should_update() for each in wrappers)
+    if isinstance(wrapper, OptimWrapperDict):
+        # What a loss trains by itself steps with every batch.
+        wrappers = [wrapper[STUDENT]] if STUDENT in wrapper else wrapper.values()
+        return all(each.should_update() for each in wrappers)
+    return bool(wrapper.should_update())

@@ -39,7 +39,8 @@ class ExtraOptimizer:
     """What a loss trains by itself, against or beside the student.
 
     Args:
-        module: whose parameters it trains; they are frozen in the student's step.
+        module: whose parameters it trains; the loss itself sees to it that the
+            student's step leaves them without gradient.
         optim_wrapper: configuration of its optimiser, as the host's of that name.
         loss: called after the student's step, as often as ``steps`` says: the value to
             step down from, None where there is nothing to learn from, and what to log

@@ -56,8 +56,8 @@ def check_number(
     )
 
 
-def check_whole(name: str, value: object) -> int | None:
-    """The value, if it is a whole number >= 1, or None.
+def check_whole(name: str, value: object, minimum: int = 1) -> int | None:
+    """The value, if it is a whole number and large enough, or None.
 
     Raises: ConfigError otherwise.
 
@@ -66,10 +66,10 @@ def check_whole(name: str, value: object) -> int | None:
         900
     """
     if value is None or (
-        isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        isinstance(value, int) and not isinstance(value, bool) and value >= minimum
     ):
         return value
-    raise ConfigError(f'{name} must be a whole number >= 1, got {value!r}.')
+    raise ConfigError(f'{name} must be a whole number >= {minimum}, got {value!r}.')
 
 
 def read_class_weights(weights: Sequence[float] | None) -> Tensor | None:

@@ -21,9 +21,7 @@ class Critic(nn.Module):
     Args:
         channels: of a map, >= 1.
         condition_channels: of what is seen beside it.
-        base_channels: of the first convolution; they double with each of the four.
-        normalize: normalise each channel of a map over the batch first: for raw
-            logits, whose scale is anybody's guess.
+        base_channels: of the first convolution, >= 2; each of the four doubles them.
 
     Source: Liu et al., CVPR 2019, https://arxiv.org/abs/1903.04197, section 3.3, and
         its released code (which never leaves 65x65).
@@ -34,10 +32,8 @@ class Critic(nn.Module):
         channels: int,
         condition_channels: int = 0,
         base_channels: int = 64,
-        normalize: bool = False,
     ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels) if normalize else nn.Identity()
         inputs = channels + condition_channels
         widths = [inputs, *(base_channels * 2**number for number in range(4))]
         blocks: list[nn.Module] = []
@@ -57,7 +53,6 @@ class Critic(nn.Module):
             maps: (N, K, H, W).
             condition: (N, C, H, W), where it has one.
         """
-        maps = self.norm(maps)
         if condition is not None:
             maps = torch.cat([maps, condition], dim=1)
         height, width = maps.shape[2:]

@@ -7,6 +7,7 @@ from kd_plugins.losses._common import (
     check_choice,
     check_same_shape,
     float32_rows,
+    pixel_rows,
     reduce_loss,
 )
 from kd_plugins.registry import LOSSES
@@ -33,7 +34,8 @@ def hint_distance(
             dtype. Rows of dimension 0 are samples: images or RoIs.
         teacher: same shape; no gradient is needed.
         norm: 'l2', squared differences, or 'l1', absolute ones.
-        mask: shape (N,), 1 keeps and 0 drops a sample.
+        mask: shape (N,), 1 keeps and 0 drops a sample; of maps also (N, H, W), and
+            then a pixel is a sample.
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples.
 
@@ -55,6 +57,8 @@ def hint_distance(
     """
     check_same_shape(student, teacher, layout='NCHW|NC')
     check_choice('norm', norm, NORMS)
+    if mask is not None and mask.dim() == 3:
+        student, teacher, mask = pixel_rows(student, teacher, mask)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         difference = student - teacher
         distance = difference.square() if norm == 'l2' else difference.abs()

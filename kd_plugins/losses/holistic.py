@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from kd_plugins.losses._common import (
 from kd_plugins.losses._critic import Critic
 from kd_plugins.registry import LOSSES
 
+_SMALLEST_STD = 1e-5  # of a channel that the teacher never fills
 KINDS = ('wasserstein', 'hinge')
 MAPS = ('probs', 'raw')
 # The released script: the student's optimiser and schedule, at a rate of its own.
@@ -94,7 +96,7 @@ def gradient_penalty(
     between = (share * teacher + (1 - share) * student).detach().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(
-            critic(between).sum(), between, create_graph=torch.is_grad_enabled()
+            critic(between).sum(), between, create_graph=True
         )
     penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty
@@ -113,13 +115,14 @@ class HolisticLoss(DistillationLoss):
         loss_weight: factor of the student's part, >= 0 (the paper: 0.1).
         channels: K of the maps; left out, that of the pair.
         maps: 'probs', what softmax or sigmoid makes of logits, as in the paper; or
-            'raw', as they are: logits (the released code), or a depth map.
+            'raw': logits (the released code) or a depth map, normalised by the
+            teacher's mean and deviation over the batch, channel by channel.
         condition_on_image: show the critic the image beside the maps, as in the paper
             and unlike its released code.
         kind: as in :func:`critic_objective`.
         penalty_weight: of :func:`gradient_penalty`, >= 0.
         steps: of the critic for each of the student, >= 1.
-        base_channels: of the critic.
+        base_channels: of the critic, >= 2.
         optim_wrapper: of the critic; default SGD with a rate of 4e-4.
 
     Raises: ConfigError for values that cannot be.
@@ -140,12 +143,9 @@ class HolisticLoss(DistillationLoss):
         optim_wrapper: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(loss_weight)
-        for name, value in (
-            ('channels', channels),
-            ('steps', steps),
-            ('base_channels', base_channels),
-        ):
-            check_whole(name, value)
+        check_whole('channels', channels)
+        check_whole('steps', steps)
+        check_whole('base_channels', base_channels, minimum=2)
         if channels is None:
             raise ConfigError(
                 'channels: how many the maps have. A pair fills it in; built by hand, '
@@ -159,7 +159,6 @@ class HolisticLoss(DistillationLoss):
             channels,
             3 * condition_on_image,
             base_channels,
-            normalize=maps == 'raw',
         )
         self._steps = steps
         self._optim_wrapper = dict(optim_wrapper or _OPTIM_WRAPPER)
@@ -190,11 +189,8 @@ class HolisticLoss(DistillationLoss):
         Raises: ShapeError if the shapes differ, or without images to condition on.
         """
         check_same_shape(student, teacher, layout='NCHW')
-        sigmoid = is_sigmoid(None, context, student)
         with float32_rows(student, teacher.detach()) as (student, teacher):
-            student, teacher = (
-                self._read(item, sigmoid) for item in (student, teacher)
-            )
+            student, teacher = self._read(student, teacher, context)
             image = self._condition(context, student)
             if torch.is_grad_enabled():  # for the critic's steps
                 self._seen = (student.detach(), teacher, image)
@@ -203,10 +199,24 @@ class HolisticLoss(DistillationLoss):
                 scores: Tensor = self.critic(student, image)
         return -self.loss_weight * scores.mean()
 
-    def _read(self, maps: Tensor, sigmoid: bool) -> Tensor:
+    def _read(
+        self, student: Tensor, teacher: Tensor, context: LossContext | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both as the critic sees them."""
         if self.maps == 'raw':
-            return maps
-        return maps.sigmoid() if sigmoid else maps.softmax(dim=1)
+            # By the teacher's statistics both: a scale or an offset of the student's
+            # stays visible.
+            std, mean = torch.std_mean(teacher, dim=(0, 2, 3), keepdim=True)
+            std = std.clamp(min=_SMALLEST_STD)
+            return (student - mean) / std, (teacher - mean) / std
+        if context is not None and context.activation is None:
+            raise ConfigError(
+                "maps='probs' is for logits, and this pair's tensors are none that a "
+                "view knows of. Set maps='raw', or use view='seg.logits'."
+            )
+        if is_sigmoid(None, context, student):
+            return student.sigmoid(), teacher.sigmoid()
+        return student.softmax(dim=1), teacher.softmax(dim=1)
 
     def _condition(self, context: LossContext | None, maps: Tensor) -> Tensor | None:
         if not self.condition_on_image:
@@ -228,13 +238,10 @@ class HolisticLoss(DistillationLoss):
         if self._left == 0:  # what was seen once is not learned from again
             self._seen = None
         with torch.autocast(student.device.type, enabled=False):
-            # Together: a normalisation over the batch must not tell them apart.
-            both = torch.cat([student, teacher])
-            images = None if image is None else torch.cat([image, image])
-            scores = self.critic(both, images)
-            student_scores, teacher_scores = scores.chunk(2)
+            student_scores = self.critic(student, image)
+            teacher_scores = self.critic(teacher, image)
             objective = critic_objective(student_scores, teacher_scores, kind=self.kind)
-            position = torch.rand(len(student), device=student.device)
+            position = _own_part_of_random(len(student), student.device)
             penalty = gradient_penalty(
                 lambda maps: self.critic(maps, image), student, teacher, position
             )
@@ -246,6 +253,18 @@ class HolisticLoss(DistillationLoss):
         }
         loss = objective + self.penalty_weight * penalty
         return loss, {name: value.detach() for name, value in told.items()}
+
+
+def _own_part_of_random(count: int, device: torch.device) -> Tensor:
+    """Numbers between 0 and 1, (count,): of those for all ranks, this one's.
+
+    The ranks' streams are the same, so that their critics stay the same.
+    """
+    rank, ranks = 0, 1
+    if dist.is_available() and dist.is_initialized():
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+    drawn = torch.rand(ranks * count, device=device)
+    return drawn[rank * count : (rank + 1) * count]
 
 
 @contextmanager

@@ -58,10 +58,10 @@ def pair_wise_affinity(
             border may hold fewer.
         connection_range: alpha, >= 1; more than there are nodes means all of them.
         detach_norm: no gradient through the norms, as in the released code.
-        max_entries: E, how many affinities to compute at a time. Beyond the nodes,
-            N M (C + C') numbers, memory holds about 4 min(N M^2, max(E, N M)) of them:
-            where there are more than E pairs, rows of the affinities are computed in
-            chunks, and once more in the backward pass.
+        max_entries: E, how many affinities to compute at a time. Beside a few copies of
+            the nodes, N M (C + C') numbers, memory holds at most 8 max(E, N M) of them,
+            in float32: where there are more than E pairs, rows of the affinities are
+            computed in chunks, and once more in the backward pass.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
@@ -94,9 +94,11 @@ def pair_wise_affinity(
     kernel = node_kernel(student.shape[2:], pool_kernel, max_nodes)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         both = [_nodes(item, kernel, pool, detach_norm) for item in (student, teacher)]
-        grid = tuple(math.ceil(side / kernel) for side in student.shape[2:])
-        near = _neighbours(grid, connection_range, student.device)
-        each = _mean_difference(both[0], both[1], near, max_entries)  # (N,)
+        height, width = (math.ceil(side / kernel) for side in student.shape[2:])
+        count = height * width
+        alpha = count if connection_range is None else min(connection_range, count)
+        student, teacher = both
+        each = _mean_difference(student, teacher, (height, width), alpha, max_entries)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
@@ -155,55 +157,64 @@ def _nodes(feature: Tensor, kernel: int, pool: str, detach_norm: bool) -> Tensor
     return torch.where(norm > _SHORTEST, directions, torch.zeros_like(nodes))
 
 
-def _neighbours(
-    grid: tuple[int, ...], connection_range: int | None, device: torch.device
-) -> Tensor | None:
-    """Which nodes (M, M) each one is connected to, alpha a row; None means all."""
-    count = grid[0] * grid[1]
-    if connection_range is None or connection_range >= count:
-        return None
-    rows, columns = torch.meshgrid(
-        *(torch.arange(side, device=device) for side in grid), indexing='ij'
-    )
-    places = torch.stack([rows.flatten(), columns.flatten()], dim=1)
-    squared = (places[:, None] - places[None]).square().sum(-1)
-    # Of nodes equally near, the first: a stable sort makes it the same everywhere.
-    nearest = squared.argsort(dim=1, stable=True)[:, :connection_range]
-    return torch.zeros_like(squared).scatter_(1, nearest, 1).bool()
-
-
 def _mean_difference(
-    student: Tensor, teacher: Tensor, near: Tensor | None, max_entries: int
+    student: Tensor,
+    teacher: Tensor,
+    grid: tuple[int, int],
+    alpha: int,
+    max_entries: int,
 ) -> Tensor:
-    """Mean squared difference of the affinities, shape (N,), row by row of them."""
+    """Mean squared difference of the affinities, shape (N,), some rows at a time."""
     images, count, _ = student.shape
-    pairs = count * (count if near is None else int(near[0].sum()))
     rows = max(max_entries // max(images * count, 1), 1)
     if rows >= count:
-        return _difference(student, teacher, 0, count, near) / max(pairs, 1)
-    sums = [
+        sums = _difference(student, teacher, 0, count, grid, alpha)
+        return sums / max(count * alpha, 1)
+    chunks = [
         checkpoint(
             _difference,
-            *(student, teacher, start, min(start + rows, count), near),
+            *(student, teacher, start, min(start + rows, count), grid, alpha),
             use_reentrant=False,
             preserve_rng_state=False,
         )
         for start in range(0, count, rows)
     ]
-    return torch.stack(sums).sum(dim=0) / pairs
+    return torch.stack(chunks).sum(dim=0) / (count * alpha)
 
 
 def _difference(
-    student: Tensor, teacher: Tensor, start: int, end: int, near: Tensor | None
+    student: Tensor,
+    teacher: Tensor,
+    start: int,
+    end: int,
+    grid: tuple[int, int],
+    alpha: int,
 ) -> Tensor:
     """Sum of the squared differences in these rows of the affinities, shape (N,)."""
     own, other = (
         item[:, start:end] @ item.transpose(1, 2) for item in (student, teacher)
     )
     squared = (own - other).square()
-    if near is not None:
-        squared = squared * near[start:end]
+    if alpha < student.shape[1]:
+        squared = squared * _neighbours(grid, start, end, alpha, student.device)
     return squared.sum(dim=(1, 2))
+
+
+def _neighbours(
+    grid: tuple[int, int], start: int, end: int, alpha: int, device: torch.device
+) -> Tensor:
+    """Mask (end - start, M): the alpha nodes nearest to each of these."""
+    height, width = grid
+    count = height * width
+    nodes = torch.arange(count, device=device, dtype=torch.int32)
+    rows, columns = nodes // width, nodes % width
+    squared = (rows[start:end, None] - rows).square()
+    squared += (columns[start:end, None] - columns).square()
+    # Of nodes equally near, the first: so it is the same everywhere.
+    order = squared.double() + nodes / count
+    nearest = order.topk(alpha, dim=1, largest=False).indices
+    near = torch.zeros(squared.shape, dtype=torch.bool, device=device)
+    return near.scatter_(1, nearest, True)
 
 
 @LOSSES.register_module()

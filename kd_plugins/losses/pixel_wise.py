@@ -42,7 +42,8 @@ def pixel_wise_divergence(
         teacher: same shape; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
         use_sigmoid: whether each class is a question of its own.
-        class_weights: w, shape (K,), >= 0; default 1. Needs ``target``.
+        class_weights: w, shape (K,), >= 0, or (2,) for one column; default 1. Needs
+            ``target``.
         target: labels, shape (N, H, W), whole numbers below K.
         mask: shape (N, H, W), 1 keeps and 0 drops a pixel (the ignore label).
         avg_factor: number of pixels 'mean' divides by; default those kept.
@@ -79,9 +80,10 @@ def pixel_wise_divergence(
 
 def _of_pixels(weights: Tensor, target: Tensor | None, shape: torch.Size) -> Tensor:
     """Weight of the label of each pixel, shape (N H W,)."""
-    if weights.shape != (shape[1],):
+    classes = max(shape[1], 2)  # one column asks a question of two answers
+    if weights.shape != (classes,):
         raise ShapeError(
-            f'class_weights must have {shape[1]} entries, one a class, got '
+            f'class_weights must have {classes} entries, one a class, got '
             f'{weights.numel()}.'
         )
     size = (shape[0], *shape[2:])
@@ -162,5 +164,7 @@ class PixelWiseLoss(DistillationLoss):
             reduction=self.reduction,
         )
         if self.sum_over_batch:
-            value = len(student) * value
+            # Of a head with several anchors, maps are more than images.
+            images = None if context is None else context.inputs
+            value = len(student if images is None else images) * value
         return self.loss_weight * value

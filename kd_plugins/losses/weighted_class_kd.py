@@ -132,7 +132,8 @@ class WeightedClassKDLoss(DistillationLoss):
 
     Args:
         loss_weight: factor of the value, >= 0.
-        background_weight: as there; default 1.5 where no class weights are given.
+        background_weight: as there; default 1.5 where no class weights are given, and 1
+            where the view knows of no background (``seg.logits``).
         class_weights: as there, a list; excludes ``background_weight``.
         temperature: as there.
         use_sigmoid: None asks the view; without an answer, one column means yes.
@@ -158,6 +159,7 @@ class WeightedClassKDLoss(DistillationLoss):
                 'background_weight and class_weights exclude each other: '
                 'the last entry of class_weights is the background.'
             )
+        self._background_told = background_weight is not None
         self.background_weight = check_number(
             'background_weight', 1.5 if background_weight is None else background_weight
         )
@@ -177,13 +179,20 @@ class WeightedClassKDLoss(DistillationLoss):
         context: LossContext | None = None,
     ) -> Tensor:
         """The loss of these rows; see :func:`weighted_class_kd`."""
-        background = -1
+        background, background_weight = -1, self.background_weight
         if context is not None and context.background is not None:
             background = context.background
+        elif context is not None and context.activation == 'softmax':
+            background_weight = 1.0
+            if self._background_told:
+                raise ConfigError(
+                    'background_weight: these logits have no background. Remove it, or '
+                    'weigh every class: class_weights=[...].'
+                )
         return self.loss_weight * weighted_class_kd(
             student,
             teacher.detach(),
-            background_weight=self.background_weight,
+            background_weight=background_weight,
             class_weights=self.class_weights,
             background=background,
             temperature=self.temperature,

@@ -83,11 +83,16 @@ class DenseHeadView(View):
         check_priors(student, teacher, 'strides and anchors of bbox_head', where)
         shapes: dict[str, list[Any]] = {}
         for which, head in (('student', student), ('teacher', teacher)):
-            if head.cls_out_channels != head.num_classes:
+            if getattr(head.loss_cls, 'activated', False):
                 raise ConfigError(
-                    f'{where} ({which}): {type(head).__name__} trains its classes by a '
-                    'softmax; head.logits reads sigmoid heads. Set use_sigmoid=True in '
-                    'bbox_head.loss_cls.'
+                    f'{where} ({which}): {type(head).__name__} gives probabilities, '
+                    "not logits. Use a 'layer' pair."
+                )
+            if getattr(head, 'cls_out_channels', None) != head.num_classes:
+                raise ConfigError(
+                    f'{where} ({which}): {type(head).__name__} does not train its '
+                    'classes by a sigmoid each, as head.logits reads them. Set '
+                    "use_sigmoid=True in bbox_head.loss_cls, or use a 'layer' pair."
                 )
             with probe.run(self, which, where) as run:
                 (output,) = head_outputs(run, BBOX_HEAD)
@@ -137,8 +142,8 @@ class DenseHeadView(View):
             _logits(dense_head(run.model, 'pairs'), answer, 'pairs'),
             strict=True,
         ):
-            assert context.stride is not None
-            mask = _inside(step.data_samples, own, context.stride)
+            assert context.level is not None
+            mask = _inside(step.data_samples, own, head, context.level)
             matched.append(
                 Matched(own, run.crop(other), None, mask, mask.sum(), context)
             )
@@ -148,7 +153,7 @@ class DenseHeadView(View):
 def _logits(head: Any, output: Any, where: str) -> list[Tensor]:
     """Class logits (N A, K, H, W) a level, of what a head gives."""
     maps = output[0]
-    anchors = head.num_base_priors
+    anchors = head.prior_generator.num_base_priors
     anchors = anchors[0] if isinstance(anchors, (list, tuple)) else anchors
     columns = head.cls_out_channels
     if not all(
@@ -161,18 +166,24 @@ def _logits(head: Any, output: Any, where: str) -> list[Tensor]:
     return [item.reshape(-1, columns, *item.shape[2:]) for item in maps]
 
 
-def _inside(data_samples: Sequence[Any], logits: Tensor, stride: int) -> Tensor:
-    """Mask (N A, H, W) of the points whose centre lies in the image."""
-    height, width = logits.shape[2:]
+def _inside(
+    data_samples: Sequence[Any], logits: Tensor, head: Any, level: int
+) -> Tensor:
+    """Mask (N A, H, W) of the points, or centres of anchors, that lie in the image."""
+    generator = head.prior_generator
+    offset = getattr(generator, 'offset', getattr(generator, 'center_offset', 0.5))
+    strides = generator.strides[level]  # of columns, of rows
     ends = torch.tensor(
         [sample.metainfo['img_shape'][:2] for sample in data_samples],
         dtype=torch.float32,
     ).to(logits.device, non_blocking=True)
     rows, columns = (
-        (torch.arange(side, device=logits.device) + 0.5) * stride
-        for side in (height, width)
+        (torch.arange(side, device=logits.device) + offset) * stride
+        for side, stride in zip(logits.shape[2:], reversed(strides), strict=True)
     )
     inside = (rows[None, :, None] < ends[:, :1, None]) & (
         columns[None, None] < ends[:, 1:, None]
     )
-    return inside.float().repeat_interleave(len(logits) // len(data_samples), dim=0)
+    anchors = len(logits) // len(data_samples)
+    mask: Tensor = inside.float().repeat_interleave(anchors, dim=0)
+    return mask

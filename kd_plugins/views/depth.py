@@ -40,7 +40,7 @@ class DepthView(View):
     same for rooms and streets. Pixels without a measured depth are masked.
 
     Args:
-        value: 'map', (N, 1, H, W), between 0 and 1.
+        value: 'map', (N, 1, H, W), the student's between 0 and 1.
 
     Source: Liu et al., Structured Knowledge Distillation for Dense Prediction, TPAMI,
         https://arxiv.org/abs/1903.04197.
@@ -96,7 +96,13 @@ class DepthView(View):
 
 def _measured(data_samples: Sequence[Any], size: torch.Size) -> Tensor:
     """Depth (N, 1, H, W) of the nearest pixel; 0 where none was measured."""
-    depth = torch.stack([sample.gt_depth_map.data for sample in data_samples])
+    maps = []
+    for sample in data_samples:
+        height, width = sample.metainfo['img_shape'][:2]
+        measured = torch.zeros_like(sample.gt_depth_map.data)
+        measured[:, :height, :width] = sample.gt_depth_map.data[:, :height, :width]
+        maps.append(measured)  # without what the padding is filled with
+    depth = torch.stack(maps)
     if depth.shape[2:] == size:
         return depth.float()
     return F.interpolate(depth.float(), size, mode='nearest-exact')

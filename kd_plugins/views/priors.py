@@ -33,5 +33,5 @@ def check_priors(student: Any, teacher: Any, key: str, where: str) -> None:
         raise ConfigError(
             f'{where}: the anchors of student and teacher differ: student '
             f'{student.prior_generator}, teacher {teacher.prior_generator}. Set the '
-            f'same {key} in both, or distil roi.* and layers only.'
+            f'same {key} in both, or distil layers.'
         )

@@ -182,18 +182,21 @@ class SegView(View):
 
 def _activation(head: Any) -> Any:
     losses = getattr(head, 'loss_decode', None)
-    first = losses[0] if isinstance(losses, nn.ModuleList) else losses
-    sigmoid = head.out_channels == 1 or getattr(first, 'use_sigmoid', False)
-    return 'sigmoid' if sigmoid else 'softmax'
+    every = losses if isinstance(losses, nn.ModuleList) else [losses]
+    # Beside a cross-entropy over classes others, such as Dice, may say otherwise.
+    sigmoid = all(getattr(loss, 'use_sigmoid', False) for loss in every)
+    return 'sigmoid' if head.out_channels == 1 or sigmoid else 'softmax'
 
 
 def _labels(
-    data_samples: Sequence[Any], size: torch.Size, ignore_index: int
+    data_samples: Sequence[Any], size: torch.Size, ignore_index: int | None
 ) -> tuple[Tensor, Tensor]:
     """Label and mask (N, H, W) of the pixels at this size; masked labels are 0."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     if labels.shape[2:] != size:
         labels = F.interpolate(labels.float(), size, mode='nearest-exact')
     labels = labels[:, 0].long()
+    if ignore_index is None:  # as some heads of one class are configured
+        return labels, torch.ones_like(labels, dtype=torch.float)
     valid = labels != ignore_index
     return labels.masked_fill(~valid, 0), valid.float()

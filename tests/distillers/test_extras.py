@@ -1,6 +1,7 @@
 """What a loss trains by itself, here a critic, beside the student."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 from kd_plugins.distillers.extras import names_of_extras
 from kd_plugins.distillers.optimizer import DistillOptimWrapperConstructor
 from kd_plugins.errors import ConfigError
+from kd_plugins.hooks.checkpoint import _at_whole_step
 from kd_plugins.registry import MODELS
 
 from .tiny import distiller, teacher_of, weights_of
@@ -132,24 +134,65 @@ def test_as_many_steps_of_the_critic_as_told() -> None:
     assert len(counts) == 6
 
 
-def test_gradients_of_several_batches_are_accumulated_for_both() -> None:
-    model = build(steps=2)
+def test_the_critic_steps_with_every_batch_where_the_student_accumulates() -> None:
+    model = build()
     wrapper = wrapper_of(model, accumulative_counts=2)
     wrapper.initialize_count_status(model, 0, 3)
-    student, critic = wrapper['student'], wrapper['holistic_critic']
-    assert (student._max_counts, critic._max_counts) == (3, 6)
-    before = weights_of(model)
+    assert wrapper['student']._max_counts == 3
     steps = Steps(model)
+    own, critic = 'student.decode_head.conv_seg.weight', 'losses.holistic.critic.'
+    critic += 'score.weight'
+    before = weights_of(model)
     steps(wrapper, 1)
-    assert torch.equal(
-        model.student.decode_head.conv_seg.weight,
-        before['student.decode_head.conv_seg.weight'],
-    )
+    between = weights_of(model)
     steps(wrapper, 1)
-    assert not torch.equal(
-        model.student.decode_head.conv_seg.weight,
-        before['student.decode_head.conv_seg.weight'],
+    after = weights_of(model)
+    assert torch.equal(between[own], before[own])
+    assert not torch.equal(after[own], between[own])
+    assert not torch.equal(between[critic], before[critic])
+    assert not torch.equal(after[critic], between[critic])
+    cfg = dict(optimizer=dict(type='Adam', lr=1e-4), accumulative_counts=2)
+    with pytest.raises(ConfigError, match='accumulative_counts: it steps with every'):
+        wrapper_of(build(optim_wrapper=cfg))
+
+
+@pytest.mark.parametrize('counts', [1, 2])
+def test_a_critic_with_nothing_to_learn_does_not_keep_checkpoints_from_being_saved(
+    counts: int,
+) -> None:
+    model = build(loss_weight=0.0)
+    critic = copy.deepcopy(model.losses.holistic.critic.state_dict())
+    wrapper = wrapper_of(model, accumulative_counts=counts)
+    runner = SimpleNamespace(optim_wrapper=wrapper)
+    whole = []
+    for _ in range(4):
+        Steps(model)(wrapper, 1)
+        whole.append(_at_whole_step(runner))
+    assert whole == ([True] * 4 if counts == 1 else [False, True] * 2)
+    # Whether the pair is alive was seen on a copy.
+    for name, value in model.losses.holistic.critic.state_dict().items():
+        assert torch.equal(value, critic[name])
+
+
+def test_one_optimiser_where_two_are_needed_is_refused() -> None:
+    model = build()
+    single = build_optim_wrapper(
+        model.student, {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 0.1}}
     )
+    message = "no optimiser 'holistic_critic'.* Set runner_type='kd_plugins.DistillR"
+    for wrapper in (single, OptimWrapperDict(student=single)):
+        with pytest.raises(ConfigError, match=message):
+            Steps(model)(wrapper, 1)
+
+
+def test_a_critic_learns_from_a_single_map() -> None:
+    loss = dict(type='HolisticLoss', base_channels=8)
+    with pytest.raises(ConfigError, match=r'backbone\[0\] is one of 2. Choose one'):
+        distiller(
+            dict(a=dict(layer='backbone', loss=loss)),
+            student=segmentor(),
+            teacher=teacher_of(segmentor()),
+        )
 
 
 def test_what_is_trained_apart_is_known_by_name() -> None:

@@ -148,8 +148,9 @@ def test_nothing_to_tell_apart_is_nothing_to_lower() -> None:
     student, _ = maps()
     loss(student.requires_grad_(), student.detach())
     value, told = critic_step(loss)
-    assert value.item() == pytest.approx(0, abs=1e-6)
-    assert_close(told['student'], told['teacher'])
+    # Spectral norms move on with each pass.
+    assert value.item() == pytest.approx(0, abs=1e-3)
+    assert_close(told['student'], told['teacher'], rtol=0, atol=1e-3)
 
 
 def test_what_was_seen_is_learned_from_as_often_as_told_and_no_more() -> None:
@@ -170,8 +171,10 @@ def test_what_was_seen_is_learned_from_as_often_as_told_and_no_more() -> None:
 def test_images_are_seen_beside_the_maps() -> None:
     loss = small(condition_on_image=True)
     student, teacher = maps()
-    context = LossContext(inputs=torch.randn(2, 3, 128, 128))
-    other = LossContext(inputs=torch.randn(2, 3, 128, 128))
+    context, other = (
+        LossContext(activation='softmax', inputs=torch.randn(2, 3, 128, 128))
+        for _ in range(2)
+    )
     loss.critic.eval()
     one, two = (loss(student, teacher, context=each) for each in (context, other))
     assert one != two
@@ -182,9 +185,32 @@ def test_images_are_seen_beside_the_maps() -> None:
 def test_raw_maps_of_any_scale_are_normalised() -> None:
     loss = small(maps='raw')
     student, teacher = maps()
+    loss.critic.eval()
     plain = loss(student, teacher)
-    assert_close(loss(100 * student + 3, teacher), plain, rtol=1e-2, atol=1e-3)
-    assert not isinstance(loss.critic.norm, nn.Identity)
+    both = [100 * item + 3 for item in (student, teacher)]
+    assert_close(loss(*both), plain)
+    # But what the student alone gets wrong is seen, and can be mended.
+    assert not torch.isclose(loss(student + 3, teacher), plain)
+    offset = torch.zeros(1, requires_grad=True)
+    assert gradient(loss(student + offset, teacher), offset).abs() > 1e-4
+    loss(student, teacher)
+    value, _ = critic_step(loss)
+    assert value.isfinite()
+
+
+def test_probs_of_what_are_no_logits_are_refused() -> None:
+    student, teacher = maps(channels=1)
+    with pytest.raises(ConfigError, match=r"'probs' is for logits.* Set maps='raw'"):
+        small(channels=1)(student, teacher, context=LossContext(stride=8))
+
+
+def test_the_critic_learns_by_the_hinge_too() -> None:
+    loss = small(kind='hinge')
+    student, teacher = maps()
+    loss(student.requires_grad_(), teacher)
+    value, told = critic_step(loss)
+    assert 0 < told[''] < 4
+    backward(value)
 
 
 def test_sigmoid_heads_are_read_by_sigmoid() -> None:
@@ -223,6 +249,7 @@ def test_only_the_critic_is_trained_apart() -> None:
         (dict(kind='lsgan'), "kind must be 'wasserstein' or 'hinge', got 'lsgan'"),
         (dict(maps='logits'), "maps must be 'probs' or 'raw', got 'logits'"),
         (dict(steps=0), 'steps must be a whole number >= 1, got 0'),
+        (dict(base_channels=1), 'base_channels must be a whole number >= 2, got 1'),
         (dict(penalty_weight=-1), 'penalty_weight must be a finite number >= 0'),
     ],
 )

@@ -110,6 +110,16 @@ def test_other_class_losses_take_maps_as_rows(loss, function, options) -> None:
     assert_close(value, expected)
 
 
+def test_without_a_background_all_classes_weigh_the_same() -> None:
+    student, teacher = maps()
+    context = LossContext(activation='softmax')
+    value = WeightedClassKDLoss()(student, teacher, context=context)
+    entropy = -(teacher.softmax(1) * student.log_softmax(1)).sum(1).mean()
+    assert_close(value, entropy)
+    with pytest.raises(ConfigError, match='background_weight: these logits have no'):
+        WeightedClassKDLoss(background_weight=2.0)(student, teacher, context=context)
+
+
 def test_sigmoid_where_the_view_says_so_or_one_column_means_yes() -> None:
     student, teacher = maps()
     told = PixelWiseLoss()(student, teacher, context=LossContext(activation='sigmoid'))
