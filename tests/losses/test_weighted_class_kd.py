@@ -198,7 +198,7 @@ def test_module_hands_its_options_on() -> None:
         (None, 3, False),
         (None, 1, True),
         (LossContext(activation='sigmoid'), 3, True),
-        (LossContext(activation='softmax'), 3, False),
+        (LossContext(activation='softmax', background=2), 3, False),
     ],
 )
 def test_who_says_what_the_columns_are(
