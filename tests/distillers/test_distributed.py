@@ -45,6 +45,16 @@ def test_all_processes_end_identical(ends: dict[str, Any], run: str) -> None:
     assert not torch.equal(first['draw'], second['draw'])
 
 
+def test_critics_stay_the_same_in_all_processes(ends: dict[str, Any]) -> None:
+    """Outside DDP's buckets: their gradients are averaged where they step."""
+    first, second = (ends[f'segments_{rank}']['state'] for rank in range(2))
+    critic = [name for name in first if name.startswith('losses.holistic.critic.')]
+    assert critic
+    trained = ends['segments_0']['trained']
+    for name in {*critic, *trained}:
+        assert torch.equal(first[name], second[name]), name
+
+
 @pytest.mark.parametrize('rank', [0, 1])
 def test_each_process_resumes_its_own_random_stream(
     ends: dict[str, Any], rank: int

@@ -3,7 +3,7 @@
     python -m tests.distillers.two_processes FOLDER
 
 The toy to its end, then again, interrupted and resumed; the main job, whose data
-``KD_PLUGINS_DATA`` names; and one image a process of a batch of two. Leaves
+``KD_PLUGINS_DATA`` names; a segmentor with a critic; and one image a process of a batch of two. Leaves
 ``<run>_<rank>.pth``: what each process ended with.
 """
 
@@ -20,6 +20,7 @@ from mmengine.config import Config
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import short
 from tests.distillers.split import split_config
+from tests.distillers.tiny_seg import holistic_run
 from tests.hooks.toy import build, toy_config, unformatted
 
 
@@ -81,6 +82,7 @@ def main(folder: Path) -> None:
         folder, 'resumed', lambda: _apart(toy_config(folder / 'resumed', resume=True))
     )
     _fork(folder, 'main', lambda: _apart(short('frcnn_kd.py', folder / 'main')))
+    _fork(folder, 'segments', lambda: _apart(holistic_run(folder / 'segments')))
     _fork(folder, 'split', lambda: split_config(folder / 'split', batch_size=1))
 
 
