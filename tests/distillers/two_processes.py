@@ -3,8 +3,8 @@
     python -m tests.distillers.two_processes FOLDER
 
 The toy to its end, then again, interrupted and resumed; the main job, whose data
-``KD_PLUGINS_DATA`` names; a segmentor with a critic; and one image a process of a batch of two. Leaves
-``<run>_<rank>.pth``: what each process ended with.
+``KD_PLUGINS_DATA`` names; a segmentor with a critic; and one image a process of a batch
+of two. Leaves ``<run>_<rank>.pth``: what each process ended with.
 """
 
 import contextlib
