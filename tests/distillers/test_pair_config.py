@@ -109,7 +109,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         (
             dict(layer='neck', loss=dict(type='TeacherBoundedLoss')),
             r'model.pairs.a.loss: TeacherBoundedLoss needs the targets of the host, '
-            r"and this pair gives none. Use a view with targets, such as 'rpn.deltas'",
+            r"and this pair gives none. Use a view with targets, such as 'roi.deltas'",
         ),
         (
             dict(layer='neck', loss=dict(type='DeltaL2Loss')),
