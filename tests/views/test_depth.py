@@ -34,6 +34,7 @@ def depth_estimator(base: int = 16, **changes: Any) -> dict[str, Any]:
             feature_dim=64,
             num_deconv_layers=2,
             num_deconv_filters=(8, 8),
+            loss_decode=dict(type='mmseg.SiLogLoss'),
         )
         | changes
     )
