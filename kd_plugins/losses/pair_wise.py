@@ -150,7 +150,7 @@ def _nodes(feature: Tensor, kernel: int, pool: str, detach_norm: bool) -> Tensor
     if pool == 'max':
         feature = F.max_pool2d(feature, kernel, ceil_mode=True)
     else:
-        feature = F.avg_pool2d(feature, kernel, ceil_mode=True, count_include_pad=False)
+        feature = F.avg_pool2d(feature, kernel, ceil_mode=True)
     nodes = feature.flatten(2).transpose(1, 2)
     norm = (nodes.detach() if detach_norm else nodes).norm(dim=2, keepdim=True)
     directions = nodes / norm.clamp(min=_SHORTEST)

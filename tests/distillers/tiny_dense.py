@@ -38,6 +38,30 @@ def fcos(base: int = 4, width: int = 8, **head: Any) -> dict[str, Any]:
     )
 
 
+def atss(base: int = 4, width: int = 8, kind: str = 'ATSS') -> dict[str, Any]:
+    """ATSS, or GFL, with one anchor at a point."""
+    model = retinanet(base, width)
+    model['type'] = f'mmdet.{kind}'
+    head = model['bbox_head']
+    head.update(type=f'mmdet.{kind}Head', norm_cfg=dict(type='GN', num_groups=2))
+    head['anchor_generator'].update(ratios=[1.0])
+    if kind == 'ATSS':
+        head['loss_centerness'] = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)
+        head['loss_bbox'] = dict(type='mmdet.GIoULoss')
+    else:
+        head.pop('bbox_coder')
+        head['loss_cls'] = dict(type='mmdet.QualityFocalLoss', use_sigmoid=True)
+        head['loss_dfl'] = dict(type='mmdet.DistributionFocalLoss')
+        head['loss_bbox'] = dict(type='mmdet.GIoULoss')
+    model['train_cfg']['assigner'] = dict(type='mmdet.ATSSAssigner', topk=9)
+    return model
+
+
+def gfl(base: int = 4, width: int = 8) -> dict[str, Any]:
+    """GFL on the same levels."""
+    return atss(base, width, 'GFL')
+
+
 def retinanet(base: int = 4, width: int = 8, **head: Any) -> dict[str, Any]:
     """RetinaNet with two anchors at a point."""
     model = fcos(base, width)

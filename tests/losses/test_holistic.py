@@ -64,12 +64,12 @@ def test_a_linear_critic_is_penalised_for_its_slope(
 
 def test_the_penalty_is_taken_between_the_two() -> None:
     """A critic that is flat but at one place sees the position by its slope."""
-    student, teacher = torch.zeros(2, 1, 1, 1), torch.ones(2, 1, 1, 1)
+    student, teacher = torch.zeros(2, 1, 1, 1), torch.full((2, 1, 1, 1), 3.0)
     position = torch.tensor([0.25, 1.0])
     value = gradient_penalty(
         lambda item: item.flatten(1).square().sum(1), student, teacher, position
     )
-    slopes = [2 * 0.25, 2 * 1.0]
+    slopes = [2 * 0.25 * 3, 2 * 1.0 * 3]
     assert value.item() == pytest.approx(sum((s - 1) ** 2 for s in slopes) / 2)
 
 
@@ -138,6 +138,7 @@ def test_the_critic_learns_to_tell_them_apart() -> None:
         optimizer.step()
         gaps.append(told['teacher'] - told['student'])
         assert_close(told[''], -gaps[-1])
+        assert_close(value.detach(), told[''] + 10 * told['penalty'])
         assert not told['penalty'].requires_grad
     assert gaps[-1] > gaps[0] + 0.01
     assert student.grad is None

@@ -17,10 +17,10 @@ from tests.distillers.tiny import (
     observed,
     teacher_of,
 )
-from tests.distillers.tiny_dense import fcos, retinanet
+from tests.distillers.tiny_dense import atss, fcos, gfl, retinanet
 
 pytestmark = pytest.mark.host
-MODELS = {'fcos': fcos, 'retinanet': retinanet}
+MODELS = {'fcos': fcos, 'retinanet': retinanet, 'atss': atss, 'gfl': gfl}
 
 
 def build(student: Any = None, teacher: Any = None, **teacher_options: Any) -> Any:
@@ -35,7 +35,7 @@ def build(student: Any = None, teacher: Any = None, **teacher_options: Any) -> A
 @pytest.mark.parametrize('kind', MODELS)
 def test_levels_are_what_both_heads_give(kind: str) -> None:
     model = build(MODELS[kind](), MODELS[kind](8, 16))
-    anchors = {'fcos': 1, 'retinanet': 2}[kind]
+    anchors = 2 if kind == 'retinanet' else 1
     with observed(model) as seen:
         found = [item for item in seen.matched['pixel'] if item is not None]
         teacher = seen.run.model
