@@ -5,6 +5,7 @@ is imported (``custom_imports`` in a config, or ``configs/_base_/distill.py``).
 """
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
@@ -34,6 +35,12 @@ HOOKS = Registry(
     parent=MMENGINE_HOOKS,
     scope=_SCOPE,
     locations=['kd_plugins.hooks', 'kd_plugins.datasets'],
+)
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope=_SCOPE,
+    locations=['kd_plugins.metrics'],
 )
 MODEL_WRAPPERS = Registry(
     'model wrapper',

@@ -13,6 +13,7 @@ for name, wanted in {
     'VIEWS': 'RoIView',
     'SCHEDULES': 'LinearRamp',
     'HOOKS': 'PrepareDataHook',
+    'METRICS': 'ClasswiseIoUMetric',
     'RUNNERS': 'DistillRunner',
     'MODEL_WRAPPERS': 'DistillDistributedDataParallel',
     'OPTIM_WRAPPERS': 'BFloat16OptimWrapper',

@@ -3,8 +3,9 @@
     python tools/picture.py --baseline CONFIG CHECKPOINT --distilled CONFIG CHECKPOINT \
         --teacher CONFIG CHECKPOINT [--number 4] [--out docs/detection.png]
 
-Images are the first of the validation set with three objects or more. Not for looking
-at many predictions: that is tools/test.py --show-dir.
+Of detectors it shows boxes, of segmentors label maps. Images are the first of the
+validation set with three objects, or classes, or more. Not for looking at many
+predictions: that is tools/test.py --show-dir.
 """
 
 import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
@@ -29,13 +30,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(
             f'--{name}', nargs=2, required=True, metavar=('CONFIG', 'CHECKPOINT')
         )
-    parser.add_argument('--out', type=Path, default=Path('docs', 'detection.png'))
+    parser.add_argument(
+        '--out', type=Path, help='default: docs/detection.png or docs/segmentation.png'
+    )
     parser.add_argument('--number', type=int, default=4, help='of images')
     parser.add_argument(
-        '--least-objects', type=int, default=3, help='that an image must have'
+        '--least-objects',
+        type=int,
+        default=3,
+        help='that an image must have; of a segmentation: classes',
     )
     parser.add_argument(
-        '--score', type=float, default=0.5, help='predictions below are not shown'
+        '--score', type=float, default=0.5, help='boxes below are not shown'
     )
     parser.add_argument(
         '--cfg-options',
@@ -54,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Entry(name, Path(getattr(args, name)[0]), getattr(args, name)[1])
         for name in COLUMNS
     ]
-    shown = make_picture(
+    out, shown = make_picture(
         entries,
         args.out,
         number=args.number,
@@ -62,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         score=args.score,
         options=args.cfg_options,
     )
-    print(f'{args.out}: {", ".join(Path(path).name for path in shown)}')
+    print(f'{out}: {", ".join(Path(path).name for path in shown)}')
 
 
 if __name__ == '__main__':

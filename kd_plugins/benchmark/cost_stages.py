@@ -1,17 +1,19 @@
 """Where the time of a training step goes, stage by stage."""
 
 import copy
+import inspect
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from mmengine.optim import OptimWrapperDict
 
-from ..distillers.extras import STUDENT
+from ..distillers.extras import STUDENT, extras_of
 from ..distillers.interface import is_distiller
 from .stopwatch import Stopwatch
 
 WHOLE, WITHIN = 'whole step', '- '
+LOSSES, EXTRAS = 'adapters and distillation losses', "steps of the losses' own"
 _ROUNDS = 10
 
 
@@ -48,13 +50,12 @@ def stages_of(alone: Trainee, distilling: Trainee) -> dict[str, tuple[float, flo
     return {label: (first.get(label, 0.0), second[label]) for label in second}
 
 
-def _watched(trainee: Trainee) -> list[tuple[Any, str, str]]:
-    """Methods to watch: instance, name, label; none runs within another, but heads."""
+def _watched(trainee: Trainee) -> list[tuple[Any, ...]]:
+    """Methods to watch, as ``Stopwatch.watching`` takes them."""
     model, wrapper = trainee.model, trainee.optim_wrapper
-    several = isinstance(wrapper, OptimWrapperDict)
-    if several:
+    if isinstance(wrapper, OptimWrapperDict):
         wrapper = wrapper[STUDENT]
-    watched: list[tuple[Any, str, str]] = [
+    watched: list[tuple[Any, ...]] = [
         (model.data_preprocessor, 'forward', 'preprocessing'),
         (wrapper, 'backward', 'backward'),
         (wrapper, 'step', 'optimiser step'),
@@ -80,8 +81,26 @@ def _watched(trainee: Trainee) -> list[tuple[Any, str, str]]:
                 watched.append((head, method, f'{WITHIN}teacher heads'))
     for pair in guidance.pairs:
         watched.append((pair.view, 'match', 'matching, teacher heads in it'))
-        watched.append((pair, 'compute', 'adapters and distillation losses'))
+        watched.append((pair, 'compute', LOSSES))
     watched.append((guidance, '_check_teachers', 'check of the teacher for NaN'))
-    if several:
-        watched.append((distiller, 'step_extras', "steps of the losses' own"))
+    return watched + _watched_extras(distiller, trainee.optim_wrapper)
+
+
+def _watched_extras(distiller: Any, optim_wrapper: Any) -> list[tuple[Any, ...]]:
+    """What a loss trains by itself: in the student's step, and in its own."""
+    watched: list[tuple[Any, ...]] = []
+    for key, (_, name, extra) in extras_of(distiller.losses).items():
+        part = f'{WITHIN}{name}:'
+        watched += [
+            (extra.module, 'forward', f'{part} forward, for the student', LOSSES),
+            (optim_wrapper[key], 'backward', f'{part} backward'),
+            (optim_wrapper[key], 'step', f'{part} optimiser step'),
+        ]
+        if inspect.ismethod(extra.loss):
+            method = extra.loss
+            watched.append(
+                (method.__self__, method.__name__, f'{part} its own loss', EXTRAS)
+            )
+    if watched:
+        watched.append((distiller, 'step_extras', EXTRAS))
     return watched

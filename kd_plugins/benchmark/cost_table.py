@@ -102,7 +102,7 @@ def with_rest(
 
 def _verdict(cost: Cost) -> str:
     if cost.bound is None:
-        return ''
+        return 'as measured'
     return f'{cost.bound:.2f}: {"kept" if cost.ratio <= cost.bound else "exceeded"}'
 
 

@@ -130,6 +130,24 @@ def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.
     return canvas
 
 
+def caption(panel: Image.Image, text: str) -> Image.Image:
+    """A copy of a panel with a text in its lower left corner, if there is room.
+
+    Example:
+        >>> caption(Image.new('RGB', (8, 8)), 'more than fits').getbbox() is None
+        True
+    """
+    letters = font(12, bold=True)
+    width = int(letters.getlength(text)) + 8
+    captioned = panel.copy()
+    if width <= panel.width:
+        draw = ImageDraw.Draw(captioned)
+        top = panel.height - 17
+        draw.rectangle((0, top, width, panel.height), fill='white')
+        draw.text((4, top + 1), text, font=letters, fill='black')
+    return captioned
+
+
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The font that matplotlib brings along."""
     name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'

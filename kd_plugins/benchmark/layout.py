@@ -1,7 +1,7 @@
 """Panels in a grid, with a header row and a legend, in a PNG of limited size."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -19,19 +19,22 @@ def arrange(
     headers: Sequence[str],
     legend: Mapping[str, Colour],
 ) -> Image.Image:
-    """A grid of panels of equal size.
+    """A grid of panels.
 
     Args:
         rows: panels; each row has as many as there are headers.
         headers: above the columns.
-        legend: below the grid: text to colour.
+        legend: below the grid, in as many lines as it takes: text to colour.
     """
-    width, height = rows[0][0].size
+    width = max(panel.width for panels in rows for panel in panels)
+    height = max(panel.height for panels in rows for panel in panels)
+    across = len(headers) * (width + _GAP) + _GAP
+    lines = _lines(legend, across)
     canvas = Image.new(
         'RGB',
         (
-            len(headers) * (width + _GAP) + _GAP,
-            _HEADER + len(rows) * (height + _GAP) + _LEGEND,
+            across,
+            _HEADER + len(rows) * (height + _GAP) + len(lines) * _LEGEND,
         ),
         'white',
     )
@@ -48,12 +51,29 @@ def arrange(
         for row, panels in enumerate(rows):
             corner = (middle - width // 2, _HEADER + row * (height + _GAP))
             canvas.paste(panels[column], corner)
-    left, middle = _GAP, canvas.height - _LEGEND // 2
-    for text, colour in legend.items():
-        draw.rectangle([left, middle - 6, left + 12, middle + 6], fill=colour)
-        draw.text((left + 18, middle), text, font=font(13), fill='black', anchor='lm')
-        left += 36 + int(draw.textlength(text, font=font(13)))
+    middle = canvas.height - len(lines) * _LEGEND + _LEGEND // 2
+    for line in lines:
+        for left, text in line:
+            square = [left, middle - 6, left + 12, middle + 6]
+            draw.rectangle(square, fill=legend[text])
+            place = (left + 18, middle)
+            draw.text(place, text, font=font(13), fill='black', anchor='lm')
+        middle += _LEGEND
     return canvas
+
+
+def _lines(texts: Iterable[str], across: int) -> list[list[tuple[int, str]]]:
+    """Lines of a legend: places of its texts, from left to right."""
+    lines: list[list[tuple[int, str]]] = [[]]
+    left = _GAP
+    for text in texts:
+        width = 36 + int(font(13).getlength(text))
+        if lines[-1] and left + width > across:
+            lines.append([])
+            left = _GAP
+        lines[-1].append((left, text))
+        left += width
+    return lines
 
 
 def save_png(image: Image.Image, path: Path, limit: int) -> int:

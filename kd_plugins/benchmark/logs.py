@@ -1,13 +1,14 @@
 """What the host's log files say of a run."""
 
 import json
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, DistillationError, nearest
 
 _NO_METRIC = ('data_time', 'time', 'step')
 
@@ -17,7 +18,7 @@ class TrainingLog:
     """A training run, all its attempts together.
 
     Attributes:
-        metrics: of the last validation.
+        metrics: of the last validation, those that are finite numbers.
         iterations: done.
         iteration_seconds: median over the logged windows. Validation and saving fall
             into single windows, which a median does not follow.
@@ -44,7 +45,8 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
 
     Returns: None if no iteration or no validation was logged.
 
-    Raises: ConfigError if the validations have no such metric.
+    Raises: ConfigError if the validations have no such metric, DistillationError if
+        it is no finite number.
     """
     windows: dict[int, dict[str, Any]] = {}
     validations: list[dict[str, Any]] = []
@@ -56,11 +58,10 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
             validations.append(line)
     if not windows or not validations:
         return None
-    if metric not in validations[-1]:
-        raise _no_metric(metric, validations[-1])
+    metrics = _metrics(validations[-1], metric)
     memory = [line['memory'] for line in windows.values() if 'memory' in line]
     return TrainingLog(
-        _metrics(validations[-1]),
+        metrics,
         max(windows),
         statistics.median(line['time'] for line in windows.values()),
         float(max(memory)) if memory else None,
@@ -70,17 +71,14 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
 def read_test(folder: Path, metric: str) -> dict[str, float] | None:
     """Metrics that the host's test wrote to ``<timestamp>/<timestamp>.json``.
 
-    Raises: ConfigError if there is no such metric.
+    Raises: as :func:`read_training`.
     """
     found = sorted(
         path for path in folder.glob('*/*.json') if path.stem == path.parent.name
     )
     if not found:
         return None
-    content = json.loads(found[-1].read_text())
-    if metric not in content:
-        raise _no_metric(metric, content)
-    return _metrics(content)
+    return _metrics(json.loads(found[-1].read_text()), metric)
 
 
 def _lines(folder: Path) -> Iterator[dict[str, Any]]:
@@ -94,15 +92,20 @@ def _lines(folder: Path) -> Iterator[dict[str, Any]]:
                 yield line
 
 
-def _metrics(line: dict[str, Any]) -> dict[str, float]:
-    return {
+def _metrics(line: dict[str, Any], wanted: str) -> dict[str, float]:
+    """Finite numbers of a validation, the wanted one among them."""
+    numbers = {
         key: float(value)
         for key, value in line.items()
         if key not in _NO_METRIC and isinstance(value, (int, float))
     }
-
-
-def _no_metric(metric: str, line: dict[str, Any]) -> ConfigError:
-    return ConfigError(
-        f"metric: the validation gave no '{metric}'. {nearest(metric, _metrics(line))}"
-    )
+    if wanted not in numbers:
+        raise ConfigError(
+            f"metric: the validation gave no '{wanted}'. {nearest(wanted, numbers)}"
+        )
+    if not math.isfinite(numbers[wanted]):
+        raise DistillationError(
+            f"metric: '{wanted}' of the validation is {numbers[wanted]}, expected a "
+            'finite number. The training may have diverged: see its log.'
+        )
+    return {key: value for key, value in numbers.items() if math.isfinite(value)}

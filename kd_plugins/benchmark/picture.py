@@ -5,29 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from numpy.typing import NDArray
-from PIL import Image
+from mmengine.registry import DATASETS
 
 from ..distillers.student import student_config
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..teachers.checkpoints import load_strictly, load_weights
-from .drawing import COLOURS, Mark, Objects, mark_predictions, mark_truth, paint
+from .detection_picture import DetectionTask
 from .host import open_config
 from .layout import arrange, save_png
-
-_LEGEND = {
-    'ground truth': COLOURS['ground truth'],
-    'right (class and place, IoU 0.5)': COLOURS['right'],
-    'wrong': COLOURS['wrong'],
-    'missed': COLOURS['missed'],
-}
-_SIDE = 256  # pixels that the longer side of a panel should about have
+from .panels import Sample, Task
+from .segmentation_picture import SegmentationTask
 
 
 @dataclass(frozen=True)
@@ -45,118 +37,82 @@ class Entry:
     checkpoint: str
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A validation image.
-
-    Attributes:
-        image: (H, W, 3), RGB.
-        truth: its objects.
-        data: as the test pipeline gives it.
-    """
-
-    image: NDArray[np.uint8]
-    truth: Objects
-    data: dict[str, Any]
-
-
 def make_picture(
     entries: Sequence[Entry],
-    out: Path,
+    out: Path | None = None,
     *,
     number: int = 4,
     least_objects: int = 3,
     score: float = 0.5,
     options: Mapping[str, Any] | None = None,
     limit: int = 400_000,
-) -> list[str]:
-    """Write a picture: ground truth, then a column for each model.
+) -> tuple[Path, list[str]]:
+    """Write a picture: the ground truth, then a column for each model.
 
-    The images are not picked by hand: they are the first ``number`` of the validation
-    set with at least ``least_objects`` objects.
+    Of detectors boxes are shown, of segmentors label maps. The images are not picked by
+    hand: they are the first ``number`` of the validation set with at least
+    ``least_objects`` objects, or classes.
 
     Args:
-        entries: at least one; the first one's config tells the validation set.
-        out: the PNG.
+        entries: at least one; the first one's config tells task and validation set.
+        out: the PNG; None: docs/<task>.png.
         number: of images, >= 1.
-        least_objects: an image must have.
-        score: below which a prediction is not shown.
+        least_objects: an image must have, of a segmentation: classes.
+        score: below which a detector's prediction is not shown.
         options: dotted keys to values, for the config of the first entry.
         limit: of the file's size, in bytes.
 
-    Returns: paths of the images shown.
+    Returns: the PNG, and paths of the images shown.
     Raises: ConfigError if there are not so many images.
     """
     configs = [
         open_config(entry.config, options if entry is entries[0] else None)
         for entry in entries
     ]
-    samples, classes = choose_samples(configs[0], number, least_objects)
-    columns: list[list[list[Mark]]] = [
-        [mark_truth(sample.truth, classes) for sample in samples]
-    ]
+    dataset = DATASETS.build(configs[0].test_dataloader.dataset)
+    task = task_of(configs[0], dataset, score)
+    samples = choose_samples(dataset, task, number, least_objects)
+    columns = dict(task.truth(samples))
     for entry, cfg in zip(entries, configs, strict=True):
         model = build_model(cfg, entry.checkpoint, entry.title)
-        columns.append(
-            [
-                mark_predictions(predict(model, sample, score), sample.truth, classes)
-                for sample in samples
-            ]
-        )
-    save_png(_compose(samples, columns, entries), out, limit)
-    return [str(sample.data['data_samples'].img_path) for sample in samples]
+        results = [predict(model, sample) for sample in samples]
+        columns[entry.title] = task.predicted(samples, results)
+    rows = list(zip(*columns.values(), strict=True))
+    out = out or Path('docs', f'{task.name}.png')
+    save_png(arrange(rows, list(columns), task.legend()), out, limit)
+    return out, [str(sample.data['data_samples'].img_path) for sample in samples]
 
 
-def _compose(
-    samples: Sequence[Sample],
-    columns: Sequence[Sequence[Sequence[Mark]]],
-    entries: Sequence[Entry],
-) -> Image.Image:
-    longest = max(side for sample in samples for side in sample.image.shape[:2])
-    scale = max(1, _SIDE // longest)
-    rows = [
-        [paint(sample.image, marks[row], scale) for marks in columns]
-        for row, sample in enumerate(samples)
-    ]
-    return arrange(rows, ['ground truth', *(entry.title for entry in entries)], _LEGEND)
+def task_of(cfg: Config, dataset: Any, score: float) -> Task:
+    """How the model of a config is shown.
+
+    Args:
+        cfg: of a model or of a distillation.
+        dataset: its test set.
+        score: below which a detector's prediction is not shown.
+    """
+    if 'decode_head' in student_config(cfg).model:
+        return SegmentationTask(dataset)
+    return DetectionTask(dataset, score)
 
 
 def choose_samples(
-    cfg: Config, number: int, least_objects: int
-) -> tuple[list[Sample], list[str]]:
-    """The first images of the test set with enough objects, and the class names.
+    dataset: Any, task: Task, number: int, least_objects: int
+) -> list[Sample]:
+    """The first images of the test set with enough objects.
 
     Raises: ConfigError if there are not so many.
     """
-    from mmdet.registry import DATASETS
-
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
     samples: list[Sample] = []
     for index in range(len(dataset)):
-        if len(dataset.get_data_info(index)['instances']) < least_objects:
-            continue
-        samples.append(_read(dataset[index]))
+        sample = task.read(dataset[index])
+        if sample.number >= least_objects:
+            samples.append(sample)
         if len(samples) == number:
-            return samples, [str(name) for name in dataset.metainfo['classes']]
+            return samples
     raise ConfigError(
         f'--number {number}: the {len(dataset)} images of the test set hold only '
-        f'{len(samples)} with at least {least_objects} objects.'
-    )
-
-
-def _read(data: dict[str, Any]) -> Sample:
-    sample = data['data_samples']
-    if 'bboxes' not in sample.get('gt_instances', {}):
-        raise ConfigError(
-            "test_dataloader.dataset.pipeline has no 'LoadAnnotations': there is no "
-            'ground truth to show.'
-        )
-    truth = sample.gt_instances
-    boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
-    with Image.open(sample.img_path) as image:
-        pixels = np.asarray(image.convert('RGB'))
-    return Sample(
-        pixels, Objects(boxes.numpy().astype(float), truth.labels.numpy()), data
+        f'{len(samples)} with at least {least_objects} {task.counted}.'
     )
 
 
@@ -168,19 +124,14 @@ def build_model(cfg: Config, checkpoint: str, where: str) -> Any:
     return model.eval()
 
 
-def predict(model: Any, sample: Sample, score: float) -> Objects:
-    """What a model finds in an image, in that image's own pixels.
+def predict(model: Any, sample: Sample) -> Any:
+    """What a model says of an image, in that image's own pixels.
 
     Args:
         model: in ``eval()``.
         sample: the image.
-        score: below which it does not count.
+
+    Returns: data sample of its host.
     """
     with torch.no_grad():
-        found = model.test_step(pseudo_collate([sample.data]))[0].pred_instances
-    found = found[found.scores >= score].cpu()
-    return Objects(
-        found.bboxes.numpy().astype(float),
-        found.labels.numpy(),
-        found.scores.numpy().astype(float),
-    )
+        return model.test_step(pseudo_collate([sample.data]))[0]

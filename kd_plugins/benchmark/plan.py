@@ -95,9 +95,10 @@ def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
     if teacher is None or teacher.score is not None:
         return None
     checkpoint = str(teacher.checkpoint)
-    key = _digest([key_of(teacher.config, {}), _with_contents(checkpoint)])
+    options = protocol.options
+    key = _digest([key_of(teacher.config, options), _with_contents(checkpoint)])
     arguments = (str(teacher.config), checkpoint)
-    return Run('teacher', None, work_dir / 'teacher', arguments, {}, key)
+    return Run('teacher', None, work_dir / 'teacher', arguments, _as_text(options), key)
 
 
 def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:

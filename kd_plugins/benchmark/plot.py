@@ -31,12 +31,13 @@ def draw_gains(report: Report) -> Any:
     axes.axvline(0, color='black', linewidth=0.8)
     baseline = report.rows[0].summary
     if report.teacher is not None and baseline is not None:
-        axes.axvline(
-            report.teacher - baseline.mean, color='grey', linestyle=':', label='teacher'
-        )
+        lead = report.protocol.gain(report.teacher, baseline.mean)
+        axes.axvline(lead, color='grey', linestyle=':', label='teacher')
         axes.legend(loc='lower right')
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
-    axes.set_xlabel(f'gain over {report.protocol.baseline} ({report.protocol.unit})')
+    protocol = report.protocol
+    which = ', lower is better' if protocol.lower_is_better else ''
+    axes.set_xlabel(f'gain over {protocol.baseline} ({protocol.unit}{which})')
     axes.grid(axis='x', alpha=0.3)
     return figure
 

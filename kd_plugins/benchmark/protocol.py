@@ -12,8 +12,9 @@ from mmengine.config import Config
 from ..errors import ConfigError, nearest
 
 _KEYS = (
-    *('metric', 'scale', 'unit', 'seeds', 'baseline', 'recipes', 'teacher'),
-    *('comparisons', 'workers', 'cost'),
+    *('metric', 'lower_is_better', 'scale', 'unit', 'decimals', 'details'),
+    *('seeds', 'baseline', 'recipes', 'options', 'teacher', 'comparisons'),
+    *('workers', 'cost'),
 )
 _RECIPE_KEYS = ('config', 'options', 'own_start')
 _TEACHER_KEYS = ('config', 'checkpoint', 'score')
@@ -59,15 +60,19 @@ class Protocol:
     Attributes:
         path: the file.
         metric: key of the score among the validation's, such as 'coco/bbox_mAP'.
-        scale: factor on the metric in all that is reported (100: percent).
+        lower_is_better: the score is an error: a gain is by how much it falls.
+        scale: factor on the metrics in all that is reported (100: percent).
         unit: name of the score in the tables.
+        decimals: of scores in the tables.
+        details: further metrics for a table of their own, by name or glob ('IoU.*').
         seeds: each recipe runs once with each.
         baseline: name of the recipe that gains are taken over.
         recipes: by name, the baseline first.
+        options: dotted keys to values, for all of them and the teacher's test.
         teacher: None leaves out the share of the gap closed.
-        comparisons: pairs of names: is the first above the second?
+        comparisons: pairs of names: is the first better than the second?
         workers: runs side by side; None: as many as there are cores.
-        cost: recipes whose step cost is measured, and its bound.
+        cost: recipes whose step cost is measured, and its bound; None: as measured.
     """
 
     path: Path
@@ -77,15 +82,23 @@ class Protocol:
     recipes: Mapping[str, Recipe]
     teacher: TeacherEntry | None = None
     comparisons: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    lower_is_better: bool = False
     scale: float = 1.0
     unit: str = 'score'
+    decimals: int = 2
+    details: tuple[str, ...] = ()
     workers: int | None = None
-    cost: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Name of the file, without its ending."""
         return self.path.stem
+
+    def gain(self, score: float, reference: float) -> float:
+        """By how much a score is better than another; below 0 if it is worse."""
+        return reference - score if self.lower_is_better else score - reference
 
     def chosen(self, names: Sequence[str] | None) -> dict[str, Recipe]:
         """Recipes of these names (all by default), the baseline always among them.
@@ -124,7 +137,7 @@ def read_protocol(path: str | Path) -> Protocol:
         if key not in content:
             raise ConfigError(f"{path} needs the key '{key}'.")
     recipes = {
-        name: _read_recipe(path, name, entry)
+        name: _read_recipe(path, name, entry, content.get('options', {}))
         for name, entry in content['recipes'].items()
     }
     baseline = content['baseline']
@@ -140,6 +153,7 @@ def read_protocol(path: str | Path) -> Protocol:
         )
     content['recipes'] = {baseline: recipes.pop(baseline), **recipes}
     content['seeds'] = _read_seeds(path, content['seeds'])
+    content['details'] = _read_details(path, content.get('details', ()))
     content['comparisons'] = tuple(
         (str(first), str(second)) for first, second in content.get('comparisons', ())
     )
@@ -159,7 +173,9 @@ def read_protocol(path: str | Path) -> Protocol:
     return Protocol(path=path, **content)
 
 
-def _read_recipe(path: Path, name: str, entry: Mapping[str, Any]) -> Recipe:
+def _read_recipe(
+    path: Path, name: str, entry: Mapping[str, Any], options: Mapping[str, Any]
+) -> Recipe:
     where = f'{path}: recipes.{name}'
     if not re.fullmatch(r'[\w.-]+', name) or name == 'teacher':
         raise ConfigError(
@@ -170,7 +186,7 @@ def _read_recipe(path: Path, name: str, entry: Mapping[str, Any]) -> Recipe:
     return Recipe(
         name,
         _config(path, entry, where),
-        entry.get('options', {}),
+        {**options, **entry.get('options', {})},
         bool(entry.get('own_start', False)),
     )
 
@@ -204,6 +220,15 @@ def _read_seeds(path: Path, seeds: Sequence[Any]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f'{path}: seeds must be different numbers, got {seeds}.')
     return tuple(int(seed) for seed in seeds)
+
+
+def _read_details(path: Path, details: Any) -> tuple[str, ...]:
+    if isinstance(details, str) or not all(isinstance(item, str) for item in details):
+        raise ConfigError(
+            f"{path}: details must be a list of metrics, such as ['mAcc', 'IoU.*'], "
+            f'got {details!r}.'
+        )
+    return tuple(details)
 
 
 def _check_keys(content: Mapping[str, Any], keys: Sequence[str], where: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .details import Detail, find_details
 from .machine import in_words
 from .plan import Run
 from .protocol import Protocol
@@ -49,10 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether one recipe is above another, as the protocol asked.
+    """Whether one recipe is better than another, as the protocol asked.
 
     Attributes:
-        first: expected above the second.
+        first: expected to be better than the second.
         second: name of the other.
         gain: of the first over the second; None if they share no finished seed.
     """
@@ -81,6 +82,8 @@ class Report:
         teacher: its score; None if it is not evaluated yet, or there is none.
         rows: the baseline first.
         comparisons: in the protocol's order.
+        details: metrics beside the score.
+        unknown_details: sentences on those that the protocol asks for in vain.
         warnings: reasons why figures may not be compared; empty if there is none.
         measured_with: machine and versions, in words; empty if nothing is finished.
         runs: results as they were written.
@@ -91,6 +94,8 @@ class Report:
     teacher: float | None
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
+    details: tuple[Detail, ...]
+    unknown_details: tuple[str, ...]
     warnings: tuple[str, ...]
     measured_with: str
     runs: tuple[Mapping[str, Any], ...]
@@ -121,33 +126,46 @@ def make_report(
     scores = {
         name: _column(found, 'score', protocol.scale) for name, found in results.items()
     }
-    teacher_score = _teacher_score(protocol, teacher)
+    evaluated = teacher.result() if teacher is not None else None
+    teacher_score = _teacher_score(protocol, evaluated)
     rows = tuple(
         _row(protocol, name, seeds, results, scores[name], scores, teacher_score)
         for name in names
     )
     comparisons = tuple(
-        Comparison(first, second, paired_gain(scores[first], scores[second]))
+        Comparison(first, second, _gain(protocol, scores[first], scores[second]))
         for first, second in protocol.comparisons
         if first in scores and second in scores
     )
     finished = [result for found in results.values() for result in found.values()]
+    details, unknown_details = find_details(
+        protocol.details, results, evaluated, protocol.scale
+    )
     return Report(
         protocol,
         seeds,
         teacher_score,
         rows,
         comparisons,
+        details,
+        unknown_details,
         tuple(_warnings(protocol, results)),
         in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
         tuple(finished),
     )
 
 
-def _teacher_score(protocol: Protocol, teacher: Run | None) -> float | None:
+def _gain(
+    protocol: Protocol, scores: Mapping[int, float], reference: Mapping[int, float]
+) -> Gain | None:
+    return paired_gain(scores, reference, lower_is_better=protocol.lower_is_better)
+
+
+def _teacher_score(
+    protocol: Protocol, result: Mapping[str, Any] | None
+) -> float | None:
     if protocol.teacher is not None and protocol.teacher.score is not None:
         return protocol.teacher.score * protocol.scale
-    result = teacher.result() if teacher is not None else None
     return None if result is None else float(result['score']) * protocol.scale
 
 
@@ -170,12 +188,12 @@ def _row(
     found = results[name]
     reference = all_scores[protocol.baseline]
     seconds = _column(found, 'seconds')
-    gain = paired_gain(scores, reference) if name != protocol.baseline else None
+    gain = _gain(protocol, scores, reference) if name != protocol.baseline else None
     closed = None
     if gain is not None and teacher is not None:
         # Over the same seeds as the gain.
         baseline = statistics.fmean(reference[seed] for seed in gain.differences)
-        closed = gap_closed(gain.mean, baseline, teacher)
+        closed = gap_closed(gain.mean, protocol.gain(teacher, baseline))
     return Row(
         name,
         scores,

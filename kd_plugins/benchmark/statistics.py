@@ -27,10 +27,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Gain:
-    """Difference of two recipes, seed by seed.
+    """Improvement of one recipe over another, seed by seed.
 
     Attributes:
-        mean: of the differences.
+        mean: of the differences, above 0 where the one is better.
         interval: 95 % confidence interval of it, Student's t; None for a single seed.
         differences: by seed.
     """
@@ -60,7 +60,10 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def paired_gain(
-    scores: Mapping[int, float], reference: Mapping[int, float]
+    scores: Mapping[int, float],
+    reference: Mapping[int, float],
+    *,
+    lower_is_better: bool = False,
 ) -> Gain | None:
     """Gain over a reference that started from the same weights and saw the same data.
 
@@ -70,16 +73,21 @@ def paired_gain(
     Args:
         scores: by seed.
         reference: by seed.
+        lower_is_better: a gain is by how much the scores are below the reference.
 
     Returns: None if they have no seed in common.
 
     Example:
         >>> paired_gain({0: 3.0, 1: 5.0, 2: 9.0}, {0: 2.0, 1: 3.0}).mean
         1.5
+        >>> paired_gain({0: 0.25}, {0: 0.75}, lower_is_better=True).mean
+        0.5
     """
     seeds = sorted(set(scores) & set(reference))
     if not seeds:
         return None
+    if lower_is_better:
+        scores, reference = reference, scores
     differences = {seed: scores[seed] - reference[seed] for seed in seeds}
     summary = summarise(list(differences.values()))
     interval = None
@@ -90,16 +98,18 @@ def paired_gain(
     return Gain(summary.mean, interval, differences)
 
 
-def gap_closed(gain: float, baseline: float, teacher: float) -> float | None:
-    """Share of the way from the baseline to the teacher; None if there is no way.
+def gap_closed(gain: float, lead: float) -> float | None:
+    """Share of the teacher's lead over the baseline; None where it is not ahead.
+
+    Args:
+        gain: over the baseline.
+        lead: of the teacher over the baseline, as a gain.
 
     Example:
-        >>> gap_closed(gain=3.0, baseline=10.0, teacher=16.0)
+        >>> gap_closed(gain=3.0, lead=6.0)
         0.5
     """
-    if teacher <= baseline:
-        return None
-    return gain / (teacher - baseline)
+    return gain / lead if lead > 0 else None
 
 
 def median_ratio(

@@ -40,10 +40,14 @@ def time_in_turn(
 
 
 class Stopwatch:
-    """Adds up the seconds spent in watched methods, round by round."""
+    """Adds up the seconds spent in watched methods, round by round.
+
+    Labels are in the order in which they first began: parts come after the whole.
+    """
 
     def __init__(self) -> None:
         self._rounds: list[dict[str, float]] = []
+        self._running: list[str] = []
 
     def next_round(self) -> None:
         """Begin a new round."""
@@ -60,21 +64,35 @@ class Stopwatch:
     @contextmanager
     def timing(self, label: str) -> Iterator[None]:
         """Count the block under a label."""
+        current = self._rounds[-1]
+        current.setdefault(label, 0.0)
+        self._running.append(label)
         synchronise()
         start = time.perf_counter()
         try:
             yield
         finally:
             synchronise()
-            current = self._rounds[-1]
-            current[label] = current.get(label, 0.0) + time.perf_counter() - start
+            current[label] += time.perf_counter() - start
+            self._running.pop()
 
     @contextmanager
-    def watching(self, instance: Any, name: str, label: str) -> Iterator[None]:
-        """Count a method of this one instance while the block runs."""
+    def watching(
+        self, instance: Any, name: str, label: str, within: str | None = None
+    ) -> Iterator[None]:
+        """Count a method of this one instance while the block runs.
+
+        Args:
+            instance: whose method it is.
+            name: of the method.
+            label: under which it counts.
+            within: calls count only while this label runs; None: all.
+        """
         method = getattr(instance, name)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if within is not None and within not in self._running:
+                return method(*args, **kwargs)
             with self.timing(label):
                 return method(*args, **kwargs)
 

@@ -3,28 +3,35 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from .protocol import Protocol
 from .report import Comparison, Report, Row
 from .statistics import Gain
 
 _NOT_RUN = 'not run yet'
+_WHAT_GAINS_ARE = {
+    False: 'Gains are over the baseline',
+    True: "Lower is better: gains are by how much a score is below the baseline's",
+}
 
 
 def to_markdown(report: Report) -> str:
-    """Head, one table of the recipes, one of the comparisons, and the warnings."""
+    """Head, tables of recipes, comparisons and details, and the warnings."""
     protocol = report.protocol
     lines = [
         f'# {protocol.name}',
         '',
         f'`{protocol.path}`: {protocol.unit} (`{protocol.metric}`), '
         f'seeds {", ".join(map(str, report.seeds))}. '
-        'Gains are paired by seed, with a 95 % interval (Student); time is that of '
-        'training alone, over the baseline; memory is the peak.',
+        f'{_WHAT_GAINS_ARE[protocol.lower_is_better]}, paired by seed, with a 95 % '
+        'interval (Student); time is that of training alone, over the baseline; '
+        'memory is the peak.',
         '',
     ]
     if protocol.teacher is not None:
-        shown = _NOT_RUN if report.teacher is None else f'{report.teacher:.2f}'
+        shown = _NOT_RUN if report.teacher is None else _score(protocol, report.teacher)
         lines += [f'Teacher: {shown}.', '']
     own_start = [
         row.name for row in report.rows if protocol.recipes[row.name].own_start
@@ -32,7 +39,7 @@ def to_markdown(report: Report) -> str:
     lines += markdown_table(
         ('recipe', protocol.unit, 'gain', 'gap closed', 'time', 'memory', 'by seed'),
         [
-            _cells(row, report.seeds, ' *' if row.name in own_start else '')
+            _cells(protocol, row, report.seeds, ' *' if row.name in own_start else '')
             for row in report.rows
         ],
     )
@@ -41,9 +48,15 @@ def to_markdown(report: Report) -> str:
     if report.comparisons:
         lines += ['', '## Expected directions', '']
         lines += markdown_table(
-            ('expected', 'difference', 'by seed', 'verdict'),
-            [_comparison_cells(item) for item in report.comparisons],
+            ('expected', 'gain', 'by seed', 'verdict'),
+            [_comparison_cells(protocol, item) for item in report.comparisons],
         )
+    if report.details:
+        times = '' if protocol.scale == 1 else f', times {protocol.scale:g}'
+        lines += ['', '## Details', '', f'Means over the seeds{times}.', '']
+        lines += _detail_table(report)
+    if report.unknown_details:
+        lines += ['', *(f'- **{fault}**' for fault in report.unknown_details)]
     if report.warnings:
         lines += ['', *(f'- **{warning}**' for warning in report.warnings)]
     elif len(report.runs) > 1:
@@ -78,6 +91,7 @@ def to_json(report: Report) -> dict[str, Any]:
     return {
         'protocol': str(protocol.path),
         'metric': protocol.metric,
+        'lower_is_better': protocol.lower_is_better,
         'scale': protocol.scale,
         'seeds': list(report.seeds),
         'baseline': protocol.baseline,
@@ -99,6 +113,18 @@ def to_json(report: Report) -> dict[str, Any]:
             }
             for item in report.comparisons
         ],
+        'details': [
+            {
+                'metric': item.metric,
+                'teacher': item.teacher,
+                'recipes': {
+                    name: None if found is None else asdict(found)
+                    for name, found in item.recipes.items()
+                },
+            }
+            for item in report.details
+        ],
+        'unknown_details': list(report.unknown_details),
         'warnings': list(report.warnings),
         'measured_with': report.measured_with,
         'runs': [dict(run) for run in report.runs],
@@ -124,40 +150,72 @@ def _gain_record(gain: Gain | None) -> dict[str, float | None]:
     return {'gain': gain.mean if gain else None, 'gain_low': low, 'gain_high': high}
 
 
-def _cells(row: Row, seeds: Sequence[int], mark: str) -> list[str]:
+def _cells(protocol: Protocol, row: Row, seeds: Sequence[int], mark: str) -> list[str]:
     if row.summary is None:
         return [row.name + mark, _NOT_RUN, *[''] * 5]
-    spread = '' if row.summary.std is None else f' ± {row.summary.std:.2f}'
+    spread = row.summary.std
     return [
         row.name + mark,
-        f'{row.summary.mean:.2f}{spread}',
-        _gain_text(row.gain),
+        _score(protocol, row.summary.mean)
+        + ('' if spread is None else f' ± {_score(protocol, spread)}'),
+        _gain_text(protocol, row.gain),
         '' if row.gap_closed is None else f'{100 * row.gap_closed:.0f} %',
         '' if row.time_ratio is None else f'{row.time_ratio:.2f}x',
         f'{row.peak_memory:.0f} MiB',
         ', '.join(
-            f'{row.scores[seed]:.2f}' if seed in row.scores else _NOT_RUN
+            _score(protocol, row.scores[seed]) if seed in row.scores else _NOT_RUN
             for seed in seeds
         ),
     ]
 
 
-def _comparison_cells(item: Comparison) -> list[str]:
+def _comparison_cells(protocol: Protocol, item: Comparison) -> list[str]:
     by_seed = item.gain.differences.values() if item.gain else ()
+    sign = '<' if protocol.lower_is_better else '>'
     return [
-        f'{item.first} > {item.second}',
-        _gain_text(item.gain),
-        ', '.join(f'{value:+.2f}' for value in by_seed),
+        f'{item.first} {sign} {item.second}',
+        _gain_text(protocol, item.gain),
+        ', '.join(_difference(protocol, value) for value in by_seed),
         item.verdict,
     ]
 
 
-def _gain_text(gain: Gain | None) -> str:
+def _detail_table(report: Report) -> list[str]:
+    """A row a metric; the teacher has a column if it was evaluated here."""
+    columns = {
+        row.name: [
+            None if (found := item.recipes[row.name]) is None else found.mean
+            for item in report.details
+        ]
+        for row in report.rows
+    }
+    teacher = [item.teacher for item in report.details]
+    if any(value is not None for value in teacher):
+        columns['teacher'] = teacher
+    texts = [
+        ['' if value is None else _score(report.protocol, value) for value in column]
+        for column in columns.values()
+    ]
+    metrics = [item.metric for item in report.details]
+    return markdown_table(('metric', *columns), list(zip(metrics, *texts, strict=True)))
+
+
+def _gain_text(protocol: Protocol, gain: Gain | None) -> str:
     if gain is None:
         return ''
+    text = _difference(protocol, gain.mean)
     if gain.interval is None:
-        return f'{gain.mean:+.2f}'
-    return f'{gain.mean:+.2f} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]'
+        return text
+    low, high = (_difference(protocol, end) for end in gain.interval)
+    return f'{text} [{low}, {high}]'
+
+
+def _score(protocol: Protocol, value: float) -> str:
+    return f'{value:.{protocol.decimals}f}'
+
+
+def _difference(protocol: Protocol, value: float) -> str:
+    return f'{value:+.{protocol.decimals}f}'
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.benchmark.main import benchmark
-from kd_plugins.benchmark.plan import plan_runs, write_configs
+from kd_plugins.benchmark.plan import plan_runs, teacher_run, write_configs
+from kd_plugins.benchmark.plot import draw_gains
 from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.report import make_report
 from kd_plugins.benchmark.runs import Commands, Executor
 from kd_plugins.errors import ConfigError
 
@@ -260,6 +262,98 @@ runpy.run_path({str(TOOL)!r}, run_name='__main__')
         executor.run_all(runs, interrupted)
     assert time.monotonic() - start < 30
     assert [run.result() is not None for run in runs] == [False, True]
+
+
+def change(folder: Path, old: str, new: str) -> None:
+    path = folder / 'protocol.py'
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_details_are_means_a_row_each_a_column_a_recipe(folder, commands):
+    change(folder, 'workers = 2', "workers = 2\ndetails = ['rmse', 'IoU.*']")
+    markdown = run(folder, commands).markdown
+    lines = markdown[markdown.index('## Details') :].splitlines()
+    table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines[4:9]]
+    assert table[0] == ['metric', 'baseline', 'hint', 'plain', 'teacher']
+    assert table[2:] == [
+        ['rmse', '29.00', '25.00', '27.00', '5.00'],
+        ['IoU.brick', '42.00', '50.00', '46.00', ''],
+        ['IoU.sky', '', '25.00', '23.00', '90.00'],
+    ]
+    assert 'Means over the seeds, times 100.' in markdown
+    rmse, _, sky = report(folder)['details']
+    assert rmse['recipes']['hint']['std'] == pytest.approx(1.0)
+    assert sky['recipes']['baseline'] is None
+    assert 'the same initial weights and batches' in markdown  # no warning of the runs
+
+
+def test_a_detail_that_no_run_has_names_the_near_one(folder, commands):
+    before = run(folder, commands, seeds=[0])
+    assert '## Details' not in before.markdown
+    change(folder, 'workers = 2', "details = ['IoU.brik', 'rmse']")
+    # Of runs on disk, which are not done again.
+    markdown = run(folder, commands, seeds=[0], report_only=True).markdown
+    assert '| metric | baseline | hint  | plain | teacher |' in markdown
+    change(folder, "checkpoint='teacher.pth'", 'score=0.5')
+    given = run(folder, commands, seeds=[0], report_only=True).markdown
+    assert '| metric | baseline | hint  | plain |\n' in given
+    fault = "details: no finished run gave 'IoU.brik'. Close: 'IoU.brick'"
+    assert f'- **{fault}' in markdown
+    assert '| rmse   | 30.00' in markdown
+    assert fault in report(folder)['unknown_details'][0]
+
+
+def test_details_wait_for_a_finished_run(folder, commands):
+    change(folder, 'workers = 2', "details = ['anything']")
+    markdown = run(folder, commands, report_only=True).markdown
+    assert 'details:' not in markdown
+
+
+def test_of_an_error_lower_is_better(folder, commands):
+    old = "metric = 'coco/bbox_mAP'\nscale = 100\nunit = 'mAP'"
+    new = "metric = 'rmse'\nlower_is_better = True\nunit = 'rmse'\ndecimals = 3"
+    change(folder, old, new)
+    markdown = run(folder, commands).markdown
+    found = report(folder)
+    baseline, hint, plain = found['recipes']
+    assert (baseline['mean'], hint['mean']) == pytest.approx((0.29, 0.25))
+    assert (hint['gain'], plain['gain']) == pytest.approx((0.04, 0.02))
+    # Of the way down from 0.29 to the teacher's 0.05.
+    assert hint['gap_closed'] == pytest.approx(0.04 / 0.24)
+    (comparison,) = found['comparisons']
+    assert comparison['gain'] == pytest.approx(0.02)
+    assert comparison['verdict'] == 'seen in every seed'
+    assert '0.250 ± 0.010 | +0.040 [+0.040, +0.040] | 17 %' in markdown
+    assert 'hint < plain' in markdown
+    assert "gains are by how much a score is below the baseline's" in markdown
+    change(folder, "('hint', 'plain')", "('plain', 'hint')")
+    run(folder, commands, report_only=True)
+    assert report(folder)['comparisons'][0]['verdict'] == 'not seen'
+
+
+@pytest.mark.parametrize('lower', [False, True])
+def test_plot_has_gains_to_the_right(folder, commands, lower):
+    if lower:
+        change(folder, "'coco/bbox_mAP'", "'rmse'\nlower_is_better = True")
+    run(folder, commands, seeds=[0])
+    protocol = read_protocol(folder / 'protocol.py')
+    runs = plan_runs(protocol, folder / 'work', protocol.recipes, [0])
+    teacher = teacher_run(protocol, folder / 'work')
+    axes = draw_gains(make_report(protocol, runs, teacher)).axes[0]
+    zero, lead = (line.get_xdata()[0] for line in axes.lines[-2:])
+    diamonds = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == 'D']
+    assert diamonds == pytest.approx([2.0, 4.0])  # plain, hint: from below
+    assert (zero, lead) == pytest.approx((0.0, 25.0 if lower else 30.0))
+    assert ('lower is better' in axes.get_xlabel()) == lower
+
+
+def test_a_run_that_diverged_failed(folder, commands, monkeypatch):
+    monkeypatch.setenv('FAKE_TOOL', 'diverge')
+    failures = run(folder, commands, seeds=[0], recipes=[]).failures
+    assert "'coco/bbox_mAP' of the validation is nan" in failures[-1]
+    assert report(folder)['recipes'][0]['mean'] is None
 
 
 def test_command_line(folder, capsys):

@@ -16,7 +16,7 @@ from kd_plugins.benchmark.cost import (
     Cost,
     measure_cost,
 )
-from kd_plugins.benchmark.cost_stages import WHOLE
+from kd_plugins.benchmark.cost_stages import EXTRAS, LOSSES, WHOLE
 from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
 from kd_plugins.benchmark.host import first_batch, open_config
 from kd_plugins.benchmark.main import cost
@@ -83,6 +83,26 @@ def test_stopwatch_adds_up_within_a_round_and_lets_go():
     assert 'forward' not in vars(model)
 
 
+def test_stopwatch_counts_a_part_within_its_whole_and_after_it():
+    class Model:
+        def whole(self):
+            return self.part()
+
+        def part(self):
+            return 1
+
+    model, stopwatch = Model(), Stopwatch()
+    with (
+        stopwatch.watching(model, 'part', '- part', within='whole'),
+        stopwatch.watching(model, 'whole', 'whole'),
+    ):
+        stopwatch.next_round()
+        assert model.part() == 1  # outside: not counted
+        assert '- part' not in stopwatch.medians()
+        assert model.whole() == 1
+    assert list(stopwatch.medians()) == ['whole', '- part']
+
+
 @pytest.mark.host
 @pytest.mark.usefixtures('data')
 def test_full_system_runs_each_part_alone(monkeypatch):
@@ -119,6 +139,33 @@ def test_full_system_runs_each_part_alone(monkeypatch):
         'roi_head.bbox_head.fc_cls': 1,
     }
     assert 'runs' not in vars(distiller._guidance)  # nothing stays attached
+
+
+@pytest.mark.host
+def test_of_a_critic_the_table_shows_where_its_time_goes(tiny_mosaics, monkeypatch):
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_mosaics.parent))
+    monkeypatch.setattr(cost_stages, '_ROUNDS', 1)
+    teacher = str(CONFIGS / 'mosaics' / 'pspnet_r18-w24-d8_4k_mosaics-128x128.py')
+    options = {**TINY, **RANDOM_TEACHER, 'model.teacher.cfg': teacher}
+    cfg = open_config(CONFIGS / 'seg_skd.py', options)
+    found = measure_cost('full', cfg, first_batch(cfg), steps=1, warmup=1)
+    assert found.ratio > 1
+    labels = list(found.stages)
+    losses, own = labels.index(LOSSES), labels.index(EXTRAS)
+    # Each part below the stage that it is part of.
+    assert labels[losses + 1] == '- critic: forward, for the student'
+    assert labels[own + 1 : own + 4] == [
+        '- critic: its own loss',
+        '- critic: backward',
+        '- critic: optimiser step',
+    ]
+    for whole, parts in ((losses, 1), (own, 3)):
+        times = [found.stages[label][1] for label in labels[whole : whole + parts + 1]]
+        assert 0 < sum(times[1:]) <= times[0]
+    assert '| as measured |' in cost_markdown([found], MACHINE, {}, 1)
+    assert labels.index('- teacher heads') == 1 + labels.index(
+        'matching, teacher heads in it'
+    )
 
 
 @pytest.mark.host

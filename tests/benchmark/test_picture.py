@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DATASETS
 from PIL import Image
 
 from kd_plugins.benchmark.drawing import (
@@ -23,7 +24,7 @@ from kd_plugins.benchmark.drawing import (
 )
 from kd_plugins.benchmark.host import open_config
 from kd_plugins.benchmark.layout import arrange, save_png
-from kd_plugins.benchmark.picture import Entry, choose_samples, make_picture
+from kd_plugins.benchmark.picture import Entry, choose_samples, make_picture, task_of
 from kd_plugins.distillers.student import student_config
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
@@ -115,6 +116,23 @@ def test_grid_has_headers_and_a_legend():
     assert (grid[:20] < 100).any()  # headers in dark letters
 
 
+def test_a_legend_takes_as_many_lines_as_it_needs():
+    panel = Image.new('RGB', (200, 40), 'white')
+    colours = {f'class number {number}': (9, number, 7) for number in range(5)}
+    grid = np.asarray(arrange([[panel]], ['a'], colours))
+    places = [np.argwhere((grid == colour).all(-1)) for colour in colours.values()]
+    assert all(len(place) == 13 * 13 for place in places)  # none is cut off
+    one = arrange([[panel]], ['a'], dict(list(colours.items())[:1])).height
+    assert len({place[0, 0] for place in places}) == 1 + (grid.shape[0] - one) // 28
+
+
+def test_panels_of_several_sizes_are_all_whole():
+    small, large = Image.new('RGB', (30, 60), 'red'), Image.new('RGB', (50, 40), 'blue')
+    grid = np.asarray(arrange([[small, large]], ['a', 'b'], {}))
+    for colour, area in (((255, 0, 0), 30 * 60), ((0, 0, 255), 50 * 40)):
+        assert (grid == colour).all(-1).sum() == area
+
+
 def test_colours_are_fewer_where_the_file_would_be_too_large(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
@@ -143,9 +161,10 @@ def checkpoint(tiny_digits, monkeypatch, tmp_path) -> str:
 def test_picture_of_random_models(checkpoint, tmp_path):
     entries = [Entry('student', BASELINE, checkpoint)]
     out = tmp_path / 'picture.png'
-    shown = make_picture(
+    written, shown = make_picture(
         entries, out, number=2, least_objects=1, score=0.0, options=TINY
     )
+    assert written == out
     assert [Path(path).name for path in shown] == ['00000.jpg', '00001.jpg']
     with Image.open(out) as picture:
         assert picture.width == 2 * (256 + 6) + 6
@@ -176,16 +195,19 @@ def test_command_line(checkpoint, tmp_path, capsys):
 @pytest.mark.usefixtures('checkpoint')
 def test_images_are_the_first_with_enough_objects():
     cfg = open_config(BASELINE, TINY)
-    samples, classes = choose_samples(cfg, 2, least_objects=1)
-    assert classes == list('0123456789')
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    task = task_of(cfg, dataset, score=0.5)
+    assert task.name == 'detection'
+    samples = choose_samples(dataset, task, 2, least_objects=1)
     assert samples[0].image.shape == (128, 128, 3)
-    assert len(samples[0].truth.labels) >= 1
-    with pytest.raises(ConfigError, match='hold only 0 with at least 9 objects'):
-        choose_samples(cfg, 1, least_objects=9)
+    assert samples[0].number == len(samples[0].truth.labels) >= 1
+    with pytest.raises(ConfigError, match='only 0 with at least 9 objects'):
+        choose_samples(dataset, task, 1, least_objects=9)
     cfg.test_dataloader.dataset.pipeline = [
         step
         for step in cfg.test_dataloader.dataset.pipeline
         if step['type'] != 'LoadAnnotations'
     ]
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
     with pytest.raises(ConfigError, match="no 'LoadAnnotations'"):
-        choose_samples(cfg, 1, least_objects=1)
+        choose_samples(dataset, task, 1, least_objects=1)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.benchmark.plan import key_of, plan_runs
+from kd_plugins.benchmark.plan import key_of, plan_runs, teacher_run
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.errors import ConfigError
 
@@ -33,6 +33,7 @@ def test_shipped_protocol_names_configs_that_are_there(path):
         ("'hint': dict(", "'a/b': dict(", "recipes.a/b: a recipe's name is that of"),
         ("[('hint', 'plain')]", "[('hint', 'plan')]", "comparisons names 'plan'"),
         ('workers = 2', "cost = {'all': 1.0}", "cost names 'all'"),
+        ('workers = 2', "details = 'IoU.*'", "details must be a list.*got 'IoU"),
         (
             "'baseline.py'",
             "'baseline.py', own_start=True",
@@ -47,6 +48,33 @@ def test_faults_name_the_key(folder, old, new, message):
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=message):
         read_protocol(path)
+
+
+def test_a_cost_may_have_no_bound(folder):
+    path = folder / 'protocol.py'
+    path.write_text(path.read_text() + 'cost = dict(hint=None)\n')
+    assert read_protocol(path).cost == {'hint': None}
+
+
+def test_options_of_the_protocol_are_those_of_every_run_and_of_the_teacher(folder):
+    path = folder / 'protocol.py'
+    text = path.read_text()
+    before = read_protocol(path)
+    path.write_text(
+        text.replace("'hint.py'", "'hint.py', options={'randomness.deterministic': 1}")
+        + "options = {'randomness.deterministic': 0}\n"
+    )
+    protocol = read_protocol(path)
+    told = {
+        run.recipe: run.options['randomness.deterministic']
+        for run in plan_runs(protocol, folder, protocol.recipes, [0])
+    }
+    assert told.pop('hint') == '1'  # its own come after
+    assert set(told.values()) == {'0'}
+    teacher, plain = teacher_run(protocol, folder), teacher_run(before, folder)
+    assert teacher is not None and plain is not None
+    assert teacher.options == {'randomness.deterministic': '0'}
+    assert teacher.key != plain.key
 
 
 def test_no_protocol():

@@ -50,9 +50,20 @@ def test_one_loss_is_not_a_gain_in_every_seed():
     assert not paired_gain({0: 3.0, 1: 1.0}, {0: 1.0, 1: 1.5}).in_every_seed
 
 
+def test_of_errors_the_gain_is_by_how_much_they_fall():
+    higher = paired_gain(SCORES, BASELINE)
+    lower = paired_gain(
+        {seed: -score for seed, score in SCORES.items()},
+        {seed: -score for seed, score in BASELINE.items()},
+        lower_is_better=True,
+    )
+    assert lower == higher
+
+
 def test_gap_closed_needs_a_gap():
-    assert gap_closed(gain=6.0, baseline=20.0, teacher=30.0) == pytest.approx(0.6)
-    assert gap_closed(gain=6.0, baseline=20.0, teacher=20.0) is None
+    assert gap_closed(gain=6.0, lead=10.0) == pytest.approx(0.6)
+    assert gap_closed(gain=6.0, lead=0.0) is None
+    assert gap_closed(gain=6.0, lead=-1.0) is None
 
 
 def test_ratio_without_a_common_seed():
