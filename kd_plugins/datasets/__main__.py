@@ -1,4 +1,4 @@
-"""Make the embedded data: ``python -m kd_plugins.datasets digits|mosaics|all``.
+"""Make the embedded data: ``python -m kd_plugins.datasets digits|mosaics|planes|all``.
 
 Nobody needs to: training makes what it lacks. This is for machines where several jobs
 start at once, or for a look at the images.

@@ -10,12 +10,12 @@ from .prepare import prepare
 class PrepareDataHook(Hook):
     """Make a data set of this package when the runner is built.
 
-    The runner builds its hooks before its datasets, so that a plain ``CocoDataset``
-    or ``BaseSegDataset`` config works with the host's own tools. Of several
-    processes one builds and the others wait.
+    The runner builds its hooks before its datasets, so that a plain ``CocoDataset``,
+    ``BaseSegDataset`` or ``NYUDataset`` config works with the host's own tools. Of
+    several processes one builds and the others wait.
 
     Args:
-        dataset: 'digits' or 'mosaics'.
+        dataset: 'digits', 'mosaics' or 'planes'.
         root: the folder that the datasets have as ``data_root``.
         train: number of training images; the benchmark's by default.
         val: number of validation images; the benchmark's by default.

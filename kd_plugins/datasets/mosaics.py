@@ -13,13 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from . import cache
 from .photographs import Image, photograph
+from .pieces import SIDE, bent_grid, half, noisy, relit, save, spread
 
 VERSION = 'mosaics 1'
-SIDE = 128
 SIZES = {'train': 3000, 'val': 400}
 LABELLED = 300  # images of train_300.txt: the student's labels in the benchmark
 # Those whose two halves show the same things; the label is the place in this list.
@@ -31,7 +30,6 @@ _SEED = 2018
 _WHOLE = 182  # a square of this side, turned by any angle, covers the image
 _SMALLEST = 0.45  # side of a piece, of the shorter side of its half photograph
 _LIGHT = ((0.5, 1.3), (-40, 40))  # contrast, and brightness added
-_WAVE = 24  # pixels between the bends of a border
 
 
 def prepare_mosaics(
@@ -71,45 +69,28 @@ def compose(split: str, index: int) -> tuple[Image, NDArray[np.uint8]]:
     for region, label in enumerate(labels):
         inside = regions == region
         canvas[inside] = _cut(rng, CLASSES[label], split)[inside]
-    noise = rng.standard_normal(canvas.shape, np.float32)
-    canvas += noise * np.float32(rng.uniform(2, 12))
-    return np.clip(canvas, 0, 255).astype(np.uint8), labels[regions].astype(np.uint8)
+    return noisy(rng, canvas), labels[regions].astype(np.uint8)
 
 
 def _regions(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
     """Number of the region of each pixel: the nearest centre, seen through waves."""
-    coarse = rng.normal(0, 8, (SIDE // _WAVE + 2, SIDE // _WAVE + 2, 2))
-    waves = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    rows, columns = np.mgrid[:SIDE, :SIDE] + np.moveaxis(waves, -1, 0)
+    rows, columns = bent_grid(rng)
     distances = [
         (rows - row) ** 2 + (columns - column) ** 2
-        for row, column in _spread(rng, count)
+        for row, column in spread(rng, count)
     ]
     nearest: NDArray[np.int64] = np.asarray(distances).argmin(axis=0)
     return nearest
 
 
-def _spread(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Centres (count, 2) at least a quarter of the image apart, where that goes."""
-    centres = [rng.uniform(0, SIDE, 2)]
-    while len(centres) < count:
-        candidates = rng.uniform(0, SIDE, (20, 2))
-        gaps = np.linalg.norm(candidates[:, None] - np.stack(centres), axis=-1).min(-1)
-        far = gaps >= SIDE / 4
-        centres.append(candidates[far.argmax() if far.any() else gaps.argmax()])
-    return np.stack(centres)
-
-
 def _cut(rng: np.random.Generator, name: str, split: str) -> NDArray[np.float32]:
     """A turned piece (128, 128, 3) of one half of a photograph, in other light."""
-    image = photograph(name)
-    middle = image.shape[1] // 2
-    half = image[:, :middle] if split == 'train' else image[:, middle:]
-    side = int(min(half.shape[:2]) * _SMALLEST ** rng.random())
-    top = int(rng.integers(0, half.shape[0] - side + 1))
-    left = int(rng.integers(0, half.shape[1] - side + 1))
+    image = half(photograph(name), split)
+    side = int(min(image.shape[:2]) * _SMALLEST ** rng.random())
+    top = int(rng.integers(0, image.shape[0] - side + 1))
+    left = int(rng.integers(0, image.shape[1] - side + 1))
     piece: Image = cv2.resize(
-        half[top : top + side, left : left + side],
+        image[top : top + side, left : left + side],
         (_WHOLE, _WHOLE),
         interpolation=cv2.INTER_AREA if side > _WHOLE else cv2.INTER_CUBIC,
     )
@@ -119,28 +100,13 @@ def _cut(rng: np.random.Generator, name: str, split: str) -> NDArray[np.float32]
     piece = cv2.warpAffine(piece, turn, (SIDE, SIDE))
     if rng.random() < 0.5:
         piece = piece[:, ::-1]
-    if rng.random() < 0.5:
-        piece = cv2.cvtColor(
-            cv2.cvtColor(piece, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR
-        )
-    contrast, brightness = (rng.uniform(low, high) for low, high in _LIGHT)
-    mean = piece.mean()
-    shift = mean * (1 - contrast) + brightness
-    return piece * np.float32(contrast) + np.float32(shift)
+    return relit(rng, piece, _LIGHT)
 
 
 def _build(root: Path, sizes: dict[str, int]) -> None:
     (root / 'splits').mkdir()
     for split, count in sizes.items():
-        images, labels = root / 'images' / split, root / 'labels' / split
-        images.mkdir(parents=True)
-        labels.mkdir(parents=True)
-        names = [f'{index:05d}' for index in range(count)]
-        for index in tqdm(range(count), desc=f'mosaics of photographs, {split}'):
-            image, label = compose(split, index)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
-            cv2.imwrite(str(images / f'{names[index]}.jpg'), image, quality)
-            cv2.imwrite(str(labels / f'{names[index]}.png'), label)
+        names = save(root, 'labels', split, count, compose)
         _write(root / 'splits' / f'{split}.txt', names)
         if split == 'train':
             _write(root / 'splits' / f'train_{LABELLED}.txt', names[:LABELLED])

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from ..errors import ConfigError, nearest
 
-DATASETS = ('digits', 'mosaics')
+DATASETS = ('digits', 'mosaics', 'planes')
 
 
 def prepare(dataset: str, root: str | Path, **sizes: int) -> Path:
     """Make a data set in ``root`` unless it is there.
 
     Args:
-        dataset: 'digits' or 'mosaics'.
+        dataset: 'digits', 'mosaics' or 'planes'.
         root: its folder.
         sizes: numbers of images, ``train`` and ``val``; the benchmark's by default.
 
@@ -28,7 +28,11 @@ def prepare(dataset: str, root: str | Path, **sizes: int) -> Path:
         from .mosaics import prepare_mosaics
 
         return prepare_mosaics(root, **sizes)
+    if dataset == 'planes':
+        from .planes import prepare_planes
+
+        return prepare_planes(root, **sizes)
     raise ConfigError(
-        f"dataset must be 'digits' or 'mosaics', got '{dataset}'. "
+        f"dataset must be 'digits', 'mosaics' or 'planes', got '{dataset}'. "
         f'{nearest(dataset, DATASETS)}'
     )

@@ -18,17 +18,18 @@ BASES = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Both data sets, tiny, made by the command line."""
+    """All data sets, tiny, made by the command line."""
     root = tmp_path_factory.mktemp('data')
     main(['all', '--root', str(root), '--train', '4', '--val', '2'])
     return root
 
 
-def test_command_line_makes_both_and_says_where(data, capsys):
+def test_command_line_makes_all_and_says_where(data, capsys):
     main(['all', '--root', str(data), '--train', '4', '--val', '2'])
     assert capsys.readouterr().out.split() == [str(data / name) for name in DATASETS]
     assert len(list((data / 'digits' / 'train').iterdir())) == 4
-    assert len(list((data / 'mosaics' / 'images' / 'val').iterdir())) == 2
+    for name in ('mosaics', 'planes'):
+        assert len(list((data / name / 'images' / 'val').iterdir())) == 2
 
 
 def test_command_line_takes_the_root_from_the_environment(data, capsys, monkeypatch):
@@ -40,7 +41,7 @@ def test_command_line_takes_the_root_from_the_environment(data, capsys, monkeypa
 def test_an_unknown_name_is_an_error(tmp_path):
     with pytest.raises(
         ConfigError,
-        match=r"dataset must be 'digits' or 'mosaics', got 'digit'. Close: 'digits'.",
+        match=r"must be 'digits', 'mosaics' or 'planes', got 'digit'. Close: 'digits'.",
     ):
         prepare('digit', tmp_path)
 
@@ -111,6 +112,30 @@ def test_mosaics_are_a_plain_segmentation_data_set(data, monkeypatch):
     val = DATASETS.build(config.val_dataloader.dataset)
     assert len(val) == 2
     assert len(val.metainfo['palette']) == 13
+
+
+@pytest.mark.host
+def test_planes_are_a_plain_depth_data_set(data, monkeypatch):
+    from mmseg.registry import DATASETS, METRICS
+    from mmseg.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    init_default_scope('mmseg')
+    config = read('planes', data, monkeypatch)
+    train = DATASETS.build(config.train_dataloader.dataset)
+    assert len(train) == 4
+    sample = train[0]
+    assert sample['inputs'].shape == (3, 128, 128)
+    depth = sample['data_samples'].gt_depth_map.data
+    assert depth.shape == (1, 128, 128)
+    assert depth.dtype == torch.float32
+    assert depth.min() == 0  # not measured
+    assert 1 < depth.max() <= 10  # metres
+    val = DATASETS.build(config.val_dataloader.dataset)
+    assert len(val) == 2
+    assert METRICS.build(config.val_evaluator).max_depth_eval == 10
+    config.train_dataloader.dataset.indices = 3  # as the student's labels
+    assert len(DATASETS.build(config.train_dataloader.dataset)) == 3
 
 
 def test_the_config_names_the_classes_of_the_generator(monkeypatch):

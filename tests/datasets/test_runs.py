@@ -21,7 +21,7 @@ def run_one_iteration(config: Config, tmp_path: Path) -> dict[str, float]:
     assert runner.iter == 1
     return {
         name: runner.message_hub.get_scalar(f'val/{name}').current()
-        for name in ('coco/bbox_mAP', 'mIoU')
+        for name in ('coco/bbox_mAP', 'mIoU', 'rmse')
         if f'val/{name}' in runner.message_hub.log_scalars
     }
 
@@ -61,3 +61,13 @@ test_cfg = dict()
     scores = run_one_iteration(Config.fromfile(path), tmp_path)
     assert set(scores) == {'mIoU'}
     assert (tmp_path / 'mosaics' / 'splits' / 'val.txt').exists()
+
+
+@pytest.mark.host
+def test_depth_of_planes(tmp_path, monkeypatch):
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tmp_path))
+    name = 'planes/depth_r18-w16_1k_planes-300-128x128.py'
+    scores = run_one_iteration(Config.fromfile(CONFIGS / name), tmp_path)
+    assert set(scores) == {'rmse'}
+    assert 0 < scores['rmse'] < 10
+    assert (tmp_path / 'planes' / 'annotations' / 'val' / '00001.png').exists()
