@@ -13,6 +13,8 @@ from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss, ExtraOptimizer
 
 STUDENT = 'student'
+# What is trained apart computes in float32.
+_MIXED = ('AmpOptimWrapper', 'ApexOptimWrapper', 'BFloat16OptimWrapper')
 
 
 def extras_of(losses: nn.ModuleDict) -> dict[str, tuple[str, str, ExtraOptimizer]]:
@@ -39,14 +41,24 @@ def with_extras(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper:
     if not extras:
         return student
     built = {STUDENT: student}
-    for key, (pair, _, extra) in extras.items():
+    for key, (pair, name, extra) in extras.items():
         cfg = dict(extra.optim_wrapper)
         _check_cfg(cfg, f'model.pairs.{pair}.loss.optim_wrapper')
-        built[key] = build_optim_wrapper(extra.module, cfg)
+        wrapper = build_optim_wrapper(extra.module, cfg)
+        if wrapper.clip_grad_kwargs:
+            # Its norm is logged under this name, beside the student's.
+            wrapper.grad_name = f'{wrapper.grad_name}_{name}_{pair}'
+        built[key] = wrapper
     return DistillOptimWrapperDict(**built)
 
 
 def _check_cfg(optim_wrapper: dict[str, Any], where: str) -> None:
+    wrapper = str(optim_wrapper.get('type', ''))
+    if wrapper.endswith(_MIXED):
+        raise ConfigError(
+            f"{where}.type: what it steps computes in float32, got '{wrapper}'. Remove "
+            'it: mixed precision is for the student, by --amp.'
+        )
     if optim_wrapper.get('accumulative_counts', 1) != 1:
         raise ConfigError(
             f'{where}.accumulative_counts: it steps with every batch, also where the '
@@ -61,6 +73,43 @@ def _check_cfg(optim_wrapper: dict[str, Any], where: str) -> None:
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
         raise ConfigError(
             f"{where}.optimizer: no '{kind}'. {nearest(kind, OPTIMIZERS.module_dict)}"
+        )
+
+
+def check_schedules(
+    schedules: Any, optim_wrapper: OptimWrapper | OptimWrapperDict
+) -> None:
+    """Refuse a ``param_scheduler`` by names that are not those of the optimisers.
+
+    Args:
+        schedules: as configured; a dict without 'type' goes by name.
+        optim_wrapper: what they are for.
+
+    Raises: ConfigError naming the optimisers.
+    """
+    if not isinstance(schedules, Mapping) or 'type' in schedules:
+        return
+    if not isinstance(optim_wrapper, OptimWrapperDict):
+        raise ConfigError(
+            f'param_scheduler goes by optimiser, {list(schedules)}, and there is one '
+            "alone, the student's. Write its schedules as a list."
+        )
+    names = list(optim_wrapper.keys())
+    faults = [
+        f"There is no optimiser '{name}'. {nearest(str(name), names)}"
+        for name in schedules
+        if name not in names
+    ]
+    faults += [
+        f"'{name}' has none: add {name}=[] to leave its rate as it is."
+        for name in names
+        if name not in schedules
+    ]
+    if faults:
+        raise ConfigError(
+            f'param_scheduler by optimiser needs an entry for each of {names}. '
+            f'{" ".join(faults)} Where a base config has a list, the dict also needs '
+            '_delete_=True.'
         )
 
 

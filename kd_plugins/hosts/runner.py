@@ -8,6 +8,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ..distillers.extras import check_schedules
 from ..distillers.interface import is_distiller, unwrap
 from ..distillers.optimizer import DistillOptimWrapperConstructor
 from ..distillers.student import student_checkpoint, student_config
@@ -101,6 +102,12 @@ class DistillRunner(Runner):
                     f'adapters and losses, where they learn, apart: {_CONSTRUCTOR}.'
                 )
         return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build them; by optimiser, for each that a distiller has and no other."""
+        if is_distiller(unwrap(self.model)):
+            check_schedules(scheduler, self.optim_wrapper)
+        return super().build_param_scheduler(scheduler)
 
     def register_hook(self, hook: Hook | dict[str, Any], priority: Any = None) -> None:
         """Register it; our checkpoint hook in place of the host's, same arguments."""

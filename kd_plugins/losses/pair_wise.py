@@ -191,13 +191,14 @@ def _difference(
     alpha: int,
 ) -> Tensor:
     """Sum of the squared differences in these rows of the affinities, shape (N,)."""
+    near = None
+    if alpha < student.shape[1]:  # first: what finds them is gone before the rest
+        near = _neighbours(grid, start, end, alpha, student.device)
     own, other = (
         item[:, start:end] @ item.transpose(1, 2) for item in (student, teacher)
     )
     squared = (own - other).square()
-    if alpha < student.shape[1]:
-        squared = squared * _neighbours(grid, start, end, alpha, student.device)
-    return squared.sum(dim=(1, 2))
+    return (squared if near is None else squared * near).sum(dim=(1, 2))
 
 
 def _neighbours(
@@ -211,10 +212,10 @@ def _neighbours(
     squared = (rows[start:end, None] - rows).square()
     squared += (columns[start:end, None] - columns).square()
     # Of nodes equally near, the first: so it is the same everywhere.
-    order = squared.double() + nodes / count
-    nearest = order.topk(alpha, dim=1, largest=False).indices
-    near = torch.zeros(squared.shape, dtype=torch.bool, device=device)
-    return near.scatter_(1, nearest, True)
+    order = squared.double()
+    order += nodes / count
+    nearest = order.topk(alpha, dim=1, largest=False, sorted=False).values
+    return order <= nearest.amax(dim=1, keepdim=True)
 
 
 @LOSSES.register_module()

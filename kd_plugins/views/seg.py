@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, DistillationError, nearest
@@ -14,6 +12,7 @@ from .base import Capture, Matched, Place, View
 from .decode import DECODE_HEAD, DecodeCapture, decode_stages, resized
 from .heads import head_outputs
 from .probe import SIDE
+from .seg_labels import LabelCheck, labels_at
 
 SIZES = ('student', 'teacher')
 # Where a head gives several maps in training: which is the one it predicts by.
@@ -101,6 +100,7 @@ class SegView(View):
         self.stage = stage
         self.size = size
         self._context = LossContext()
+        self._looked = False
 
     def bind(self, probe: Any, where: str) -> list[Place]:
         heads = {
@@ -161,9 +161,11 @@ class SegView(View):
         return True
 
     def student_captures(self) -> Sequence[Capture]:
-        return (DecodeCapture(self.stage),)
+        # On a GPU at the first step alone: a wrong dataset shows there.
+        return LabelCheck(self.stage, not self._looked), DecodeCapture(self.stage)
 
     def match(self, step: Any) -> list[Matched | None]:
+        self._looked = True
         head = seg_head(step.student, self.stage, 'pairs')
         output = step.captured[DecodeCapture(self.stage)].output('seg.logits')
         student = main_logits(head, output)
@@ -176,7 +178,8 @@ class SegView(View):
             teacher = resized(teacher, student.shape[2:], teacher_head)
         else:
             student = resized(student, teacher.shape[2:], head)
-        target, mask = _labels(step.data_samples, student.shape[2:], head.ignore_index)
+        samples, size = step.data_samples, student.shape[2:]
+        target, mask = labels_at(size, samples, head.ignore_index)
         return [Matched(student, teacher, target, mask, mask.sum(), self._context)]
 
 
@@ -186,17 +189,3 @@ def _activation(head: Any) -> Any:
     # Beside a cross-entropy over classes others, such as Dice, may say otherwise.
     sigmoid = all(getattr(loss, 'use_sigmoid', False) for loss in every)
     return 'sigmoid' if head.out_channels == 1 or sigmoid else 'softmax'
-
-
-def _labels(
-    data_samples: Sequence[Any], size: torch.Size, ignore_index: int | None
-) -> tuple[Tensor, Tensor]:
-    """Label and mask (N, H, W) of the pixels at this size; masked labels are 0."""
-    labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
-    if labels.shape[2:] != size:
-        labels = F.interpolate(labels.float(), size, mode='nearest-exact')
-    labels = labels[:, 0].long()
-    if ignore_index is None:  # as some heads of one class are configured
-        return labels, torch.ones_like(labels, dtype=torch.float)
-    valid = labels != ignore_index
-    return labels.masked_fill(~valid, 0), valid.float()

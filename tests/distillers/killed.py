@@ -1,6 +1,6 @@
-"""Trains the short main job once to its end, and once killed on the way, twice.
+"""Trains a short main job once to its end, and once killed on the way, twice.
 
-    python -m tests.distillers.killed FOLDER SEED
+    python -m tests.distillers.killed JOB FOLDER SEED
 
 The first time within a save, with half of the file on disk, the second at a random
 moment; each time by SIGKILL, after which a new process resumes. ``KD_PLUGINS_DATA``
@@ -25,16 +25,16 @@ from mmengine.fileio import LocalBackend
 
 import kd_plugins  # noqa: F401
 from kd_plugins.distillers import Distiller
-from tests.distillers.main_job import short
+from tests.distillers.main_job import RAMPED, short
 from tests.hooks.toy import build, unformatted
 
 RAMP = {'type': 'LinearRamp', 'start': 0.0, 'end': 1.0, 'begin': 0, 'until': 6}
 
 
-def _config(work_dir: Path) -> Config:
-    cfg = short('frcnn_kd.py', work_dir, resume=True)
+def _config(job: str, work_dir: Path) -> Config:
+    cfg = short(job, work_dir, resume=True)
     cfg.train_cfg.max_iters = 6
-    cfg.model.pairs.hint.loss.loss_weight = RAMP
+    cfg.model.pairs[RAMPED[job]].loss.loss_weight = RAMP
     return cfg
 
 
@@ -68,7 +68,9 @@ def _die_at_a_random_moment(rng: random.Random) -> None:
     mock.patch.object(Distiller, 'forward', counted_forward).start()
 
 
-def _run(name: str, work_dir: Path, prepare: Callable[[], None] | None = None) -> None:
+def _run(
+    job: str, name: str, work_dir: Path, prepare: Callable[[], None] | None = None
+) -> None:
     child = os.fork()
     if child == 0:
         if prepare is not None:
@@ -80,23 +82,23 @@ def _run(name: str, work_dir: Path, prepare: Callable[[], None] | None = None) -
             contextlib.redirect_stderr(file),
             unformatted(),
         ):
-            build(_config(work_dir)).train()
+            build(_config(job, work_dir)).train()
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     ended = signal.Signals(status).name if os.WIFSIGNALED(status) else f'exit {status}'
     print(f'{name}: {ended}', flush=True)
 
 
-def main(folder: Path, seed: int) -> None:
+def main(job: str, folder: Path, seed: int) -> None:
     """The run that is whole, and the one in three parts."""
     torch.set_num_threads(1)
     rng = random.Random(seed)
-    _run('whole', folder / 'whole')
+    _run(job, 'whole', folder / 'whole')
     broken = folder / 'broken'
-    _run('within a save', broken, _die_within_a_save)
-    _run('random moment', broken, lambda: _die_at_a_random_moment(rng))
-    _run('the rest', broken)
+    _run(job, 'within a save', broken, _die_within_a_save)
+    _run(job, 'random moment', broken, lambda: _die_at_a_random_moment(rng))
+    _run(job, 'the rest', broken)
 
 
 if __name__ == '__main__':
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,7 +1,7 @@
-"""A run whose value does not depend on how its images are split over processes.
+"""Runs whose values do not depend on how their images are split over processes.
 
-Batch norm is frozen, the samplers keep everything, nothing is augmented; and all images
-have the same boxes, since the host's own losses count what each process has.
+Batch norm is frozen, the samplers keep everything, nothing is augmented or dropped; and
+all images have the same boxes, since the host's own losses count what each process has.
 """
 
 import copy
@@ -15,14 +15,27 @@ from torch.utils.data import Dataset
 
 from .runs import run_config
 from .tiny import BOXES, SIDE, all_pairs, config, faster_rcnn, raw_batch, teacher_of
+from .tiny_seg import head, raw_segments, segmentor
+
+FROZEN = dict(norm_eval=True, norm_cfg=dict(type='BN', requires_grad=False))
+SEGMENT_PAIRS = dict(
+    pixel=dict(view='seg.logits', loss=dict(type='PixelWiseLoss')),
+    pair=dict(layer='decode_head.bottleneck', loss=dict(type='PairWiseLoss')),
+    holistic=dict(
+        view='seg.logits',
+        loss=dict(
+            type='HolisticLoss',
+            base_channels=8,
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.002, momentum=0.9)),
+        ),
+    ),
+)
 
 
-@DATASETS.register_module()
-class EqualBoxes(Dataset):
-    """Four images of noise that differ in their pixels only."""
+class _Images(Dataset):
+    """Images as they are, whenever they are asked for."""
 
-    def __init__(self) -> None:
-        images = raw_batch(boxes=[BOXES[0]] * 4, sizes=[(SIDE, SIDE)] * 4)
+    def __init__(self, images: dict[str, Any]) -> None:
         self.items = [
             dict(inputs=image, data_samples=sample)
             for image, sample in zip(*images.values(), strict=True)
@@ -35,19 +48,55 @@ class EqualBoxes(Dataset):
         return copy.deepcopy(self.items[index])
 
 
+@DATASETS.register_module()
+class EqualBoxes(_Images):
+    """Four images of noise that differ in their pixels only."""
+
+    def __init__(self) -> None:
+        super().__init__(raw_batch(boxes=[BOXES[0]] * 4, sizes=[(SIDE, SIDE)] * 4))
+
+
+@DATASETS.register_module()
+class FixedSegments(_Images):
+    """Four images of noise with labels; of the first a corner is ignored."""
+
+    def __init__(self) -> None:
+        super().__init__(raw_segments(4))
+
+
 def split_config(work_dir: Path, batch_size: int, **changes: Any) -> Config:
-    """Three iterations of SGD with hint, RoI and RPN pairs."""
+    """A detector's three iterations of SGD, with hint, RoI and RPN pairs."""
     everything = dict(num=10_000, pos_fraction=1.0)
     student = faster_rcnn(
-        backbone=dict(norm_eval=True, norm_cfg=dict(type='BN', requires_grad=False)),
+        backbone=FROZEN,
         train_cfg__rpn__sampler=everything,
         train_cfg__rcnn__sampler=everything,
     )
     teacher = teacher_of(faster_rcnn(base=6, width=12))
-    loader = dict(num_workers=0, dataset=dict(type='EqualBoxes'))
+    model = config(all_pairs(), student, teacher)
+    return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
+
+
+def split_segments(work_dir: Path, batch_size: int, **changes: Any) -> Config:
+    """The same of a segmentor, with pixel, pair and holistic."""
+    fixed = dict(dropout_ratio=0.0, norm_cfg=dict(type='GN', num_groups=2))
+    student = segmentor(
+        decode=head('PSPHead', 8, pool_scales=(1, 2), **fixed),
+        auxiliary_head=head('FCNHead', 4, num_convs=1, **fixed) | dict(in_index=0),
+    )
+    student['backbone'] |= FROZEN
+    model = config(SEGMENT_PAIRS, student, teacher_of(segmentor(8)))
+    changes = dict(default_scope='mmseg') | changes
+    return _config(model, 'FixedSegments', work_dir, batch_size, changes)
+
+
+def _config(
+    model: Any, dataset: str, work_dir: Path, batch_size: int, changes: dict[str, Any]
+) -> Config:
+    loader = dict(num_workers=0, dataset=dict(type=dataset))
     sampler = dict(type='InfiniteSampler', shuffle=True)
     return run_config(
-        config(all_pairs(), student, teacher),
+        model,
         work_dir,
         train_dataloader=dict(loader, batch_size=batch_size, sampler=sampler),
         train_cfg=dict(by_epoch=False, max_iters=3),

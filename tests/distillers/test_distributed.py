@@ -9,16 +9,19 @@ import torch
 
 from tests.hooks.toy import build, same_state, unformatted
 
-from .split import far_apart, split_config
+from .split import far_apart, split_config, split_segments
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
 @pytest.fixture(scope='module')
-def ends(tmp_path_factory: pytest.TempPathFactory, tiny_digits: Path) -> dict[str, Any]:
+def ends(
+    tmp_path_factory: pytest.TempPathFactory, tiny_digits: Path, tiny_mosaics: Path
+) -> dict[str, Any]:
     """What each process of each run ended with."""
     folder = tmp_path_factory.mktemp('two')
     command = [sys.executable, '-m', 'tests.distillers.two_processes', str(folder)]
+    assert tiny_mosaics.parent == tiny_digits.parent
     env = {**os.environ, 'KD_PLUGINS_DATA': str(tiny_digits.parent)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     logs = [path.read_text() for path in folder.glob('log_*')]
@@ -33,26 +36,24 @@ def ends(tmp_path_factory: pytest.TempPathFactory, tiny_digits: Path) -> dict[st
     return found
 
 
-@pytest.mark.parametrize('run', ['whole', 'main'], ids=['toy', 'main job'])
-def test_all_processes_end_identical(ends: dict[str, Any], run: str) -> None:
+@pytest.mark.parametrize(
+    ('run', 'ours'),
+    [
+        ('whole', 'adapters.'),
+        ('detection', 'adapters.'),
+        ('segmentation', 'losses.holistic.critic.'),
+    ],
+)
+def test_all_processes_end_identical(ends: dict[str, Any], run: str, ours: str) -> None:
     first, second = ends[f'{run}_0'], ends[f'{run}_1']
     # Statistics of batch norm are each process's own, as in the host.
     trained = first['trained']
-    assert any(name.startswith('adapters.') for name in trained)
+    assert any(name.startswith(ours) for name in trained)
     assert any(name.startswith('student.backbone.') for name in trained)
-    for name in trained:
+    # A critic is outside DDP's buckets, its buffers (spectral norms) averaged too.
+    for name in {*trained, *(key for key in first['state'] if key.startswith(ours))}:
         assert torch.equal(first['state'][name], second['state'][name]), name
     assert not torch.equal(first['draw'], second['draw'])
-
-
-def test_critics_stay_the_same_in_all_processes(ends: dict[str, Any]) -> None:
-    """Outside DDP's buckets: their gradients are averaged where they step."""
-    first, second = (ends[f'segments_{rank}']['state'] for rank in range(2))
-    critic = [name for name in first if name.startswith('losses.holistic.critic.')]
-    assert critic
-    trained = ends['segments_0']['trained']
-    for name in {*critic, *trained}:
-        assert torch.equal(first[name], second[name]), name
 
 
 @pytest.mark.parametrize('rank', [0, 1])
@@ -74,19 +75,35 @@ def test_our_wrapper_is_used_and_files_are_written_once(ends: dict[str, Any]) ->
     assert ends['files'] >= {'iter_10.pth', 'student_iter_10.pth'}
 
 
+SPLITS = {
+    'boxes': (
+        split_config,
+        ('hint', 'rcn_cls', 'rcn_reg', 'rpn_cls', 'rpn_reg'),
+        ('adapters', 'student.backbone', 'student.rpn', 'student.roi'),
+    ),
+    'segments': (
+        split_segments,
+        ('pixel', 'pair'),
+        ('losses.holistic.critic', 'student.backbone', 'student.decode_head'),
+    ),
+}
+
+
+@pytest.mark.parametrize('run', SPLITS)
 def test_one_image_a_process_trains_as_one_process_with_both(
-    ends: dict[str, Any], tmp_path: Path
+    ends: dict[str, Any], run: str, tmp_path: Path
 ) -> None:
+    make_cfg, pairs, parts = SPLITS[run]
     with unformatted():
-        runner = build(split_config(tmp_path, batch_size=2))
+        runner = build(make_cfg(tmp_path, 2))
         start = {name: each.clone() for name, each in runner.model.state_dict().items()}
         runner.train()
     whole = runner.model.state_dict()
-    assert not far_apart(ends['split_0']['state'], whole)
-    # That could fail: the weights went a long way, those of adapters too.
+    assert not far_apart(ends[f'{run}_0']['state'], whole)
+    # That could fail: the weights went a long way, those of adapters and critic too.
     scalars = runner.message_hub.log_scalars
-    for pair in ('hint', 'rcn_cls', 'rcn_reg', 'rpn_cls', 'rpn_reg'):
+    for pair in pairs:
         assert scalars[f'train/loss_kd_{pair}'].min() > 0
     moved = far_apart(start, whole)
-    for part in ('adapters', 'student.backbone', 'student.rpn', 'student.roi'):
+    for part in parts:
         assert max(moved[name] for name in moved if name.startswith(part)) > 1e-3

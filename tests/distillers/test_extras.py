@@ -210,6 +210,13 @@ def test_an_optimiser_that_there_is_not_is_named_by_its_pair() -> None:
         wrapper_of(model)
 
 
+def test_mixed_precision_is_for_the_student() -> None:
+    cfg = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+    message = r"optim_wrapper\.type: what it steps computes in float32, got 'Amp"
+    with pytest.raises(ConfigError, match=message):
+        wrapper_of(build(optim_wrapper=cfg))
+
+
 def test_without_such_losses_there_is_one_optimiser() -> None:
     model = distiller(
         dict(pixel=dict(view='seg.logits', loss=dict(type='PixelWiseLoss'))),

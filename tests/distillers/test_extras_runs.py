@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kd_plugins.distillers.student import student_config
+from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from tests.hooks.toy import build, same_state, unformatted
 
@@ -64,6 +65,71 @@ def test_one_schedule_for_all_or_one_for_each(tmp_path: Path) -> None:
     # The student alone has one optimiser, and its schedule.
     schedule = student_config(holistic_run(tmp_path, param_scheduler=each))
     assert [item['type'] for item in schedule.param_scheduler] == ['PolyLR']
+
+
+def other_names(**changes: Any) -> dict[str, Any]:
+    """A schedule for each optimiser, but for these; None: without it."""
+    schedules: dict[str, Any] = dict(student=[POLY], holistic_critic=[]) | changes
+    return {name: each for name, each in schedules.items() if each is not None}
+
+
+@pytest.mark.parametrize(
+    ('schedules', 'message'),
+    [
+        (
+            other_names(holistic_critic=None),
+            r"needs an entry for each of \['student', 'holistic_critic'\]\. "
+            r"'holistic_critic' has none: add holistic_critic=\[\] .* _delete_=True",
+        ),
+        (
+            other_names(holistic_critc=[POLY]),
+            r"There is no optimiser 'holistic_critc'\. Close: 'holistic_critic'",
+        ),
+        (
+            other_names(student=None, studnt=[POLY]),
+            r"no optimiser 'studnt'\. Close: 'student'\. 'student' has none",
+        ),
+    ],
+)
+def test_schedules_by_names_of_no_optimiser_are_refused(
+    schedules: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path, param_scheduler=schedules)
+
+
+def test_schedules_by_name_want_several_optimisers(tmp_path: Path) -> None:
+    cfg = holistic_run(tmp_path, param_scheduler=other_names())
+    cfg.model.pairs.holistic.loss = dict(type='PixelWiseLoss')
+    with unformatted():
+        runner = build(cfg)
+        message = r"by optimiser, \['student', 'holistic_critic'\], and there is one"
+        with pytest.raises(ConfigError, match=message):
+            runner.train()
+
+
+def test_the_critic_s_norm_is_logged_beside_the_student_s(tmp_path: Path) -> None:
+    clipped = dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=0.01),
+        clip_grad=dict(max_norm=0.5),
+    )
+    norms = []
+    for name in ('student', 'both'):
+        cfg = holistic_run(tmp_path / name, optim_wrapper=clipped)
+        if name == 'both':
+            cfg.model.pairs.holistic.loss.optim_wrapper = clipped
+        with unformatted():
+            runner = build(cfg)
+            runner.train()
+        scalars = runner.message_hub.log_scalars
+        norms.append({key: scalars[key].data[0] for key in scalars if 'norm' in key})
+    student, both = norms
+    assert student.keys() == {'train/grad_norm'}
+    assert both.keys() == {'train/grad_norm', 'train/grad_norm_critic_holistic'}
+    assert all(len(values) == 4 for values in both.values())
+    first = 'train/grad_norm'  # before a critic that is clipped steps elsewhere
+    assert both[first][0] == student[first][0]
 
 
 def test_both_sides_are_logged(tmp_path: Path) -> None:

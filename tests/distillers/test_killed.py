@@ -1,4 +1,4 @@
-"""The main job, killed and resumed, ends as if nothing had happened."""
+"""The main jobs, killed and resumed, end as if nothing had happened."""
 
 import os
 import subprocess
@@ -11,6 +11,8 @@ import torch
 
 from tests.hooks.toy import names, same_state
 
+from .main_job import DETECTION, MAIN_JOBS, SEGMENTATION
+
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
@@ -19,12 +21,33 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
+def moments(state: dict[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
+    """What each optimiser of a checkpoint remembers, by its name."""
+    optimizer = state['optimizer']
+    several = {'student': optimizer} if 'state' in optimizer else optimizer
+    return {name: each['state'] for name, each in several.items()}
+
+
 # of torch 2.4, on any file that is not only weights
 @pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning')
-def test_the_main_job_survives_sigkill_bit_for_bit(
-    tmp_path: Path, tiny_digits: Path
+@pytest.mark.parametrize(
+    ('job', 'ours', 'optimisers'),
+    [
+        (DETECTION, 'adapters.', {'student'}),
+        (SEGMENTATION, 'losses.holistic.critic.', {'student', 'holistic_critic'}),
+    ],
+    ids=MAIN_JOBS,
+)
+def test_a_main_job_survives_sigkill_bit_for_bit(
+    tmp_path: Path,
+    tiny_digits: Path,
+    tiny_mosaics: Path,
+    job: str,
+    ours: str,
+    optimisers: set[str],
 ) -> None:
-    command = [sys.executable, '-m', 'tests.distillers.killed', str(tmp_path), '1']
+    command = [sys.executable, '-m', 'tests.distillers.killed', job, str(tmp_path), '1']
+    assert tiny_mosaics.parent == tiny_digits.parent
     env = {**os.environ, 'KD_PLUGINS_DATA': str(tiny_digits.parent)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     logs = [path.read_text() for path in sorted(tmp_path.glob('log_*'))]
@@ -41,11 +64,11 @@ def test_the_main_job_survives_sigkill_bit_for_bit(
     for name in names(whole):
         one, other = load(whole / name)['state_dict'], load(broken / name)['state_dict']
         assert same_state(one, other), name
-    state = load(whole / 'iter_6.pth')
-    assert any(name.startswith('adapters.') for name in state['state_dict'])
-    one, other = (
-        file['optimizer']['state'] for file in (state, load(broken / 'iter_6.pth'))
-    )
-    assert one.keys() == other.keys()
-    for index, moments in one.items():
-        assert same_state(moments, other[index])
+        assert any(key.startswith(ours) for key in one) != name.startswith('student_')
+    ends = [moments(load(folder / 'iter_6.pth')) for folder in (whole, broken)]
+    assert ends[0].keys() == ends[1].keys() == optimisers
+    for name, one in ends[0].items():
+        other = ends[1][name]
+        assert one and one.keys() == other.keys()
+        for index, remembered in one.items():
+            assert same_state(remembered, other[index])

@@ -2,9 +2,9 @@
 
     python -m tests.distillers.two_processes FOLDER
 
-The toy to its end, then again, interrupted and resumed; the main job, whose data
-``KD_PLUGINS_DATA`` names; a segmentor with a critic; and one image a process of a batch
-of two. Leaves ``<run>_<rank>.pth``: what each process ended with.
+The toy to its end, then again, interrupted and resumed; both main jobs, whose data
+``KD_PLUGINS_DATA`` names; and one image a process of a batch of two. Leaves
+``<run>_<rank>.pth``: what each process ended with.
 """
 
 import contextlib
@@ -18,9 +18,8 @@ import torch
 from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
-from tests.distillers.main_job import short
-from tests.distillers.split import split_config
-from tests.distillers.tiny_seg import holistic_run
+from tests.distillers.main_job import DETECTION, SEGMENTATION, short
+from tests.distillers.split import split_config, split_segments
 from tests.hooks.toy import build, toy_config, unformatted
 
 
@@ -81,9 +80,10 @@ def main(folder: Path) -> None:
     _fork(
         folder, 'resumed', lambda: _apart(toy_config(folder / 'resumed', resume=True))
     )
-    _fork(folder, 'main', lambda: _apart(short('frcnn_kd.py', folder / 'main')))
-    _fork(folder, 'segments', lambda: _apart(holistic_run(folder / 'segments')))
-    _fork(folder, 'split', lambda: split_config(folder / 'split', batch_size=1))
+    for run, job in (('detection', DETECTION), ('segmentation', SEGMENTATION)):
+        _fork(folder, run, lambda run=run, job=job: _apart(short(job, folder / run)))
+    for run, split in (('boxes', split_config), ('segments', split_segments)):
+        _fork(folder, run, lambda run=run, split=split: split(folder / run, 1))
 
 
 if __name__ == '__main__':

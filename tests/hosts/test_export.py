@@ -10,6 +10,8 @@ from mmengine.registry import MODELS, DefaultScope
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.hosts.export import build_plain, export_student
 from kd_plugins.teachers.checkpoints import load_strictly, load_weights, read_checkpoint
+from tests.distillers.main_job import SEGMENTATION, short
+from tests.hooks.toy import build
 
 # of mmseg's original family, to itself
 pytestmark = pytest.mark.filterwarnings('ignore:``build_loss`` would be deprecated')
@@ -123,3 +125,39 @@ def test_weights_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
 def test_the_kind_of_file_is_checked_first(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'out must end with .pth or .safetensors'):
         export_student('nowhere.pth', tmp_path / 'x.onnx')
+
+
+@pytest.mark.host
+def test_of_the_main_job_plain_mmsegmentation_predicts_the_same(
+    tmp_path: Path, tiny_mosaics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_mosaics.parent))
+    # Without the host's formatting of a config's text, seconds each of many times.
+    for place in ('yapf.yapflib.yapf_api', 'mmengine.config.config'):
+        monkeypatch.setattr(
+            f'{place}.FormatCode', lambda text, **_: (text, True), raising=False
+        )
+    runner = build(short(SEGMENTATION, tmp_path, **{'train_cfg.max_iters': 2}))
+    runner.train()
+    out = tmp_path / 'made' / 'student.safetensors'
+    config = export_student(str(tmp_path / 'iter_2.pth'), out)
+    assert 'kd_plugins' not in config.read_text()
+    assert not any('critic' in name for name in load_weights(out))
+
+    plain = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(plain.model)
+    load_strictly(model, load_weights(out), 'here')
+    seen = 0
+    for batch in runner.val_dataloader:
+        with torch.no_grad():
+            pairs = zip(
+                runner.model.eval().test_step(batch),
+                model.eval().test_step(batch),
+                strict=True,
+            )
+        for mine, yours in pairs:
+            assert torch.equal(mine.seg_logits.data, yours.seg_logits.data)
+            assert torch.equal(mine.pred_sem_seg.data, yours.pred_sem_seg.data)
+            seen += 1
+    assert seen == 4

@@ -86,7 +86,9 @@ def test_the_penalty_has_a_gradient_to_the_critic() -> None:
     assert torch.autograd.gradcheck(penalty, (weight,))
 
 
-@pytest.mark.parametrize('sides', [(64, 64), (65, 65), (16, 16), (7, 33), (80, 160)])
+@pytest.mark.parametrize(
+    'sides', [(64, 64), (65, 65), (16, 16), (7, 33), (1, 1), (80, 160)]
+)
 @pytest.mark.parametrize('channels', [1, 19])
 def test_the_critic_scores_any_size(sides: tuple[int, int], channels: int) -> None:
     critic = Critic(channels, condition_channels=3, base_channels=8)
