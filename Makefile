@@ -19,10 +19,13 @@ endif
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: all demo format help lint setup test test-fast test-host type
+.PHONY: all demo demo-seg format help lint setup test test-fast test-host type
 
 demo: $(SETUP)  ## train and evaluate the main job: a small detector, by a big one
 	$(PYTHON) tools/train.py configs/frcnn_kd.py
+
+demo-seg: $(SETUP)  ## the same for segmentation: a small PSPNet, by a big one
+	$(PYTHON) tools/train.py configs/seg_skd.py
 
 test: $(SETUP)  ## all tests and doctests, with coverage
 	$(PYTEST) --cov=kd_plugins --cov-report=term

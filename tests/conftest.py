@@ -1,5 +1,6 @@
 """What all tests share: one thread, a fixed seed, a tiny data set on disk."""
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,11 @@ from mmengine.registry import DefaultScope
 
 import kd_plugins  # noqa: F401  (first of all: registers mmcv's missing operators)
 from kd_plugins.datasets.digits import prepare_digits
+from kd_plugins.datasets.mosaics import prepare_mosaics
+from kd_plugins.datasets.planes import prepare_planes
 
+# No test may reach what a user keeps there: it would be made anew, smaller.
+os.environ.pop('KD_PLUGINS_DATA', None)
 settings.register_profile(
     'kd_plugins',
     deadline=None,
@@ -51,3 +56,22 @@ def tiny_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     root = tmp_path_factory.mktemp('data') / 'digits'
     return prepare_digits(root, train=8, val=4)
+
+
+@pytest.fixture(scope='session')
+def tiny_mosaics(tiny_digits: Path) -> Path:
+    """Mosaics of photographs, 8 + 4 images of 128x128, laid by ``prepare_mosaics``.
+
+    ``{images,labels}/{train,val}/`` and ``splits/{train,train_300,val}.txt``. Read
+    only, and beside ``tiny_digits``: one ``KD_PLUGINS_DATA`` names both.
+    """
+    return prepare_mosaics(tiny_digits.with_name('mosaics'), train=8, val=4)
+
+
+@pytest.fixture(scope='session')
+def tiny_planes(tiny_digits: Path) -> Path:
+    """Planes in haze, 8 + 4 images of 128x128, as ``prepare_planes`` lays them.
+
+    ``{images,annotations}/{train,val}/``. Read only, and beside ``tiny_digits``.
+    """
+    return prepare_planes(tiny_digits.with_name('planes'), train=8, val=4)

@@ -1,4 +1,4 @@
-"""The committed teacher is what its config's header says it is."""
+"""The committed teachers are what their configs' headers say they are."""
 
 import re
 from pathlib import Path
@@ -10,36 +10,53 @@ import kd_plugins
 from kd_plugins.hosts.running import prepare_config
 from kd_plugins.hosts.testing import evaluate
 
-CONFIG = (
-    Path(kd_plugins.__file__).parents[1]
-    / 'configs/digits/faster-rcnn_r18-w32_fpn_4k_digits.py'
+CONFIGS = Path(kd_plugins.__file__).parents[1] / 'configs'
+# The config, and the score that its header gives.
+TEACHERS = [
+    (CONFIGS / 'digits/faster-rcnn_r18-w32_fpn_4k_digits.py', 'mAP'),
+    (CONFIGS / 'mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py', 'mIoU'),
+]
+METRICS = {'mAP': 'coco/bbox_mAP', 'mIoU': 'mIoU'}
+# Other versions of OpenCV or PyTorch round the images or the weights otherwise: by a
+# hundredth of what there is to score, 1 and 100.
+TOLERANCES = {'mAP': 0.01, 'mIoU': 1.0}
+
+every_teacher = pytest.mark.parametrize(
+    ('config', 'score'), TEACHERS, ids=['detector', 'segmentor']
 )
-WEIGHTS = CONFIG.with_suffix('.safetensors')
 
 
-def test_is_small_and_says_how_it_was_made() -> None:
-    with safe_open(str(WEIGHTS), 'pt') as file:
+@every_teacher
+def test_is_small_and_says_how_it_was_made(config: Path, score: str) -> None:
+    weights = config.with_suffix('.safetensors')
+    with safe_open(str(weights), 'pt') as file:
         origin = file.metadata()
 
-    assert WEIGHTS.stat().st_size <= 8e6
-    assert f'configs/digits/{CONFIG.name}' in origin['command']
+    assert weights.stat().st_size <= 8e6
+    assert config.relative_to(CONFIGS.parent).as_posix() in origin['command']
     assert origin['seed'] == '0'
-    assert f'{origin["mAP"]} mAP' in CONFIG.read_text()
+    assert f'{origin[score]} {score}' in config.read_text()
+
+
+def test_no_other_is_committed() -> None:
+    tested = {config.with_suffix('.safetensors') for config, _ in TEACHERS}
+    assert set(CONFIGS.rglob('*.safetensors')) <= tested
 
 
 @pytest.mark.slow
+@every_teacher
 def test_scores_what_is_claimed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, score: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claimed = float(re.findall(r'([\d.]+) mAP', CONFIG.read_text())[0])
+    claimed = re.findall(rf'([\d.]+) {score}', config.read_text())[0]
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tmp_path / 'data'))
-    cfg = prepare_config(CONFIG, work_dir=str(tmp_path / 'work'))
+    cfg = prepare_config(config, work_dir=str(tmp_path / 'work'))
     cfg.log_level = 'WARNING'
     for hook in cfg.custom_hooks:
         if hook.type == 'kd_plugins.PrepareDataHook':
             hook.update(train=8)  # all images to validate on, few of the others
 
-    metrics = evaluate(cfg, str(WEIGHTS))
+    metrics = evaluate(cfg, str(config.with_suffix('.safetensors')))
 
-    # Other versions of OpenCV or PyTorch round the images or the weights otherwise.
-    assert metrics['coco/bbox_mAP'] == pytest.approx(claimed, abs=0.01)
+    expected = pytest.approx(float(claimed), abs=TOLERANCES[score])
+    assert metrics[METRICS[score]] == expected

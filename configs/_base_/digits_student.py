@@ -3,7 +3,7 @@
 _base_ = [
     './models/faster-rcnn_r18_digits.py',
     './datasets/digits_detection.py',
-    './schedules/schedule_digits.py',
+    './schedules/schedule_scratch.py',
     './digits_runtime.py',
 ]
 # Half the teacher's width; the same necks, so that a hint needs no adapter.

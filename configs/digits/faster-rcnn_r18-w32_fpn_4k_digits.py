@@ -7,7 +7,7 @@
 _base_ = [
     '../_base_/models/faster-rcnn_r18_digits.py',
     '../_base_/datasets/digits_detection.py',
-    '../_base_/schedules/schedule_digits.py',
+    '../_base_/schedules/schedule_scratch.py',
     '../_base_/digits_runtime.py',
 ]
 train_cfg = dict(max_iters=4000)

@@ -79,6 +79,30 @@ def make_ade20k(root: Path) -> None:
             _label(folder / 'annotations' / split / f'{number:06d}.png', 151)
 
 
+def make_camvid(root: Path) -> None:
+    """A user's own data, as CamVid: 4 images for training, 1 for validation, 1 else."""
+    folder = root / 'data' / 'camvid'
+    for split, count in (('train', 4), ('val', 1), ('test', 1)):
+        for number in range(count):
+            _draw(folder / split / f'{number:06d}.png', number)
+            _label(folder / f'{split}annot' / f'{number:06d}.png', 11)
+
+
+def make_nyu(root: Path) -> None:
+    """NYU Depth V2 in ``data/nyu``: 4 images for training, 1 for validation."""
+    folder = root / 'data' / 'nyu'
+    depth = np.linspace(500, 9500, _HEIGHT * _WIDTH).reshape(_HEIGHT, _WIDTH)
+    left, top, right, bottom = _BOX
+    depth[top:bottom, left:right] = 0  # not measured
+    for split, count in (('train', 4), ('test', 1)):
+        (folder / 'annotations' / split).mkdir(parents=True)
+        for number in range(count):
+            file = f'office_{number:05d}'
+            _draw(folder / 'images' / split / f'{file}.jpg', number)
+            path = folder / 'annotations' / split / f'{file}.png'
+            cv2.imwrite(str(path), depth.astype(np.uint16))
+
+
 def _label(path: Path, classes: int) -> None:
     """Stripes of all classes, and a box that is ignored."""
     label = np.tile(np.arange(_WIDTH) % classes, (_HEIGHT, 1)).astype(np.uint8)

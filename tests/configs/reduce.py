@@ -21,6 +21,14 @@ _NARROW: dict[str, tuple[dict[str, Any], list[int]]] = {
         [8, 16, 40, 64],
     ),
 }
+# The depth head wants 16 channels, and eight times its embedding of features.
+_DEPTH_BACKBONE = dict(depth=18, base_channels=16, stem_channels=16)
+_DEPTH_HEAD = dict(
+    in_channels=[16, 32, 64, 128],
+    embed_dim=8,
+    feature_dim=64,
+    num_deconv_filters=(8, 8),
+)
 _CROP = (64, 96)
 
 
@@ -29,13 +37,17 @@ def reduced(cfg: Config) -> Config:
 
     Input side, batch, workers, repetitions of the data, depth and width of the models
     (where they are the hosts'), proposals and detections; two iterations; random
-    weights instead of downloaded ones. Nothing of ``pairs`` and ``task_loss_weights``.
+    weights instead of downloaded ones. Nothing of ``pairs``, but for the width of a
+    critic, and of ``task_loss_weights``.
     """
     small = copy.deepcopy(cfg)
     if cfg.model.type == 'kd_plugins.Distiller':
         teacher = model_config({'cfg': cfg.model.teacher.cfg}, 'teacher')
         small.model.student = _model(cfg.model.student)
         small.model.teacher = ConfigDict(model=_model(teacher), allow_random=True)
+        for pair in small.model.pairs.values():
+            if pair is not None and pair.loss.type == 'HolisticLoss':
+                pair.loss.base_channels = 8
     else:
         small.model = _model(cfg.model)
     for loader, batch in (('train', 2), ('val', 1), ('test', 1)):
@@ -46,12 +58,12 @@ def reduced(cfg: Config) -> Config:
         small.train_cfg.update(max_iters=2, val_interval=2)
     for hook in small.get('custom_hooks', ()):
         if hook.type == 'kd_plugins.PrepareDataHook':
-            hook.update(train=8, val=4)  # those of the fixture `tiny_digits`
+            hook.update(train=8, val=4)  # as `tiny_digits` and the like
     return small
 
 
 def _model(cfg: Any) -> Any:
-    """A narrow model with random weights; those of the digits are narrow already."""
+    """A narrow model with random weights; on the embedded data they are narrow."""
     small = without_pretrained(cfg)
     if 'decode_head' in small:
         return _segmentor(small)
@@ -68,6 +80,13 @@ def _model(cfg: Any) -> Any:
 
 
 def _segmentor(small: Any) -> Any:
+    if 'base_channels' in small.backbone:  # of the embedded data, narrow already
+        return small
+    small.data_preprocessor.size = _CROP
+    if small.type == 'DepthEstimator':
+        small.backbone.update(_DEPTH_BACKBONE)
+        small.decode_head.update(_DEPTH_HEAD)
+        return small
     changes, stages = _NARROW[small.backbone.type]
     small.backbone.update(changes)
     for head in (small.decode_head, small.get('auxiliary_head')):
@@ -77,7 +96,6 @@ def _segmentor(small: Any) -> Any:
         several = isinstance(index, (list, tuple))
         head.in_channels = [stages[i] for i in index] if several else stages[index]
         head.channels = min(head.channels, 16)
-    small.data_preprocessor.size = _CROP
     if small.test_cfg.mode == 'slide':
         small.test_cfg.update(crop_size=_CROP, stride=_CROP)
     return small

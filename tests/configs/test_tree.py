@@ -1,33 +1,34 @@
 """What every config promises in its name, its header and its bases."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
-import mmdet
 import pytest
 from mmengine.config import Config
-from mmengine.fileio import load as read_file
 
 from kd_plugins.config_files import read_config
 from tests.configs.tree import (
-    CONFIGS,
     DISTILLATIONS,
     FILES,
+    MAIN_JOBS,
+    OWN_MODEL,
+    OWN_SCHEDULE,
     ROOT,
+    alone,
     bases,
     header,
     host_base,
     load,
     name,
     pairs,
+    plain,
+    settings,
 )
 
 every_file = pytest.mark.parametrize('path', FILES, ids=name)
 every_distillation = pytest.mark.parametrize('path', DISTILLATIONS, ids=name)
-HOST = Path(mmdet.__file__).parent
-# Our own keys; distill.py brings the first two.
-ADDED = {'custom_imports', 'runner_type', 'model'}
 KINDS = {
     'FasterRCNN': 'frcnn',
     'CascadeRCNN': 'cascade',
@@ -36,6 +37,7 @@ KINDS = {
     'PSPHead': 'psp',
     'ASPPHead': 'dl3',
     'SegformerHead': 'segformer',
+    'VPDDepthHead': 'depth',
 }
 # By number of layers and width: B0 and B4.
 MIX_TRANSFORMERS = {(8, 32): 'b0', (41, 64): 'b4'}
@@ -54,24 +56,11 @@ TERMS: dict[str, dict[str, Any]] = {
 TERMS['full'] = TERMS['hint'] | TERMS['rcn'] | TERMS['rpn']
 TERMS['full-no-adapter'] = TERMS['full'] | TERMS['hint-no-adapter']
 TERMS['start'] = {}
+TERMS['pair'] = {'pair': 'PairWiseLoss'}
+TERMS['pair-holistic'] = TERMS['pair'] | {'holistic': 'HolisticLoss'}
 TERMS['pixel'] = {'pixel': 'PixelWiseLoss'}
-TERMS['pixel-pair'] = TERMS['pixel'] | {'pair': None}
+TERMS['pixel-pair'] = TERMS['pixel'] | TERMS['pair']
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
-
-
-def plain(value: Any) -> Any:
-    """Without the scopes that mmengine notes on what comes from a host's config."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items() if key != '_scope_'}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-def settings(cfg: Config) -> dict[str, Any]:
-    """All of a config but the model, and what we add."""
-    whole: dict[str, Any] = plain(cfg._cfg_dict.to_dict())
-    return {key: value for key, value in whole.items() if key not in ADDED}
 
 
 def teacher_model(cfg: Config) -> Any:
@@ -90,7 +79,8 @@ def test_header_says_command_cost_and_result(path: Path) -> None:
 
 @every_distillation
 def test_header_names_the_paper(path: Path) -> None:
-    assert re.search(r'arXiv:\d{4}\.\d{5}|https://papers\.nips\.cc/\S+', header(path))
+    paper = r'arXiv:\d{4}\.\d{5}|https://(arxiv\.org/abs|papers\.nips\.cc)/\S+'
+    assert re.search(paper, header(path))
 
 
 def schedule_of(cfg: Config) -> str:
@@ -113,7 +103,11 @@ def dataset_of(cfg: Config) -> str:
     if crop:  # of segmentation
         root = {'ADEChallengeData2016': 'ade20k'}.get(root, root)
         return f'{root}-{"x".join(map(str, crop[0]))}'
-    labels = re.search(r'train_(\d+)\.json$', dataset.ann_file)
+    if (
+        dataset.type == 'NYUDataset'
+    ):  # it lists a folder, of which it may take the first
+        return f'{root}-{dataset.indices}' if 'indices' in dataset else root
+    labels = re.search(r'train_(\d+)\.(json|txt)$', dataset.ann_file)
     return f'{root}-{labels[1]}' if labels else root
 
 
@@ -135,7 +129,7 @@ def model_of(model: Any) -> str:
 
 @pytest.mark.parametrize(
     'path',
-    [path for path in DISTILLATIONS if path.parent != CONFIGS],  # not the main jobs
+    [path for path in DISTILLATIONS if path not in MAIN_JOBS],
     ids=name,
 )
 def test_name_of_a_distillation_is_true(path: Path) -> None:
@@ -154,7 +148,7 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
 def what_is_compared(cfg: Config) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for pair, entry in pairs(cfg).items():
-        if 'layer' in entry:
+        if entry.loss.type == 'HintLoss':
             adapter = entry.get('adapter')
             told[pair] = adapter and adapter.type
         else:
@@ -177,8 +171,47 @@ def test_name_of_a_plain_config_is_true(path: Path) -> None:
     assert dataset == dataset_of(cfg)
 
 
+@pytest.mark.parametrize(
+    'path', [path for path in FILES if path.stem.startswith('pspnet_')], ids=name
+)
+def test_name_of_a_plain_segmentor_is_true(path: Path) -> None:
+    cfg = load(path)
+    _, backbone, schedule, dataset = path.stem.split('_')
+    assert cfg.model.decode_head.type == 'PSPHead'
+    # Behind a stem of stride 4.
+    stride = 4 * math.prod(cfg.model.backbone.strides)
+    assert backbone == f'{backbone_of(cfg.model)}-d{stride}'
+    assert schedule == schedule_of(cfg)
+    data, _, size = dataset.rpartition('-')
+    assert size == 'x'.join(map(str, cfg.model.data_preprocessor.size))
+    # What is cropped has the size in the name of its data.
+    assert dataset_of(cfg) in (data, dataset)
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in FILES if path.stem.startswith('depth_')], ids=name
+)
+def test_name_of_a_plain_depth_estimator_is_true(path: Path) -> None:
+    cfg = load(path)
+    _, backbone, schedule, dataset = path.stem.split('_')
+    assert cfg.model.type == 'DepthEstimator'
+    assert backbone == backbone_of(cfg.model)
+    assert schedule == schedule_of(cfg)
+    data, _, size = dataset.rpartition('-')
+    assert size == 'x'.join(map(str, cfg.model.data_preprocessor.size))
+    assert dataset_of(cfg) in (data, dataset)
+
+
 @pytest.mark.host
-@pytest.mark.parametrize('path', [path for path in FILES if host_base(path)], ids=name)
+@pytest.mark.parametrize(
+    'path',
+    [
+        path
+        for path in FILES
+        if host_base(path) and not path.stem.endswith((OWN_SCHEDULE, OWN_MODEL))
+    ],
+    ids=name,
+)
 def test_host_base_is_untouched_but_for_the_model(path: Path) -> None:
     base = host_base(path)
     assert base is not None
@@ -188,92 +221,17 @@ def test_host_base_is_untouched_but_for_the_model(path: Path) -> None:
         assert plain(cfg.model.student) == plain(host.model)
 
 
-@pytest.mark.parametrize(
-    ('distillation', 'baseline'),
-    [
-        ('frcnn_kd.py', 'digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'),
-        (
-            'chen2017/chen2017-full-no-adapter_frcnn-w32_frcnn-w16_4k_digits.py',
-            'digits/faster-rcnn_r18-w16_fpn_4k_digits.py',
-        ),
-        (
-            'chen2017/chen2017-full_frcnn-r50_frcnn-r18_1x_coco.py',
-            'coco/faster-rcnn_r18_fpn_1x_coco.py',
-        ),
-        (
-            'chen2017/chen2017-full_frcnn-r50_frcnn-r18_2x_coco.py',
-            'coco/faster-rcnn_r18_fpn_2x_coco.py',
-        ),
-        (
-            'skd/skd-pixel-pair_fcos-r50_fcos-mv2_1x_coco.py',
-            'coco/fcos_mv2_fpn_gn-head_1x_coco.py',
-        ),
-        (
-            'chen2017/chen2017-full_frcnn-r50_frcnn-r18_1x_voc0712.py',
-            'pascal_voc/faster-rcnn_r18_fpn_1x_voc0712.py',
-        ),
-    ],
-)
-def test_distillation_differs_from_its_baseline_in_the_pairs_alone(
-    distillation: str, baseline: str
-) -> None:
-    taught, alone = load(CONFIGS / distillation), load(CONFIGS / baseline)
-    assert settings(taught) == settings(alone)
-    assert plain(taught.model.student) == plain(alone.model)
+def test_main_jobs_name_the_student_alone() -> None:
+    assert len(MAIN_JOBS) == 2
+    assert all(alone(path) for path in MAIN_JOBS)
 
 
 @pytest.mark.parametrize(
-    'path', [path for path in DISTILLATIONS if '_digits' in path.stem], ids=name
+    'path', [path for path in DISTILLATIONS if alone(path)], ids=name
 )
-def test_single_terms_weigh_what_they_weigh_in_the_full_system(path: Path) -> None:
-    full, term = load(CONFIGS / 'frcnn_kd.py').model, load(path).model
-    assert term.student == full.student
-    assert term.teacher == full.teacher
-    assert term.init_from_teacher == full.init_from_teacher
-    for pair, entry in pairs(load(path)).items():
-        assert entry.loss.loss_weight == full.pairs[pair].loss.loss_weight
-        for key in ('temperature', 'margin', 'norm'):
-            if key in entry.loss:
-                assert entry.loss[key] == full.pairs[pair].loss[key]
-    # mu goes with the soft labels, stage by stage.
-    soft = {'rcn_cls': 'loss_cls', 'rpn_cls': 'loss_rpn_cls'}
-    expected = {
-        key: full.task_loss_weights[key]
-        for pair, key in soft.items()
-        if pair in pairs(load(path)) and key in full.task_loss_weights
-    }
-    assert term.task_loss_weights == expected
-
-
-def test_hosts_data_all_have_the_same_weights() -> None:
-    hosts = [
-        load(path).model
-        for path in DISTILLATIONS
-        if host_base(path) and path.parent.name == 'chen2017'
-    ]
-    assert len(hosts) == 8
-    for model in hosts:
-        assert model.pairs == hosts[0].pairs
-        assert model.task_loss_weights == hosts[0].task_loss_weights
-    # Those of the paper, and of its reimplementations where it gives none.
-    weights = {pair: entry.loss.loss_weight for pair, entry in hosts[0].pairs.items()}
-    assert weights == {
-        'hint': 0.5,
-        'rcn_cls': pytest.approx(1 - 0.8),
-        'rcn_reg': 0.5,
-        'rpn_cls': pytest.approx(1 - 0.8),
-        'rpn_reg': 0.5,
-    }
-    assert hosts[0].task_loss_weights == {'loss_cls': 0.8, 'loss_rpn_cls': 0.8}
-
-
-@pytest.mark.host
-@pytest.mark.parametrize(
-    'path', [path for path in DISTILLATIONS if path.stem.endswith('_coco')], ids=name
-)
-def test_teacher_of_the_host_has_the_weights_its_metafile_names(path: Path) -> None:
-    teacher = load(path).model.teacher
-    file = Path(teacher.cfg.removeprefix('mmdet::'))
-    metafile = read_file(HOST / '.mim' / 'configs' / file.parent / 'metafile.yml')
-    models = {model['Name']: model for model in metafile['Models']}
-    assert models[file.stem]['Weights'] == teacher.checkpoint
+def test_distillation_differs_from_its_baseline_in_the_pairs_alone(path: Path) -> None:
+    baseline = alone(path)
+    assert baseline is not None
+    taught, plainly = load(path), load(baseline)
+    assert settings(taught) == settings(plainly)
+    assert plain(taught.model.student) == plain(plainly.model)

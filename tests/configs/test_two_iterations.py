@@ -9,33 +9,41 @@ import pytest
 
 from tests.configs.made_data import (
     make_ade20k,
+    make_camvid,
     make_cityscapes,
     make_coco,
+    make_nyu,
     make_voc,
 )
 from tests.configs.reduce import reduced
-from tests.configs.tree import CONFIGS, DISTILLATIONS, RUNS, load, name, pairs
+from tests.configs.tree import DISTILLATIONS, MAIN_JOBS, RUNS, load, name, pairs
 from tests.hooks.toy import build
-
-MAIN_JOB = CONFIGS / 'frcnn_kd.py'
 
 
 @pytest.fixture(scope='session')
 def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``data/`` of each format that a config reads; read only."""
     root = tmp_path_factory.mktemp('made')
-    for make in (make_coco, make_voc, make_cityscapes, make_ade20k):
+    for make in (
+        *(make_coco, make_voc, make_cityscapes, make_ade20k, make_camvid),
+        make_nyu,
+    ):
         make(root)
     return root
 
 
 @pytest.fixture
 def data_at_hand(
-    made_data: Path, tiny_digits: Path, monkeypatch: pytest.MonkeyPatch
+    made_data: Path,
+    tiny_mosaics: Path,
+    tiny_planes: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All data where the configs look for it: nothing of theirs is changed."""
     monkeypatch.chdir(made_data)
-    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_digits.parent))
+    # They lie side by side, the digits too.
+    assert tiny_mosaics.parent == tiny_planes.parent
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_planes.parent))
 
 
 def small_runner(path: Path, work_dir: Path, **changes: Any) -> Any:
@@ -62,7 +70,9 @@ def _unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     'path',
     [
-        pytest.param(path, id=name(path), marks=[pytest.mark.host] * (path == MAIN_JOB))
+        pytest.param(
+            path, id=name(path), marks=[pytest.mark.host] * (path in MAIN_JOBS)
+        )
         for path in RUNS
     ],
 )
@@ -75,18 +85,29 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
     asked = pairs(load(path)) if path in DISTILLATIONS else {}
     distilled = {key for key in logged if key.startswith('train/loss_kd_')}
     assert distilled == {f'train/loss_kd_{pair}' for pair in asked}
-    for key in distilled:
+    # What a critic logs: its objective, the penalty, its scores of each side.
+    critics = [pair for pair, entry in asked.items() if 'Holistic' in entry.loss.type]
+    judged = {
+        f'train/critic_{pair}{value}'
+        for pair in critics
+        for value in ('', '_penalty', '_student', '_teacher')
+    }
+    assert judged <= logged.keys()
+    for key in distilled | judged:
         values, _ = logged[key].data
         assert len(values) == 2
         assert all(math.isfinite(value) for value in values)
-    ends = ('mAP', 'mIoU')
+    ends = ('mAP', 'mIoU', 'rmse')
     assert [key for key in logged if key.startswith('val/') and key.endswith(ends)]
 
 
 @pytest.mark.host
+@pytest.mark.parametrize('path', MAIN_JOBS, ids=name)
 @pytest.mark.usefixtures('data_at_hand')
-def test_main_job_is_tested_without_a_file_of_the_teacher(tmp_path: Path) -> None:
-    teacher = load(MAIN_JOB).model.teacher
+def test_main_job_is_tested_without_a_file_of_the_teacher(
+    path: Path, tmp_path: Path
+) -> None:
+    teacher = load(path).model.teacher
     teacher.checkpoint = 'nowhere.pth'
-    metrics = small_runner(MAIN_JOB, tmp_path, teacher=teacher).test()
-    assert 'coco/bbox_mAP' in metrics
+    metrics = small_runner(path, tmp_path, teacher=teacher).test()
+    assert [key for key in metrics if key.endswith(('mAP', 'mIoU'))]

@@ -1,6 +1,7 @@
 """The configs of the project as files: which there are, and what they say."""
 
 import copy
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -17,16 +18,23 @@ FILES = sorted(
     for path in CONFIGS.rglob('*.py')
     if '_base_' not in path.relative_to(CONFIGS).parts
 )
+# Our own keys; distill.py brings the first two.
+ADDED = {'custom_imports', 'runner_type', 'model'}
+# Of host configs with crop and schedule of Liu et al.; of all others nothing but the
+# model is changed.
+OWN_SCHEDULE = '_40k_cityscapes-512x512'
+# Of a host config whose model is of another kind.
+OWN_MODEL = '_25k_nyu-480x480'
 
 
 @cache
-def _loaded(path: Path) -> Config:
-    return Config.fromfile(path)
+def _loaded(path: Path, data: str | None) -> Config:
+    return Config.fromfile(path)  # in which ``data``, of the environment, is replaced
 
 
 def load(path: Path) -> Config:
     """The config of a file, read once; a copy that the caller may change."""
-    return copy.deepcopy(_loaded(path))
+    return copy.deepcopy(_loaded(path, os.environ.get('KD_PLUGINS_DATA')))
 
 
 def name(path: Path) -> str:
@@ -53,6 +61,8 @@ def bases(path: Path) -> list[str]:
 def host_base(path: Path) -> str | None:
     """The config of the host's (``mmdet::...``) that a file inherits in the end."""
     for base in bases(path):
+        if '::_base_/' in base:  # a part of a config, as of the files of our own
+            continue
         found = base if '::' in base else host_base((path.parent / base).resolve())
         if found is not None:
             return found
@@ -68,11 +78,40 @@ def distils(path: Path) -> bool:
     )
 
 
+def alone(path: Path) -> Path | None:
+    """The config of ours for a distillation's student alone.
+
+    That which the header names, or what is wrapped.
+    """
+    named = re.search(r'^# Alone: +python tools/train\.py +(\S+)', header(path), re.M)
+    if named:
+        return ROOT / named[1]
+    ours = [(path.parent / base).resolve() for base in bases(path) if '::' not in base]
+    return next((base for base in ours if base in FILES and not distils(base)), None)
+
+
+def plain(value: Any) -> Any:
+    """Without the scopes that mmengine notes on what comes from a host's config."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if key != '_scope_'}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def settings(cfg: Config) -> dict[str, Any]:
+    """All of a config but the model, and what we add."""
+    whole: dict[str, Any] = plain(cfg._cfg_dict.to_dict())
+    return {key: value for key, value in whole.items() if key not in ADDED}
+
+
 def pairs(cfg: Config) -> dict[str, Any]:
     """The pairs of a distillation, without those that a child has removed."""
     return {key: pair for key, pair in cfg.model.pairs.items() if pair is not None}
 
 
 DISTILLATIONS = [path for path in FILES if distils(path)]
+# On the embedded data, at the top: what one runs first.
+MAIN_JOBS = [path for path in DISTILLATIONS if path.parent == CONFIGS]
 # A benchmark's protocol names configs, it is none.
 RUNS = [path for path in FILES if path.parent.name != 'benchmarks']

@@ -1,0 +1,7 @@
+# Pixel-wise and pair-wise, without the critic, on the mosaics.
+# Liu et al., CVPR 2019 and TPAMI, arXiv:1903.04197
+# Run:    python tools/train.py \
+#     configs/skd/skd-pixel-pair_psp-w24_psp-w6_1500it_mosaics-300.py
+# Cost and result: not run yet.
+_base_ = ['../seg_skd.py']
+model = dict(pairs=dict(holistic=None))
