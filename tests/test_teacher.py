@@ -15,14 +15,15 @@ CONFIGS = Path(kd_plugins.__file__).parents[1] / 'configs'
 TEACHERS = [
     (CONFIGS / 'digits/faster-rcnn_r18-w32_fpn_4k_digits.py', 'mAP'),
     (CONFIGS / 'mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py', 'mIoU'),
+    (CONFIGS / 'planes/depth_r18-w32_2k_planes-128x128.py', 'RMSE'),
 ]
-METRICS = {'mAP': 'coco/bbox_mAP', 'mIoU': 'mIoU'}
+METRICS = {'mAP': 'coco/bbox_mAP', 'mIoU': 'mIoU', 'RMSE': 'rmse'}
 # Other versions of OpenCV or PyTorch round the images or the weights otherwise: by a
-# hundredth of what there is to score, 1 and 100.
-TOLERANCES = {'mAP': 0.01, 'mIoU': 1.0}
+# hundredth of what there is to score, 1 and 100; a depth by some centimetres.
+TOLERANCES = {'mAP': 0.01, 'mIoU': 1.0, 'RMSE': 0.03}
 
 every_teacher = pytest.mark.parametrize(
-    ('config', 'score'), TEACHERS, ids=['detector', 'segmentor']
+    ('config', 'score'), TEACHERS, ids=['detector', 'segmentor', 'depth estimator']
 )
 
 
@@ -52,6 +53,8 @@ def test_scores_what_is_claimed(
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tmp_path / 'data'))
     cfg = prepare_config(config, work_dir=str(tmp_path / 'work'))
     cfg.log_level = 'WARNING'
+    # The hosts keep visualizers by name, for the whole process.
+    cfg.experiment_name = cfg.visualizer.name = config.stem
     for hook in cfg.custom_hooks:
         if hook.type == 'kd_plugins.PrepareDataHook':
             hook.update(train=8)  # all images to validate on, few of the others

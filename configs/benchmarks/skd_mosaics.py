@@ -2,7 +2,8 @@
 # (pixel, + pair, + holistic) over the same student with nothing distilled, from the
 # same initial weights and on the same batches.
 # Run:    python tools/benchmark.py configs/benchmarks/skd_mosaics.py
-# Cost and result: not run yet.
+# Cost and result: 70 minutes on two cores beside other work; the ladder ends at
+# 35.0 mIoU over 30.9 of the student alone: see README.md.
 metric = 'mIoU'
 unit = 'mIoU'
 details = ['mAcc', 'aAcc', 'IoU.*']
