@@ -4,7 +4,7 @@ _base_ = [
     './models/pspnet_r18_mosaics.py',
     './datasets/mosaics.py',
     './schedules/schedule_scratch.py',
-    './mosaics_runtime.py',
+    './mmseg_runtime.py',
 ]
 # A quarter of the teacher's width.
 model = dict(
@@ -14,7 +14,7 @@ model = dict(
 # Twice the teacher's rate: on so short a schedule the baseline ends higher for it (one
 # seed, 200 other images of the kind: 27.9 mIoU instead of 24.1).
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-# Short of labels: 300 of the 3,000 images that the teacher learned from.
+# The first 300 of the 3,000 images that the teacher learned from.
 train_dataloader = dict(dataset=dict(ann_file='splits/train_300.txt'))
 train_cfg = dict(max_iters=1500, val_interval=1500)
 param_scheduler = [

@@ -4,7 +4,7 @@ _base_ = [
     './models/depth_r18_planes.py',
     './datasets/planes.py',
     './schedules/schedule_scratch.py',
-    './mosaics_runtime.py',
+    './mmseg_runtime.py',
 ]
 # Half the teacher's width, the narrowest that the head takes, and half its decoder.
 model = dict(

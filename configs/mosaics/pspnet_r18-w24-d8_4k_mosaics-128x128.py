@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/models/pspnet_r18_mosaics.py',
     '../_base_/datasets/mosaics.py',
     '../_base_/schedules/schedule_scratch.py',
-    '../_base_/mosaics_runtime.py',
+    '../_base_/mmseg_runtime.py',
 ]
 train_cfg = dict(max_iters=4000, val_interval=1000)
 param_scheduler = [

@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/models/depth_r18_planes.py',
     '../_base_/datasets/planes.py',
     '../_base_/schedules/schedule_scratch.py',
-    '../_base_/mosaics_runtime.py',
+    '../_base_/mmseg_runtime.py',
 ]
 train_cfg = dict(max_iters=2000, val_interval=1000)
 param_scheduler = [
