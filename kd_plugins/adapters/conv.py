@@ -21,6 +21,9 @@ class ConvAdapter(nn.Module):
         kernel_size: 1, or 3 which keeps the size by zero padding.
         resize: also resize, after the convolution; without it another size is an
             error.
+        norm: a batch norm after the convolution, which then has no bias, as Heo et
+            al. use it (AAAI 2019, ICCV 2019): in training it takes the statistics of
+            the batch.
 
     Raises: ConfigError for values that cannot be.
 
@@ -37,6 +40,7 @@ class ConvAdapter(nn.Module):
         teacher_channels: int,
         kernel_size: int = 1,
         resize: bool = True,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         check_channels(student_channels, teacher_channels)
@@ -48,7 +52,9 @@ class ConvAdapter(nn.Module):
             teacher_channels,
             kernel_size,
             padding=kernel_size // 2,
+            bias=not norm,
         )
+        self.norm = nn.BatchNorm2d(teacher_channels) if norm else None
 
     def forward(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Adapt a map.
@@ -72,6 +78,8 @@ class ConvAdapter(nn.Module):
                 f'{tuple(feature.shape)}. {remedy}.'
             )
         adapted: Tensor = self.conv(feature)
+        if self.norm is not None:
+            adapted = self.norm(adapted)
         if self.resize:
             return resize_map(adapted, size)
         if size is not None and tuple(adapted.shape[2:]) != tuple(size):

@@ -8,7 +8,7 @@ from torch import nn
 from ..build import build, class_of, collected
 from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss
-from ..registry import LOSSES
+from ..registry import ADAPTERS, LOSSES
 from ..schedules import Schedule, build_schedule
 from ..signatures import arguments
 from ..views import LayerView, Place, Probe, View, build_view
@@ -16,7 +16,8 @@ from .dry_run import dry_run
 from .pair import Pair, optional_inputs
 from .pair_adapters import build_adapters
 
-_KEYS = ('layer', 'levels', 'view', 'teacher', 'adapter', 'loss', 'per_level')
+_OF_LAYERS = ('levels', 'value')
+_KEYS = ('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'loss', 'per_level')
 
 
 def build_pairs(
@@ -25,8 +26,8 @@ def build_pairs(
     """Pairs, and the adapters of those that have some, by name.
 
     Args:
-        cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``teacher``,
-            ``per_level`` of each pair; None removes a pair.
+        cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``value``,
+            ``teacher``, ``per_level`` of each pair; None removes a pair.
         student: the student model.
         teachers: by name.
         where: configuration key of ``cfg``, for messages.
@@ -90,7 +91,8 @@ def _build_pair(
             probe = Probe(student, chosen.model, teacher, chosen.scale)
             places = view.bind(probe, where)
     with collected(faults):
-        loss, schedule = _build_loss(cfg['loss'], places, f'{where}.loss')
+        known = _known_of(places, cfg.get('adapter'))
+        loss, schedule = _build_loss(cfg['loss'], known, f'{where}.loss')
     with collected(faults):
         same_channels = loss is None or loss.same_channels
         built = build_adapters(cfg.get('adapter'), places, where, same_channels)
@@ -131,8 +133,9 @@ def _check_keys(name: str, cfg: Any, where: str) -> None:
             f"{where} needs either layer='neck' or view='roi.logits', got the keys "
             f'{sorted(cfg)}.'
         )
-    if 'levels' in cfg and 'layer' not in cfg:
-        raise ConfigError(f"{where}.levels goes with 'layer' only.")
+    for key in _OF_LAYERS:
+        if key in cfg and 'layer' not in cfg:
+            raise ConfigError(f"{where}.{key} goes with 'layer' only.")
     if 'loss' not in cfg:
         raise ConfigError(f"{where} needs a loss, such as loss=dict(type='HintLoss').")
 
@@ -141,13 +144,32 @@ def _build_view(cfg: dict[str, Any], where: str) -> View:
     if 'view' in cfg:
         return build_view(cfg['view'], where)
     try:
-        return LayerView(cfg['layer'], cfg.get('levels'))
+        options = {key: cfg[key] for key in _OF_LAYERS if key in cfg}
+        return LayerView(cfg['layer'], **options)
     except ConfigError as error:
         raise ConfigError(f'{where}.{error}') from error
 
 
+def _known_of(places: Sequence[Place], adapter: Any) -> dict[str, Any]:
+    """What a loss may want to know of what it will compare, by argument."""
+    names = ('channels', 'student_channels', 'teacher_channels')
+    if not places:  # there is a fault already
+        return dict.fromkeys(names, 1)
+    own, other = places[0].student[1], places[0].teacher[1]
+    kind = (
+        class_of(ADAPTERS, adapter.get('type')) if isinstance(adapter, dict) else None
+    )
+    if kind is not None and 'teacher_channels' in arguments(kind):
+        own = other
+    known: dict[str, Any] = dict(zip(names, (other, own, other), strict=True))
+    levels = [place.context.level for place in places]
+    if None not in levels:
+        known['levels'] = levels
+    return known
+
+
 def _build_loss(
-    cfg: Any, places: Sequence[Place], where: str
+    cfg: Any, known: Mapping[str, Any], where: str
 ) -> tuple[DistillationLoss, Schedule | None]:
     schedule = None
     if isinstance(cfg, dict):
@@ -155,11 +177,10 @@ def _build_loss(
             schedule = build_schedule(cfg['loss_weight'], f'{where}.loss_weight')
             cfg = {**cfg, 'loss_weight': 1.0}
         kind = class_of(LOSSES, cfg.get('type'))
-        if kind is not None and 'channels' in arguments(kind):
-            # Those of what it will compare; where that is not known, there is a fault
-            # already.
-            channels = places[0].teacher[1] if places else 1
-            cfg = {'channels': channels, **cfg}
+        if kind is not None:
+            asked = arguments(kind)
+            told = {name: value for name, value in known.items() if name in asked}
+            cfg = {**told, **cfg}
     loss = build(LOSSES, cfg, where)
     if not isinstance(loss, DistillationLoss):
         raise ConfigError(

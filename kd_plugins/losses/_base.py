@@ -22,6 +22,9 @@ class LossContext:
         stride: pixels of the student's input between two cells of a map.
         data_samples: of the batch, as the host hands them out, boxes and all.
         inputs: images of the batch, (N, 3, H, W), as the student sees them.
+        teacher_norm: the batch norm that gave the teacher's tensor, or that of a
+            residual block to whose output a shortcut was added; None where there is
+            none, or it is not known. To be read, not to be kept.
     """
 
     pair: str = ''
@@ -32,6 +35,11 @@ class LossContext:
     stride: int | None = None
     data_samples: Sequence[Any] = field(default=(), compare=False, repr=False)
     inputs: Tensor | None = field(default=None, compare=False, repr=False)
+    teacher_norm: nn.Module | None = field(default=None, compare=False, repr=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'LossContext':
+        # It never changes: a deep copy (an EMA model's) shares the teacher's norm.
+        return self
 
 
 @dataclass(frozen=True)

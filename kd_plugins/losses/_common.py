@@ -16,6 +16,10 @@ REDUCTIONS = ('none', 'mean', 'sum')
 # of eight ranks counts 1/8, and clamping that to 1 would shrink its loss.
 COUNT_EPS = torch.finfo(torch.float32).eps
 
+# Below this length a vector has no direction: it becomes 0, and so does its gradient,
+# which a division would blow up.
+SHORTEST = 1e-6
+
 _AXES = {
     'N': 'batch size',
     'M': 'rows',
@@ -148,6 +152,27 @@ def check_same_shape(
     )
 
 
+def check_same_size(student: Tensor, teacher: Tensor) -> None:
+    """Refuse two maps (N, C, H, W) that differ in more than their channels.
+
+    Raises: ShapeError otherwise, naming the entry to add to the pair.
+
+    Example:
+        >>> import torch
+        >>> check_same_size(torch.ones(2, 3, 4, 5), torch.ones(2, 6, 4, 5))
+    """
+    for name, item in (('student', student), ('teacher', teacher)):
+        if item.dim() != 4:
+            raise ShapeError(f'{name} must be (N, C, H, W), got {tuple(item.shape)}.')
+    sizes = [(len(item), *item.shape[2:]) for item in (student, teacher)]
+    if sizes[0] != sizes[1]:
+        raise ShapeError(
+            f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ '
+            'in batch size, height or width (their channels may). Of other sizes, add '
+            "to this pair: adapter=dict(type='ResizeAdapter')."
+        )
+
+
 def _remedy(axes: str, differing: list[str], student: Tensor, teacher: Tensor) -> str:
     """What to change when these axes differ."""
     if axes[0] in differing:
@@ -211,6 +236,18 @@ def check_mask(mask: Tensor, rows: int) -> None:
         )
 
 
+def check_pixel_mask(mask: Tensor, maps: Tensor) -> None:
+    """Refuse a mask (N, H, W) that does not fit maps (N, C, H, W).
+
+    Raises: ShapeError otherwise.
+    """
+    size = (len(maps), *maps.shape[2:])
+    if mask.shape != size:
+        raise ShapeError(
+            f'mask must be {size}, one number per pixel, got {tuple(mask.shape)}.'
+        )
+
+
 def pixel_rows(
     student: Tensor, teacher: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -232,14 +269,28 @@ def pixel_rows(
     if student.dim() != 4:
         return student, teacher, mask
     if mask is not None:
-        size = (len(student), *student.shape[2:])
-        if mask.shape != size:
-            raise ShapeError(
-                f'mask must be {size}, one number per pixel, got {tuple(mask.shape)}.'
-            )
+        check_pixel_mask(mask, student)
         mask = mask.flatten()
     maps = [item.permute(0, 2, 3, 1).flatten(0, 2) for item in (student, teacher)]
     return maps[0], maps[1], mask
+
+
+def unit_vectors(vectors: Tensor, *, detach_norm: bool = False) -> Tensor:
+    """The vectors along the last axis at length 1, or 0 where there is none.
+
+    Args:
+        vectors: shape (..., D).
+        detach_norm: no gradient through the lengths.
+
+    Example:
+        >>> import torch
+        >>> unit_vectors(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    norm = (vectors.detach() if detach_norm else vectors).norm(dim=-1, keepdim=True)
+    directions = vectors / norm.clamp(min=SHORTEST)
+    return torch.where(norm > SHORTEST, directions, torch.zeros_like(vectors))
 
 
 def reduce_loss(

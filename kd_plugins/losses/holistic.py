@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from kd_plugins.losses._common import (
     float32_rows,
 )
 from kd_plugins.losses._critic import Critic
+from kd_plugins.losses._random import own_part_of_random
 from kd_plugins.registry import LOSSES
 
 _SMALLEST_STD = 1e-5  # of a channel that the teacher never fills
@@ -241,7 +241,7 @@ class HolisticLoss(DistillationLoss):
             student_scores = self.critic(student, image)
             teacher_scores = self.critic(teacher, image)
             objective = critic_objective(student_scores, teacher_scores, kind=self.kind)
-            position = _own_part_of_random(len(student), student.device)
+            position = own_part_of_random(len(student), device=student.device)
             penalty = gradient_penalty(
                 lambda maps: self.critic(maps, image), student, teacher, position
             )
@@ -253,18 +253,6 @@ class HolisticLoss(DistillationLoss):
         }
         loss = objective + self.penalty_weight * penalty
         return loss, {name: value.detach() for name, value in told.items()}
-
-
-def _own_part_of_random(count: int, device: torch.device) -> Tensor:
-    """Numbers between 0 and 1, (count,): of those for all ranks, this one's.
-
-    The ranks' streams are the same, so that their critics stay the same.
-    """
-    rank, ranks = 0, 1
-    if dist.is_available() and dist.is_initialized():
-        rank, ranks = dist.get_rank(), dist.get_world_size()
-    drawn = torch.rand(ranks * count, device=device)
-    return drawn[rank * count : (rank + 1) * count]
 
 
 @contextmanager

@@ -1,9 +1,7 @@
 """Knowledge distillation by softened logits, of Hinton et al. 2015."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
 from kd_plugins.losses._common import (
     check_number,
@@ -11,6 +9,12 @@ from kd_plugins.losses._common import (
     float32_rows,
     pixel_rows,
     reduce_loss,
+)
+from kd_plugins.losses._logits import (
+    bernoulli_divergence,
+    check_columns,
+    softened,
+    softmax_divergence,
 )
 from kd_plugins.registry import LOSSES
 
@@ -20,6 +24,7 @@ def softened_divergence(
     teacher: Tensor,
     *,
     temperature: float = 1.0,
+    standardize: bool = False,
     use_sigmoid: bool = False,
     mask: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
@@ -37,14 +42,18 @@ def softened_divergence(
             float dtype.
         teacher: same shape and rows; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
+        standardize: bring each row of both to mean 0 and standard deviation 1 first,
+            so that only the shape of the logits is learned (Sun et al., CVPR 2024,
+            https://arxiv.org/abs/2403.01427): softmax of three classes or more.
         use_sigmoid: whether each column is a question of its own.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: nats; a scalar, or shape (M,) for 'none'.
-    Raises: ShapeError if the shapes differ, and for softmax over a single column;
-        ConfigError for a temperature <= 0.
+    Raises: ShapeError if the shapes differ, for softmax over a single column, and for
+        ``standardize`` of fewer than three; ConfigError for a temperature <= 0, and for
+        ``standardize`` of sigmoid logits.
     Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network,
         2015, https://arxiv.org/abs/1503.02531, section 2. mmdet's
         KnowledgeDistillationKLDivLoss is K times smaller: it also averages over
@@ -58,21 +67,14 @@ def softened_divergence(
     check_same_shape(student, teacher, layout='MK|NKHW')
     student, teacher, mask = pixel_rows(student, teacher, mask)
     check_number('temperature', temperature, strict=True)
-    if not use_sigmoid and student.shape[1] < 2:
-        raise ShapeError(
-            f'softmax over {student.shape[1]} column is constant, logits are '
-            f'{tuple(student.shape)}. For a sigmoid head set use_sigmoid=True.'
-        )
+    check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        student, teacher = student / temperature, teacher / temperature
+        student = softened(student, temperature, standardize)
+        teacher = softened(teacher, temperature, standardize)
         if use_sigmoid:
-            yes = F.logsigmoid(teacher) - F.logsigmoid(student)
-            no = F.logsigmoid(-teacher) - F.logsigmoid(-student)
-            terms = teacher.sigmoid() * yes + (-teacher).sigmoid() * no
+            divergence = bernoulli_divergence(student, teacher).sum(dim=1)  # (M,)
         else:
-            log_teacher = teacher.log_softmax(dim=1)
-            terms = log_teacher.exp() * (log_teacher - student.log_softmax(dim=1))
-        divergence = terms.sum(dim=1)  # (M,)
+            divergence = softmax_divergence(student, teacher)
         return temperature**2 * reduce_loss(
             divergence, reduction, mask=mask, avg_factor=avg_factor
         )
@@ -85,6 +87,8 @@ class KDLoss(DistillationLoss):
     Args:
         loss_weight: factor of the value, >= 0.
         temperature: as there.
+        standardize: as there (its authors: temperature 2 and a weight of 9, beside a
+            task loss of weight 0.1).
         use_sigmoid: None asks the view; without an answer, one column means yes.
         reduction: as there.
 
@@ -95,11 +99,13 @@ class KDLoss(DistillationLoss):
         self,
         loss_weight: float = 1.0,
         temperature: float = 1.0,
+        standardize: bool = False,
         use_sigmoid: bool | None = None,
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
         self.temperature = check_number('temperature', temperature, strict=True)
+        self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 
     def forward(
@@ -116,6 +122,7 @@ class KDLoss(DistillationLoss):
             student,
             teacher.detach(),
             temperature=self.temperature,
+            standardize=self.standardize,
             use_sigmoid=is_sigmoid(self.use_sigmoid, context, student),
             mask=mask,
             avg_factor=avg_factor,

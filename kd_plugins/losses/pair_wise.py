@@ -7,22 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._common import (
     check_choice,
+    check_same_size,
     check_whole,
     float32_rows,
     reduce_loss,
+    unit_vectors,
 )
 from kd_plugins.registry import LOSSES
 
 POOLS = ('average', 'max')
 # Affinities that are computed at a time: 4 Mi, 16 MiB of float32 a tensor.
 MAX_ENTRIES = 2**22
-# Below this length a node has no direction: its affinities are 0, and so are its
-# gradients, which a division would blow up.
-_SHORTEST = 1e-6
 
 
 def pair_wise_affinity(
@@ -82,7 +81,7 @@ def pair_wise_affinity(
         >>> pair_wise_affinity(student, teacher, pool_kernel=1)
         tensor(0.5000)
     """
-    _check_maps(student, teacher)
+    check_same_size(student, teacher)
     check_choice('pool', pool, POOLS)
     for name, value in (
         ('pool_kernel', pool_kernel),
@@ -132,19 +131,6 @@ def node_kernel(
     return kernel
 
 
-def _check_maps(student: Tensor, teacher: Tensor) -> None:
-    for name, item in (('student', student), ('teacher', teacher)):
-        if item.dim() != 4:
-            raise ShapeError(f'{name} must be (N, C, H, W), got {tuple(item.shape)}.')
-    sizes = [(len(item), *item.shape[2:]) for item in (student, teacher)]
-    if sizes[0] != sizes[1]:
-        raise ShapeError(
-            f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ '
-            'in batch size, height or width (their channels may). Of other sizes, add '
-            "to this pair: adapter=dict(type='ResizeAdapter')."
-        )
-
-
 def _nodes(feature: Tensor, kernel: int, pool: str, detach_norm: bool) -> Tensor:
     """Directions (N, M, C) of the nodes, each of length 1, or 0 where there is none."""
     if pool == 'max':
@@ -152,9 +138,7 @@ def _nodes(feature: Tensor, kernel: int, pool: str, detach_norm: bool) -> Tensor
     else:
         feature = F.avg_pool2d(feature, kernel, ceil_mode=True)
     nodes = feature.flatten(2).transpose(1, 2)
-    norm = (nodes.detach() if detach_norm else nodes).norm(dim=2, keepdim=True)
-    directions = nodes / norm.clamp(min=_SHORTEST)
-    return torch.where(norm > _SHORTEST, directions, torch.zeros_like(nodes))
+    return unit_vectors(nodes, detach_norm=detach_norm)
 
 
 def _mean_difference(

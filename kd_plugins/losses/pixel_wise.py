@@ -23,6 +23,7 @@ def pixel_wise_divergence(
     teacher: Tensor,
     *,
     temperature: float = 1.0,
+    standardize: bool = False,
     use_sigmoid: bool = False,
     class_weights: Tensor | None = None,
     target: Tensor | None = None,
@@ -41,6 +42,7 @@ def pixel_wise_divergence(
         student: logits, shape (N, K, H, W), any float dtype, before any resizing.
         teacher: same shape; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
+        standardize: as in :func:`softened_divergence`; not the paper's.
         use_sigmoid: whether each class is a question of its own.
         class_weights: w, shape (K,), >= 0, or (2,) for one column; default 1. Needs
             ``target``.
@@ -51,7 +53,8 @@ def pixel_wise_divergence(
 
     Returns: nats; a scalar, or shape (N H W,) for 'none'.
     Raises: ShapeError if the shapes differ, for another number of class weights, and
-        for class weights without target; ConfigError for a temperature <= 0.
+        for class weights without target; ConfigError for a temperature <= 0; either
+        for logits that cannot be standardised.
     Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation,
         CVPR 2019, https://arxiv.org/abs/1903.04197, eq. of l_pi. The paper prints
         KL(student || teacher); its code takes the teacher as the target, as here,
@@ -69,6 +72,7 @@ def pixel_wise_divergence(
         student_rows,
         teacher_rows,
         temperature=temperature,
+        standardize=standardize,
         use_sigmoid=use_sigmoid,
         mask=kept,
         reduction='none',
@@ -103,6 +107,7 @@ class PixelWiseLoss(DistillationLoss):
     Args:
         loss_weight: factor of the value, >= 0 (the paper: 10).
         temperature: as there.
+        standardize: as there.
         class_weights: as there, a list.
         sum_over_batch: multiply the mean by the number of images of this process, as
             the released code does: the value then grows with the batch.
@@ -118,6 +123,7 @@ class PixelWiseLoss(DistillationLoss):
         self,
         loss_weight: float = 1.0,
         temperature: float = 1.0,
+        standardize: bool = False,
         class_weights: Sequence[float] | None = None,
         sum_over_batch: bool = False,
         use_sigmoid: bool | None = None,
@@ -125,6 +131,7 @@ class PixelWiseLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         self.temperature = check_number('temperature', temperature, strict=True)
+        self.standardize = standardize
         if sum_over_batch and reduction != 'mean':
             raise ConfigError(
                 "sum_over_batch multiplies the mean: it needs reduction='mean', got "
@@ -156,6 +163,7 @@ class PixelWiseLoss(DistillationLoss):
             student,
             teacher.detach(),
             temperature=self.temperature,
+            standardize=self.standardize,
             use_sigmoid=is_sigmoid(self.use_sigmoid, context, student),
             class_weights=self.class_weights,
             target=target,

@@ -16,6 +16,7 @@ from kd_plugins.losses._common import (
     read_class_weights,
     reduce_loss,
 )
+from kd_plugins.losses._logits import check_columns, softened
 from kd_plugins.registry import LOSSES
 
 
@@ -27,6 +28,7 @@ def weighted_class_kd(
     class_weights: Tensor | None = None,
     background: int = -1,
     temperature: float = 1.0,
+    standardize: bool = False,
     use_sigmoid: bool = False,
     mask: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
@@ -54,6 +56,8 @@ def weighted_class_kd(
             (K+1,), whichever column the background has.
         background: column of the background in softmax logits; unused for sigmoid.
         temperature: > 0, no unit; larger is flatter.
+        standardize: bring each row of both to mean 0 and standard deviation 1 first, as
+            in :func:`softened_divergence`; not the paper's.
         use_sigmoid: whether each column is a question of its own.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
@@ -61,7 +65,8 @@ def weighted_class_kd(
 
     Returns: nats times the weight; a scalar, or shape (M,) for 'none'.
     Raises: ShapeError if the shapes differ, for softmax over a single column, and for
-        another number of class weights; ConfigError for a temperature <= 0.
+        another number of class weights; ConfigError for a temperature <= 0; either for
+        logits that cannot be standardised.
     Source: Chen et al., Learning Efficient Object Detection Models with Knowledge
         Distillation, NIPS 2017, https://papers.nips.cc/paper/6676, L_soft. No author
         code. Temperature (paper: 1) and sigmoid form (paper: softmax) are ours.
@@ -75,11 +80,13 @@ def weighted_class_kd(
     check_same_shape(student, teacher, layout='MK|NKHW')
     student, teacher, mask = pixel_rows(student, teacher, mask)
     check_number('temperature', temperature, strict=True)
+    check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         objects, of_background = _split_weights(
             student, background_weight, class_weights, use_sigmoid
         )
-        student, teacher = student / temperature, teacher / temperature
+        student = softened(student, temperature, standardize)
+        teacher = softened(teacher, temperature, standardize)
         if use_sigmoid:
             yes = objects * teacher.sigmoid() * F.logsigmoid(student)
             no = of_background * (-teacher).sigmoid() * F.logsigmoid(-student)
@@ -103,11 +110,6 @@ def _split_weights(
     """Weights of the K object classes, and that of the background, shape (1,)."""
     columns = logits.shape[1]
     classes = columns if use_sigmoid else columns - 1
-    if classes < 1:
-        raise ShapeError(
-            f'softmax over {columns} column is constant, logits are '
-            f'{tuple(logits.shape)}. For a sigmoid head set use_sigmoid=True.'
-        )
     if class_weights is None:
         return logits.new_ones(classes), logits.new_full((1,), background_weight)
     if class_weights.shape != (classes + 1,):
@@ -136,6 +138,7 @@ class WeightedClassKDLoss(DistillationLoss):
             where the view knows of no background (``seg.logits``).
         class_weights: as there, a list; excludes ``background_weight``.
         temperature: as there.
+        standardize: as there.
         use_sigmoid: None asks the view; without an answer, one column means yes.
         reduction: as there.
 
@@ -150,6 +153,7 @@ class WeightedClassKDLoss(DistillationLoss):
         background_weight: float | None = None,
         class_weights: Sequence[float] | None = None,
         temperature: float = 1.0,
+        standardize: bool = False,
         use_sigmoid: bool | None = None,
         reduction: str = 'mean',
     ) -> None:
@@ -167,6 +171,7 @@ class WeightedClassKDLoss(DistillationLoss):
         weights = read_class_weights(class_weights)
         self.register_buffer('class_weights', weights, persistent=False)
         self.temperature = check_number('temperature', temperature, strict=True)
+        self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 
     def forward(
@@ -196,6 +201,7 @@ class WeightedClassKDLoss(DistillationLoss):
             class_weights=self.class_weights,
             background=background,
             temperature=self.temperature,
+            standardize=self.standardize,
             use_sigmoid=is_sigmoid(self.use_sigmoid, context, student),
             mask=mask,
             avg_factor=avg_factor,

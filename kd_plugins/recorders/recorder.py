@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import DistillationError
 
+VALUES = ('output', 'input')
+
 
 class LayerRecorder:
     """Outputs of one layer: a list over its calls and, for tuples, over the entries.
@@ -23,10 +25,15 @@ class LayerRecorder:
         layer: the module to record.
         path: its dotted name, for messages.
         copy: keep copies: what follows writes into the outputs (an in-place ReLU).
+        value: 'output', or 'input': then ``outputs`` holds what the layer reads, as it
+            is before the layer runs. Of a ReLU that is the pre-activation.
     """
 
-    def __init__(self, layer: nn.Module, path: str, copy: bool = False) -> None:
+    def __init__(
+        self, layer: nn.Module, path: str, copy: bool = False, value: str = 'output'
+    ) -> None:
         self.path = path
+        self.value = value
         self.outputs: list[Tensor] = []
         self._layer = layer
         self._copy = copy
@@ -34,7 +41,7 @@ class LayerRecorder:
 
     @property
     def overwritten(self) -> bool:
-        """Whether an output was written into after the layer gave it."""
+        """Whether one of them was written into after it was recorded."""
         return any(
             output._version != version
             for output, version in zip(self.outputs, self._versions, strict=True)
@@ -43,28 +50,54 @@ class LayerRecorder:
     @contextmanager
     def open(self) -> Iterator['LayerRecorder']:
         """Record within the block."""
-        handle = self._layer.register_forward_hook(self._record)
-        try:
+        with watch_layer(self._layer, self.path, self.value, self._record):
             yield self
-        finally:
-            handle.remove()
 
-    def _record(self, module: nn.Module, args: Any, output: Any) -> None:
-        for tensor in _tensors(output, self.path):
+    def _record(self, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
             kept = tensor.clone() if self._copy else tensor
             self.outputs.append(kept)
             self._versions.append(kept._version)
 
 
-def _tensors(output: Any, path: str) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, dict):
-        output = list(output.values())
-    if isinstance(output, (list, tuple)):
-        return [tensor for item in output for tensor in _tensors(item, path)]
+@contextmanager
+def watch_layer(
+    layer: nn.Module, path: str, value: str, seen: Callable[[list[Tensor]], None]
+) -> Iterator[None]:
+    """Show ``seen`` the tensors of each call of a layer.
+
+    Args:
+        layer: whose calls are watched.
+        path: its dotted name, for messages.
+        value: one of ``VALUES``: what it gives, or what it is about to read.
+        seen: called with the tensors, of tuples and dicts one after the other.
+    """
+
+    def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        seen(_tensors((args, kwargs), f"layer '{path}' reads"))
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        seen(_tensors(output, f"layer '{path}' returns"))
+
+    if value == 'input':
+        handle = layer.register_forward_pre_hook(before, with_kwargs=True)
+    else:
+        handle = layer.register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _tensors(item: Any, what: str) -> list[Tensor]:
+    if isinstance(item, Tensor):
+        return [item]
+    if isinstance(item, dict):
+        item = list(item.values())
+    if isinstance(item, (list, tuple)):
+        return [tensor for entry in item for tensor in _tensors(entry, what)]
     raise DistillationError(
-        f"layer '{path}' returns {type(output).__name__}; expected a tensor, or a "
+        f'{what} {type(item).__name__}; expected a tensor, or a '
         'tuple, list or dict of tensors. Choose another layer in this pair.'
     )
 

@@ -4,6 +4,7 @@ from .base import Capture, Matched, Place, View
 from .build import build_view
 from .dense import DenseHeadView
 from .depth import DepthView
+from .flow import FlowView
 from .layer import LayerView
 from .probe import Probe
 from .roi import RoIView
@@ -16,6 +17,7 @@ __all__ = [
     'Capture',
     'DenseHeadView',
     'DepthView',
+    'FlowView',
     'LayerView',
     'Matched',
     'ModelRun',

@@ -21,7 +21,8 @@ class Matched:
         student: of the student, with its graph.
         teacher: of the teacher, without.
         target: what the host's own loss aims at, where there is such a thing.
-        mask: float, 1 keeps and 0 drops a row.
+        mask: float, 1 keeps and 0 drops a row; between, what it weighs, of rows that
+            the view weighs, such as head.distributions.
         count: rows that the mean is taken over, on this rank.
         context: what a few losses want to know beyond the tensors.
     """

@@ -12,6 +12,12 @@ from ..errors import ConfigError, DistillationError
 from ..losses import LossContext
 from ..registry import VIEWS
 from .base import Capture, Matched, Place, View
+from .distributions import (
+    REGIONS,
+    TargetsCapture,
+    distribution_place,
+    match_distributions,
+)
 from .heads import head_outputs
 from .priors import check_priors
 
@@ -56,19 +62,38 @@ def dense_head(model: Any, where: str) -> Any:
 
 @VIEWS.register_module()
 class DenseHeadView(View):
-    """Class logits of all points or anchors, each level of the FPN by itself.
+    """Class logits, or box distributions, at the same points or anchors.
 
-    Points outside the image, on its padding, are masked.
+    Of logits, each level of the FPN is by itself, and points outside the image, on its
+    padding, are masked. Distributions are rows of all levels and images.
 
     Args:
-        value: 'logits', (N A, K, H, W) a level, sigmoid: of A anchors at a point.
+        value: 'logits', (N A, K, H, W) a level, sigmoid: of A anchors at a point; or
+            'distributions', (M, 4, n + 1), logits of the bins of each edge, of GFL and
+            LD heads. Their mask holds what a row weighs, between 0 and 1, and their
+            count is its sum.
+        region: of distributions, the rows that are kept. 'main', the default: the
+            student's positives, each weighed by its highest class score, as the host
+            weighs their own loss. 'vlr': the valuable localization region, by overlap;
+            see :func:`~kd_plugins.views.localization_region.valuable_region`.
+
+    Source: of the regions, Zheng et al., Localization Distillation for Object
+        Detection, CVPR 2022, https://arxiv.org/abs/2102.12252.
     """
 
     prefix = 'head'
-    values = ('logits',)
+    values = ('logits', 'distributions')
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, region: str | None = None) -> None:
+        if value != 'distributions' and region is not None:
+            raise ConfigError(
+                f"region='{region}' chooses among distributions; head.{value} has all "
+                "points. Remove it, or use value='distributions'."
+            )
+        if region is not None and region not in REGIONS:
+            raise ConfigError(f"region must be 'main' or 'vlr', got '{region}'.")
         self.value = value
+        self.region = region or 'main'
         self._contexts: list[LossContext] = []
 
     def bind(self, probe: Any, where: str) -> list[Place]:
@@ -81,6 +106,13 @@ class DenseHeadView(View):
                 'Remove input_scale, or distil layers only.'
             )
         check_priors(student, teacher, 'strides and anchors of bbox_head', where)
+        if self.value == 'distributions':
+            return [distribution_place(student, teacher, where)]
+        return self._bind_logits(student, teacher, probe, where)
+
+    def _bind_logits(
+        self, student: Any, teacher: Any, probe: Any, where: str
+    ) -> list[Place]:
         shapes: dict[str, list[Any]] = {}
         for which, head in (('student', student), ('teacher', teacher)):
             if getattr(head.loss_cls, 'activated', False):
@@ -120,9 +152,11 @@ class DenseHeadView(View):
 
     @property
     def same_classes(self) -> bool:
-        return True
+        return self.value == 'logits'  # boxes are those of any class
 
     def student_captures(self) -> Sequence[Capture]:
+        if self.value == 'distributions':
+            return (DenseCapture(), TargetsCapture())
         return (DenseCapture(),)
 
     def match(self, step: Any) -> list[Matched | None]:
@@ -130,11 +164,22 @@ class DenseHeadView(View):
         if not outputs:
             raise DistillationError(
                 "the student's bbox_head did not run while it computed its losses, so "
-                "'head.logits' has nothing to match."
+                f"'head.{self.value}' has nothing to match."
             )
         head = dense_head(step.student, 'pairs')
         run = step.teacher
         (answer,) = head_outputs(run, BBOX_HEAD)
+        if self.value == 'distributions':
+            return [
+                match_distributions(
+                    self.region,
+                    head,
+                    outputs[-1],
+                    [run.crop(item) for item in answer[1]],
+                    step.captured[TargetsCapture()],
+                    step.data_samples,
+                )
+            ]
         matched: list[Matched | None] = []
         for context, own, other in zip(
             self._contexts,

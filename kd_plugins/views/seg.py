@@ -1,4 +1,4 @@
-"""Segmentation heads: the class logits of every pixel, at the head's own stride."""
+"""Segmentation heads: class logits or features of every pixel, at the head's stride."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from .base import Capture, Matched, Place, View
 from .decode import DECODE_HEAD, DecodeCapture, decode_stages, resized
 from .heads import head_outputs
 from .probe import SIDE
+from .seg_features import ClassifierInput
 from .seg_labels import LabelCheck, labels_at
 
 SIZES = ('student', 'teacher')
@@ -79,7 +80,9 @@ class SegView(View):
     those of ``eval()``. Pixels of the ignore label, padding included, are masked.
 
     Args:
-        value: 'logits', (N, K, H, W).
+        value: 'logits', (N, K, H, W), or 'features', (N, C, H, W): what the classifier
+            reads, before dropout, for losses that need the labels of its pixels; C may
+            differ, and so may the classes. Without need of labels a layer does as well.
         stage: of a cascade, from 0; default: the last.
         size: whose size the maps are compared at, 'student' or 'teacher'; the other's
             are interpolated, and the labels take the nearest pixel.
@@ -89,7 +92,7 @@ class SegView(View):
     """
 
     prefix = 'seg'
-    values = ('logits',)
+    values = ('logits', 'features')
 
     def __init__(
         self, value: str, stage: int | None = None, size: str = 'student'
@@ -99,55 +102,48 @@ class SegView(View):
         self.value = value
         self.stage = stage
         self.size = size
+        self._stages = {'student': stage, 'teacher': None}
         self._context = LossContext()
         self._looked = False
 
     def bind(self, probe: Any, where: str) -> list[Place]:
+        # The student's stage, where the teacher is a cascade too.
+        cascade = isinstance(getattr(probe.teacher, DECODE_HEAD, None), nn.ModuleList)
+        self._stages['teacher'] = self.stage if cascade else None
         heads = {
-            'student': seg_head(probe.student, self.stage, f'{where} (student)'),
-            'teacher': seg_head(
-                probe.teacher, self._teacher_stage(probe.teacher), f'{where} (teacher)'
-            ),
+            which: seg_head(getattr(probe, which), stage, f'{where} ({which})')
+            for which, stage in self._stages.items()
         }
-        classes = {which: head.out_channels for which, head in heads.items()}
-        if classes['student'] != classes['teacher']:
-            raise ConfigError(
-                f'{where}: the student scores {classes["student"]} classes, the '
-                f'teacher {classes["teacher"]}. Choose a teacher of the same classes.'
-            )
-        kinds = {which: _activation(head) for which, head in heads.items()}
-        if kinds['student'] != kinds['teacher']:
-            raise ConfigError(
-                f'{where}: the student trains its classes by a {kinds["student"]}, '
-                f'the teacher by a {kinds["teacher"]}: their logits cannot be '
-                'compared. Set the same use_sigmoid in both decode_head.loss_decode.'
-            )
+        activation = None
+        if self.value == 'logits':
+            activation = _check_classes(heads, where)
         shapes = {}
         for which, head in heads.items():
             with probe.run(self, which, where) as run:
-                stage = self.stage
-                if which == 'teacher':
-                    stage = self._teacher_stage(probe.teacher)
-                output = head_outputs(run, DECODE_HEAD)[-1 if stage is None else stage]
-                shapes[which] = tuple(main_logits(head, output).shape)
-        shape = shapes[self.size]
+                shapes[which] = tuple(self._map(run, head, which).shape)
+        size = shapes[self.size][2:]
         self._context = LossContext(
-            activation=kinds['student'], stride=round(SIDE / shape[-1])
+            activation=activation,
+            stride=round(SIDE / size[-1]),
         )
         return [
             Place(
-                'seg.logits',
-                shape,
-                shape,
+                f'seg.{self.value}',
+                (*shapes['student'][:2], *size),
+                (*shapes['teacher'][:2], *size),
                 context=self._context,
-                target=(shape[0], *shape[2:]),
+                target=(shapes['student'][0], *size),
             )
         ]
 
-    def _teacher_stage(self, teacher: Any) -> int | None:
-        """The student's, where the teacher is a cascade too."""
-        cascade = isinstance(getattr(teacher, DECODE_HEAD, None), nn.ModuleList)
-        return self.stage if cascade else None
+    def _map(self, run: Any, head: Any, which: str) -> Tensor:
+        """What is compared, of a frozen model."""
+        stage = self._stages[which]
+        output = head_outputs(run, DECODE_HEAD)[-1 if stage is None else stage]
+        if self.value == 'features':
+            feature: Tensor = run.captured[ClassifierInput(stage)].last()
+            return feature
+        return main_logits(head, output)
 
     def teacher_parts(self) -> tuple[str, ...]:
         return ('neck', DECODE_HEAD)
@@ -158,22 +154,33 @@ class SegView(View):
 
     @property
     def same_classes(self) -> bool:
-        return True
+        """True of logits."""
+        return self.value == 'logits'
 
     def student_captures(self) -> Sequence[Capture]:
         # On a GPU at the first step alone: a wrong dataset shows there.
-        return LabelCheck(self.stage, not self._looked), DecodeCapture(self.stage)
+        check = LabelCheck(self.stage, not self._looked)
+        return (check, DecodeCapture(self.stage), *self._feature('student'))
+
+    def teacher_captures(self) -> Sequence[Capture]:
+        return self._feature('teacher')
+
+    def _feature(self, which: str) -> tuple[Capture, ...]:
+        if self.value == 'logits':
+            return ()
+        return (ClassifierInput(self._stages[which]),)
 
     def match(self, step: Any) -> list[Matched | None]:
         self._looked = True
         head = seg_head(step.student, self.stage, 'pairs')
-        output = step.captured[DecodeCapture(self.stage)].output('seg.logits')
-        student = main_logits(head, output)
+        output = step.captured[DecodeCapture(self.stage)].output(f'seg.{self.value}')
+        if self.value == 'features':
+            student = step.captured[ClassifierInput(self.stage)].last()
+        else:
+            student = main_logits(head, output)
         run = step.teacher
-        stage = self._teacher_stage(run.model)
-        output = head_outputs(run, DECODE_HEAD)[-1 if stage is None else stage]
-        teacher_head = seg_head(run.model, stage, 'pairs')
-        teacher = run.crop(main_logits(teacher_head, output))
+        teacher_head = seg_head(run.model, self._stages['teacher'], 'pairs')
+        teacher = run.crop(self._map(run, teacher_head, 'teacher'))
         if self.size == 'student':
             teacher = resized(teacher, student.shape[2:], teacher_head)
         else:
@@ -181,6 +188,24 @@ class SegView(View):
         samples, size = step.data_samples, student.shape[2:]
         target, mask = labels_at(size, samples, head.ignore_index)
         return [Matched(student, teacher, target, mask, mask.sum(), self._context)]
+
+
+def _check_classes(heads: dict[str, Any], where: str) -> Any:
+    """How both heads turn the same classes into probabilities."""
+    classes = {which: head.out_channels for which, head in heads.items()}
+    if classes['student'] != classes['teacher']:
+        raise ConfigError(
+            f'{where}: the student scores {classes["student"]} classes, the '
+            f'teacher {classes["teacher"]}. Choose a teacher of the same classes.'
+        )
+    kinds = {which: _activation(head) for which, head in heads.items()}
+    if kinds['student'] != kinds['teacher']:
+        raise ConfigError(
+            f'{where}: the student trains its classes by a {kinds["student"]}, '
+            f'the teacher by a {kinds["teacher"]}: their logits cannot be '
+            'compared. Set the same use_sigmoid in both decode_head.loss_decode.'
+        )
+    return kinds['student']
 
 
 def _activation(head: Any) -> Any:

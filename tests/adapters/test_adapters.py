@@ -47,6 +47,17 @@ def test_conv_adapter_gives_the_teachers_shape(
     assert_close(adapted, resize_map(adapter.conv(feature), size))
 
 
+def test_norm_follows_a_convolution_without_bias() -> None:
+    adapter = ConvAdapter(2, 3, norm=True)
+    feature = 5 + 3 * torch.randn(4, 2, 6, 6)
+    adapted = adapter(feature)
+    assert adapter.conv.bias is None
+    expected = F.batch_norm(adapter.conv(feature), None, None, training=True)
+    assert_close(adapted, expected)
+    assert_close(adapted.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    assert_close(adapter(feature, (3, 3)), resize_map(expected, (3, 3)))
+
+
 def test_three_by_three_looks_at_the_neighbours() -> None:
     adapter = ConvAdapter(1, 1, kernel_size=3)
     with torch.no_grad():
@@ -88,6 +99,7 @@ def test_linear_adapter_mixes_channels() -> None:
     [
         (ConvAdapter(2, 3), (2, 2, 4, 4), (6, 6)),
         (ConvAdapter(2, 2, kernel_size=3), (2, 2, 4, 4), (2, 2)),
+        (ConvAdapter(2, 3, norm=True), (2, 2, 4, 4), (6, 6)),
         (LinearAdapter(2, 3), (4, 2), None),
     ],
 )
@@ -113,6 +125,8 @@ def test_what_is_learned_is_what_is_saved() -> None:
     assert set(ConvAdapter(2, 3).state_dict()) == {'conv.weight', 'conv.bias'}
     assert set(LinearAdapter(2, 3).state_dict()) == {'linear.weight', 'linear.bias'}
     assert not ResizeAdapter().state_dict()
+    parameters = dict(ConvAdapter(2, 3, norm=True).named_parameters())
+    assert set(parameters) == {'conv.weight', 'norm.weight', 'norm.bias'}
 
 
 def test_initialised_as_torch_does_from_the_current_stream() -> None:

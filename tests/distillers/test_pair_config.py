@@ -40,6 +40,11 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         ),
         (dict(layer='neck', view='roi.logits', loss=KD), 'needs either layer='),
         (dict(view='roi.logits', levels=[0], loss=KD), "levels goes with 'layer' only"),
+        (dict(view='roi.logits', value='input', loss=KD), "value goes with 'layer' on"),
+        (
+            dict(layer='neck', value='in', loss=KD),
+            "a.value must be 'output' or 'input'",
+        ),
         (
             dict(layer='neck'),
             r"model.pairs.a needs a loss, such as loss=dict\(type='HintLoss'\)",

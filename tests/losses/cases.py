@@ -1,22 +1,45 @@
 """One row per registered loss: what the contract tests run it on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_plugins.losses import (
+    ABLoss,
+    AILLoss,
+    ATLoss,
+    BDKDLoss,
+    CCLoss,
+    CIRKDLoss,
+    CRDLoss,
+    CWDLoss,
+    DarkRankLoss,
     DeltaL2Loss,
     DistillationLoss,
+    DISTLoss,
+    DKDLoss,
+    FBKDLoss,
+    FGDLoss,
+    FSPLoss,
     HintLoss,
     HolisticLoss,
     KDLoss,
+    LDLoss,
     LogitL2Loss,
     LossContext,
+    MGDLoss,
+    NKDLoss,
+    NSTLoss,
+    OFDLoss,
     PairWiseLoss,
     PixelWiseLoss,
+    PKDLoss,
+    RKDLoss,
+    SPLoss,
     TeacherBoundedLoss,
     WeightedClassKDLoss,
 )
@@ -68,11 +91,51 @@ class LossCase:
         return value
 
 
+@dataclass(frozen=True)
+class LearnedCase(LossCase):
+    """A loss with weights of its own, here the same each time it is built.
+
+    Its parameters are float64 where the rows are; the first sample of its context
+    stands for every row's.
+    """
+
+    def build(self, **options: Any) -> DistillationLoss:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return super().build(**options).double()
+
+    def value(
+        self,
+        rows: Rows,
+        mask: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        arguments: dict[str, Any] = {**rows, 'mask': mask, 'avg_factor': avg_factor}
+        if self.context is not None:
+            samples = [*self.context.data_samples[:1]] * len(rows['student'])
+            arguments['context'] = replace(self.context, data_samples=samples)
+        loss = self.build(**options)
+        if rows['student'].dtype != torch.float64:
+            loss.float()
+        value: Tensor = loss(**arguments)
+        return value
+
+
 def logits(columns: int) -> Callable[[int], Rows]:
     """Logits of as many classes, shape (rows, columns)."""
     return lambda rows: {
         'student': 2 * torch.randn(rows, columns, dtype=torch.float64),
         'teacher': 2 * torch.randn(rows, columns, dtype=torch.float64),
+    }
+
+
+def labelled(labels: int, *shape: int) -> Callable[[int], Rows]:
+    """Logits, shape (rows, *shape), and labels below ``labels``, one a row or pixel."""
+    return lambda rows: {
+        'student': 2 * torch.randn(rows, *shape, dtype=torch.float64),
+        'teacher': 2 * torch.randn(rows, *shape, dtype=torch.float64),
+        'target': torch.randint(labels, (rows, *shape[1:])).double(),
     }
 
 
@@ -96,19 +159,91 @@ def bounded_deltas(rows: int) -> Rows:
     }
 
 
+def aimed(*shape: int) -> Callable[[int], Rows]:
+    """Deltas, or maps, and what both should be."""
+    return lambda rows: {
+        **features(*shape)(rows),
+        'target': torch.randn(rows, *shape, dtype=torch.float64),
+    }
+
+
 ENTROPY = {
     'test_zero_where_student_equals_teacher': (
         'a cross-entropy: where the two agree it is an entropy'
     ),
 }
+OF_ALL_ROWS = {
+    'test_ranks_average_to_the_whole': (
+        'the intra-class term correlates the rows of a process: it cannot be split'
+    ),
+}
 # Losses without a row: what they are depends on weights of their own.
-LEARNED = {HolisticLoss: 'a critic of random weights: test_holistic.py'}
+LEARNED = {
+    CIRKDLoss: 'a random projection, and a memory that moves: test_cirkd.py',
+    CRDLoss: 'random projections, and a memory that moves: test_crd.py',
+    HolisticLoss: 'a critic of random weights: test_holistic.py',
+}
 
 ANY_CHANNELS = {
     'test_shapes_that_differ_are_refused': (
-        'channels may differ; what may not is tested in test_pair_wise.py'
+        'channels may differ; what may not is tested in the file of the loss'
     ),
 }
+ANOTHER_MAXIMUM = {
+    'test_behind_a_layer_under_autocast': (
+        'in bfloat16 another channel may be the maximum: the gradient goes there'
+    ),
+}
+OVER_THE_BATCH = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'statistics over the batch, whose deviation divides by n - 1, as in the paper'
+    ),
+    'test_ranks_average_to_the_whole': (
+        'statistics over the batch of a process, as in the paper'
+    ),
+}
+
+# Relations between the samples of a process; a case's rows are samples.
+RELATIONS = ANY_CHANNELS | {
+    'test_ranks_average_to_the_whole': (
+        'relations within the batch of a process, as in the paper: those between ranks '
+        'are not seen'
+    ),
+}
+DIVIDED_BY_SAMPLES = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'as the paper divides, twice as many samples of a kind give half the value'
+    ),
+    'test_positive_where_they_differ': 'for the same reason smaller: of 200 samples',
+}
+ORDER_OF_SAMPLES = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'the last sample then has a neighbour, the first again'
+    ),
+    'test_permuting_the_rows_permutes_none': 'neighbours are those in the batch',
+}
+NEAREST_SAMPLES = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'of a batch repeated the nearest are copies: it is a list of others'
+    ),
+}
+TRAINED = {
+    'test_leaves_nothing_in_the_checkpoint': 'its blocks are trained with the student',
+}
+# Four images of 16x32 with the same two boxes, for the tests of at most four rows that
+# call the loss themselves.
+BOXES = LossContext(
+    level=0,
+    data_samples=4
+    * [
+        SimpleNamespace(
+            gt_instances=SimpleNamespace(
+                bboxes=torch.tensor([[0.0, 0.0, 8.0, 8.0], [9.0, 3.0, 30.0, 8.0]])
+            )
+        )
+    ],
+    inputs=torch.zeros(4, 3, 16, 32),
+)
 
 CASES = [
     LossCase('weighted_class_kd', WeightedClassKDLoss, logits(4), opt_outs=ENTROPY),
@@ -154,6 +289,56 @@ CASES = [
         },
     ),
     LossCase('delta_l2', DeltaL2Loss, features(4)),
+    LossCase(
+        'ail',
+        AILLoss,
+        bounded_deltas,
+        opt_outs={
+            'test_leaves_nothing_in_the_checkpoint': (
+                'it follows the range of errors, which a resumed run goes on with'
+            ),
+        },
+    ),
+    LossCase('ail-normalizer', AILLoss, bounded_deltas, {'normalizer': 8.0}),
+    LossCase(
+        'ail-batch',
+        AILLoss,
+        bounded_deltas,
+        {'normalizer': 'batch', 'percentile': 75.0},
+        opt_outs={
+            'test_ranks_average_to_the_whole': (
+                'the range is asked of the other ranks, of which there are none here'
+            ),
+        },
+    ),
+    LossCase(
+        'ail-task',
+        AILLoss,
+        bounded_deltas,
+        {'normalizer': 8.0, 'alpha': 0.25, 'with_task': True},
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                "there the task's term is the teacher's error"
+            ),
+        },
+    ),
+    LossCase('ail-plain', AILLoss, features(4), {'mode': 'plain'}),
+    LossCase('ail-bounded', AILLoss, bounded_deltas, {'mode': 'bounded'}),
+    LossCase('ail-minimum', AILLoss, aimed(4), {'mode': 'minimum'}),
+    LossCase(
+        'ail-maps',
+        AILLoss,
+        aimed(1, 1, 1),
+        {'normalizer': 8.0},
+        mask_sides=(1, 1),
+    ),
+    LossCase('ld', LDLoss, features(4, 5)),
+    LossCase(
+        'ld-mean_over_bins',
+        LDLoss,
+        features(4, 5),
+        {'temperature': 2.0, 'mean_over_bins': True},
+    ),
     LossCase('hint-maps', HintLoss, features(3, 4, 5)),
     LossCase('hint-vectors', HintLoss, features(6)),
     LossCase('hint-l1', HintLoss, features(3, 2, 2), {'norm': 'l1'}),
@@ -162,6 +347,9 @@ CASES = [
     LossCase(
         'kd-sigmoid', KDLoss, logits(3), {'temperature': 4.0, 'use_sigmoid': True}
     ),
+    LossCase(
+        'kd-standardized', KDLoss, logits(4), {'temperature': 2.0, 'standardize': True}
+    ),
     LossCase('logit_l2', LogitL2Loss, logits(4)),
     LossCase(
         'logit_l2-centred',
@@ -169,6 +357,159 @@ CASES = [
         logits(4),
         {'normalize': 'elementmean', 'centre': True},
     ),
+    LossCase('bdkd', BDKDLoss, logits(4), {'temperature': 2.0}),
+    LossCase('bdkd-maps', BDKDLoss, features(3, 1, 1), mask_sides=(1, 1)),
+    LossCase(
+        'bdkd-sigmoid',
+        BDKDLoss,
+        logits(3),
+        {'sharpness': 2.0},
+        LossContext(activation='sigmoid'),
+        opt_outs={'test_gradcheck': 'the weights go by entropies, without gradient'},
+    ),
+    LossCase('dist', DISTLoss, logits(4), {'temperature': 2.0}, opt_outs=OF_ALL_ROWS),
+    LossCase(
+        'dist-maps',
+        DISTLoss,
+        features(3, 1, 1),
+        opt_outs=OF_ALL_ROWS,
+        mask_sides=(1, 1),
+    ),
+    LossCase('dist-one_column', DISTLoss, logits(1), opt_outs=OF_ALL_ROWS),
+    LossCase(
+        'dist-sigmoid',
+        DISTLoss,
+        logits(3),
+        {'beta': 2.0, 'use_sigmoid': True},
+        opt_outs=OF_ALL_ROWS,
+    ),
+    LossCase('dkd', DKDLoss, labelled(4, 4), {'temperature': 4.0, 'beta': 8.0}),
+    LossCase('dkd-maps', DKDLoss, labelled(3, 3, 1, 1), mask_sides=(1, 1)),
+    LossCase('dkd-one_column', DKDLoss, labelled(2, 1)),
+    LossCase(
+        'dkd-sigmoid',
+        DKDLoss,
+        labelled(4, 3),
+        {'temperature': 2.0},
+        LossContext(activation='sigmoid'),
+    ),
+    LossCase('dkd-sigmoid-unlabelled', DKDLoss, logits(3), {'use_sigmoid': True}),
+    LossCase('nkd', NKDLoss, labelled(4, 4), {'temperature': 3.0}, opt_outs=ENTROPY),
+    LossCase(
+        'nkd-maps',
+        NKDLoss,
+        labelled(3, 3, 1, 1),
+        opt_outs=ENTROPY,
+        mask_sides=(1, 1),
+    ),
+    LossCase('nkd-one_column', NKDLoss, labelled(2, 1), opt_outs=ENTROPY),
+    LossCase(
+        'nkd-sigmoid',
+        NKDLoss,
+        labelled(4, 3),
+        {'temperature': 2.0},
+        LossContext(activation='sigmoid'),
+        opt_outs=ENTROPY,
+    ),
+    LossCase(
+        'ab',
+        ABLoss,
+        features(3, 2, 4),
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                'what lies within the margin is pushed out of it'
+            ),
+        },
+    ),
+    LossCase('at', ATLoss, features(3, 2, 4), opt_outs=ANY_CHANNELS),
+    LossCase(
+        'at-code',
+        ATLoss,
+        features(3, 2, 4),
+        {'mode': 'code', 'p': 4},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'at-max',
+        ATLoss,
+        features(3, 2, 4),
+        {'mode': 'squared', 'form': 'max', 'p': 1},
+        opt_outs=ANY_CHANNELS | ANOTHER_MAXIMUM,
+    ),
+    LossCase('cwd', CWDLoss, features(3, 2, 4), {'temperature': 2.0}),
+    LearnedCase(
+        'fbkd',
+        FBKDLoss,
+        features(4, 2, 4),
+        {'channels': 4, 'masked_weight': 1.0, 'attention_weight': 0.5},
+        opt_outs=TRAINED
+        | {
+            'test_zero_where_student_equals_teacher': 'its adaptations are random',
+            'test_gradcheck': 'attention is held fixed; gradcheck is in test_fbkd.py',
+        },
+    ),
+    LearnedCase(
+        'fgd',
+        FGDLoss,
+        features(4, 2, 4),
+        {
+            'channels': 4,
+            'foreground_weight': 1.0,
+            'background_weight': 0.5,
+            'attention_weight': 0.5,
+            'context_weight': 0.1,
+        },
+        BOXES,
+        opt_outs=TRAINED,
+    ),
+    LossCase('fsp', FSPLoss, features(3, 4)),
+    LearnedCase(
+        'mgd',
+        MGDLoss,
+        features(4, 2, 4),
+        {'channels': 4, 'masked_ratio': 0.0},
+        opt_outs=TRAINED
+        | {'test_zero_where_student_equals_teacher': 'its generator is random'},
+    ),
+    LossCase('nst', NSTLoss, features(3, 2, 4), opt_outs=ANY_CHANNELS),
+    LossCase(
+        'nst-offset',
+        NSTLoss,
+        features(3, 2, 4),
+        {'degree': 3, 'offset': 0.5},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'nst-linear',
+        NSTLoss,
+        features(3, 2, 4),
+        {'kernel': 'linear'},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'nst-gaussian',
+        NSTLoss,
+        features(3, 2, 4),
+        {'kernel': 'gaussian', 'sigma_squared': 0.5},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'nst-gaussian-own_sigma',
+        NSTLoss,
+        features(3, 2, 4),
+        {'kernel': 'gaussian'},
+        opt_outs=ANY_CHANNELS
+        | {'test_gradcheck': 'sigma follows the student, and takes no gradient'},
+    ),
+    LossCase(
+        'ofd',
+        OFDLoss,
+        features(3, 2, 4),
+        context=LossContext(teacher_norm=nn.BatchNorm2d(3)),
+    ),
+    LossCase('ofd-vectors', OFDLoss, features(6), {'margin': -0.5}),
+    LossCase('pkd', PKDLoss, features(3, 2, 4), opt_outs=OVER_THE_BATCH),
+    LossCase('pkd-vectors', PKDLoss, features(6), opt_outs=OVER_THE_BATCH),
     LossCase('pair_wise', PairWiseLoss, features(3, 4, 5), opt_outs=ANY_CHANNELS),
     LossCase(
         'pair_wise-every_option',
@@ -188,6 +529,76 @@ CASES = [
         features(3, 1, 1),
         {'temperature': 2.0},
         mask_sides=(1, 1),
+    ),
+    LossCase('sp', SPLoss, features(6), opt_outs=RELATIONS | DIVIDED_BY_SAMPLES),
+    LossCase(
+        'sp-maps',
+        SPLoss,
+        features(3, 4, 5),
+        opt_outs=RELATIONS | DIVIDED_BY_SAMPLES,
+    ),
+    LossCase(
+        'sp-pixels',
+        SPLoss,
+        features(6, 1, 1),
+        {'sample': 'pixel'},
+        opt_outs=RELATIONS | DIVIDED_BY_SAMPLES,
+        mask_sides=(1, 1),
+    ),
+    LossCase('cc', CCLoss, features(6), opt_outs=RELATIONS),
+    LossCase(
+        'cc-bilinear',
+        CCLoss,
+        features(6),
+        {'kernel': 'bilinear'},
+        opt_outs=RELATIONS
+        | {
+            'test_finite_for_huge_values': (
+                'its gradient is of the third power of the embeddings: float16 ends'
+            ),
+        },
+    ),
+    LossCase(
+        'cc-norm',
+        CCLoss,
+        features(6),
+        {'variant': 'norm'},
+        opt_outs=RELATIONS | DIVIDED_BY_SAMPLES,
+    ),
+    LossCase(
+        'cc-neighbor',
+        CCLoss,
+        features(6),
+        {'variant': 'neighbor'},
+        opt_outs=RELATIONS | ORDER_OF_SAMPLES,
+    ),
+    LossCase('rkd', RKDLoss, features(6), opt_outs=RELATIONS),
+    LossCase('rkd-maps', RKDLoss, features(3, 4, 5), opt_outs=RELATIONS),
+    LossCase(
+        'rkd-l2', RKDLoss, features(6), {'with_l2_norm': True}, opt_outs=RELATIONS
+    ),
+    LossCase(
+        'darkrank', DarkRankLoss, features(6), opt_outs=RELATIONS | NEAREST_SAMPLES
+    ),
+    LossCase(
+        'darkrank-squared',
+        DarkRankLoss,
+        features(6),
+        {'squared': True, 'scale': 3.5, 'power': 2.0},
+        opt_outs=RELATIONS | NEAREST_SAMPLES,
+    ),
+    LossCase(
+        'darkrank-hard',
+        DarkRankLoss,
+        features(6),
+        {'mode': 'hard'},
+        opt_outs=RELATIONS
+        | NEAREST_SAMPLES
+        | {
+            'test_zero_where_student_equals_teacher': (
+                'the likelihood of one order, which is never sure'
+            ),
+        },
     ),
     LossCase('kd-maps', KDLoss, features(3, 1, 1), mask_sides=(1, 1)),
     LossCase('logit_l2-maps', LogitL2Loss, features(3, 1, 1), mask_sides=(1, 1)),

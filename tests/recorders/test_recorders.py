@@ -103,6 +103,45 @@ def test_in_place_relu_overwrites_unless_copied(gradient: bool) -> None:
     assert not copied.overwritten and copied.outputs[0].item() == -1
 
 
+@pytest.mark.parametrize('gradient', [True, False])
+def test_input_is_what_it_was_before_the_layer_wrote_into_it(gradient: bool) -> None:
+    block = Block(with_cp=False)
+    nn.init.constant_(block.conv.weight, -1.0)
+    nn.init.zeros_(block.conv.bias)
+    with torch.set_grad_enabled(gradient):
+        with LayerRecorder(block.relu, 'relu', value='input').open() as plain:
+            block(torch.ones(1, 1, 1, 1))
+        recorder = LayerRecorder(block.relu, 'relu', copy=True, value='input')
+        with recorder.open() as copied:
+            block(torch.ones(1, 1, 1, 1))
+    assert plain.overwritten and plain.outputs[0].item() == 0
+    assert not copied.overwritten and copied.outputs[0].item() == -1
+    assert copied.outputs[0].requires_grad is gradient
+    assert not block.relu._forward_pre_hooks
+    block.relu.inplace = False
+    with LayerRecorder(block.relu, 'relu', value='input').open() as plain:
+        block(torch.ones(1, 1, 1, 1))
+    assert not plain.overwritten and plain.outputs[0].item() == -1
+
+
+class Sum(nn.Module):
+    def forward(self, first: Tensor, others: list[Tensor], *, factor: Any) -> Tensor:
+        return first + sum(others) * factor
+
+
+def test_inputs_by_position_and_by_name() -> None:
+    layer, (a, b, c, d) = Sum(), torch.arange(4.0)
+    with LayerRecorder(layer, 'layer', value='input').open() as recorder:
+        layer(a, [b, c], factor=d)
+    assert [item.item() for item in recorder.outputs] == [0, 1, 2, 3]
+    message = "layer 'layer' reads float; expected a tensor.*Choose another layer"
+    with (
+        LayerRecorder(layer, 'layer', value='input').open(),
+        pytest.raises(DistillationError, match=message),
+    ):
+        layer(a, [b, c], factor=0.5)
+
+
 class Greeter:
     def greet(self, name: str, mark: str = '.') -> str:
         return f'hello {name}{mark}'

@@ -1,4 +1,4 @@
-"""Class logits of pixels: what the student's task loss and the teacher in eval see."""
+"""Class maps of pixels: what the student's task loss and the teacher in eval see."""
 
 from typing import Any
 

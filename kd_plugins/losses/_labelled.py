@@ -1,0 +1,134 @@
+"""RoIs and pixels with class labels, samples of them, and values block by block."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.losses._common import check_same_size, check_whole
+from kd_plugins.losses._queues import draw
+
+
+def check_size(name: str, value: int | None, minimum: int = 1) -> int:
+    """The value, if it is a whole number and large enough.
+
+    Raises: ConfigError otherwise, for None too.
+
+    Example:
+        >>> check_size('queue_size', 2048)
+        2048
+    """
+    size = check_whole(name, value, minimum)
+    if size is None:
+        raise ConfigError(f'{name} must be a whole number >= {minimum}, got None.')
+    return size
+
+
+def check_places(
+    student: Tensor, teacher: Tensor, channels: Sequence[int | None]
+) -> None:
+    """Refuse rows or maps that are not of the same places, or of other channels.
+
+    Args:
+        student: shape (R, C) or (N, C, H, W).
+        teacher: likewise; its channels may be others.
+        channels: of both, as configured; None where any will do.
+
+    Raises: ShapeError naming what to change.
+    """
+    shapes = [tuple(student.shape), tuple(teacher.shape)]
+    if student.dim() != 2:
+        check_same_size(student, teacher)
+    elif teacher.dim() != 2 or len(student) != len(teacher):
+        raise ShapeError(
+            f'student {shapes[0]} and teacher {shapes[1]} must be rows (R, C) of the '
+            'same samples in the same order, or maps (N, C, H, W); their channels may '
+            'differ.'
+        )
+    names = ('student', 'teacher')
+    for name, shape, expected in zip(names, shapes, channels, strict=True):
+        if expected not in (None, shape[1]):
+            raise ShapeError(
+                f'{name} {shape} has {shape[1]} channels, not {expected}. Set '
+                f'{name}_channels={shape[1]} in this loss.'
+            )
+
+
+def read_labels(
+    target: Tensor | None, mask: Tensor | None, size: Sequence[int], num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Class labels, and which rows or pixels have one.
+
+    Args:
+        target: labels; one outside 0..K-1, such as 255 or a background of K, is none.
+        mask: 1 keeps and 0 drops; default all.
+        size: shape that both must have: (R,) or (N, H, W).
+        num_classes: K.
+
+    Returns: whole numbers below K, 0 where there is none, and bool, of that shape.
+    Raises: ShapeError for another shape of either, and without target.
+    """
+    size = tuple(size)
+    if target is None or target.shape != size:
+        given = 'none' if target is None else tuple(target.shape)
+        raise ShapeError(
+            f'a memory of classes needs labels {size} as target, got {given}. Use a '
+            "view that gives labels, such as 'seg.logits' or 'roi.logits'."
+        )
+    valid = (target >= 0) & (target < num_classes)
+    if mask is not None:
+        if mask.shape != size:
+            unit = 'row' if len(size) == 1 else 'pixel'
+            raise ShapeError(
+                f'mask must be {size}, one number per {unit}, got {tuple(mask.shape)}.'
+            )
+        valid = valid & (mask > 0)
+    return target.long().masked_fill(~valid, 0), valid
+
+
+def sample_pixels(valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Random valid pixels of each image, and how many each of them stands for.
+
+    Args:
+        valid: bool, shape (N, H, W).
+        count: of an image, at most.
+
+    Returns: their numbers (N, P), P = min(count, H W), and weights (N P,): of an image,
+        they add up to its valid pixels, so that weighted sums estimate those over all.
+    """
+    index, kept = draw(valid.flatten(1), count)
+    share = valid.flatten(1).sum(1) / kept.sum(1).clamp(min=1)
+    return index, (kept * share[:, None]).flatten()
+
+
+def rows_at(maps: Tensor, index: Tensor) -> Tensor:
+    """Rows (N P, C) of maps (N, C, H, W) at the pixels ``index`` (N, P)."""
+    pixels = index[:, None].expand(-1, maps.shape[1], -1)
+    return maps.flatten(2).gather(2, pixels).transpose(1, 2).flatten(0, 1)
+
+
+def by_blocks(
+    function: Callable[..., Tensor], rows: Sequence[Tensor], block: int
+) -> Tensor:
+    """One value a row, of a block of rows at a time where there are more.
+
+    Args:
+        function: of rows, gives one value each; called once more in the backward pass.
+        rows: tensors of the same rows.
+        block: how many rows at a time.
+    """
+    count = len(rows[0])
+    if count <= block:
+        return function(*rows)
+    blocks = [
+        checkpoint(
+            function,
+            *(item[start : start + block] for item in rows),
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for start in range(0, count, block)
+    ]
+    return torch.cat(blocks)

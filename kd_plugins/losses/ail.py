@@ -1,0 +1,234 @@
+"""Attentive imitation of a regressor, as good as it is, of Saputra et al. 2019."""
+
+import torch
+from torch import Tensor
+
+from kd_plugins.errors import ConfigError
+from kd_plugins.losses._base import DistillationLoss
+from kd_plugins.losses._common import (
+    check_choice,
+    check_number,
+    check_same_shape,
+    float32_rows,
+    pixel_rows,
+    reduce_loss,
+)
+from kd_plugins.losses._teacher_error import (
+    LAYOUT,
+    BatchRange,
+    RunningRange,
+    error_range,
+    teacher_reliability,
+)
+from kd_plugins.registry import LOSSES
+
+MODES = ('attentive', 'plain', 'bounded', 'minimum')
+NORMALIZERS = ('running', 'batch')
+
+
+def attentive_imitation(
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor | None = None,
+    *,
+    mode: str = 'attentive',
+    normalizer: float | Tensor = 1.0,
+    clamp: bool = True,
+    alpha: float = 0.5,
+    with_task: bool = False,
+    mask: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""Squared distance to the teacher, weighed by how right it is, row by row.
+
+    .. math:: L_i = \alpha \|s_i - y_i\|^2 + (1 - \alpha) \Phi_i \|s_i - t_i\|^2,
+        \qquad \Phi_i = 1 - \|t_i - y_i\|^2 / \eta
+
+    The first term is the student's own loss, which a head computes already: it is left
+    out unless asked for. :math:`\eta` is how far the teacher's errors on the training
+    set lie apart, the largest less the smallest; :math:`\Phi` takes no gradient.
+
+    Args:
+        student: encoded deltas, shape (R, D), or maps (N, C, H, W) whose pixels are
+            rows, such as depth; any float dtype.
+        teacher: same shape and rows, encoded alike; no gradient is needed.
+        target: of the ground truth, same shape, encoded alike; only 'plain' without
+            the task's term can do without.
+        mode: 'attentive', the paper's choice; or one it compares with. 'plain':
+            :math:`\Phi` is 1. 'bounded': :math:`\Phi` is 1 where the student's error
+            exceeds the teacher's, else 0. 'minimum': the smaller of
+            :math:`\|s_i - y_i\|^2` and :math:`\|s_i - t_i\|^2`, in place of both terms.
+        normalizer: :math:`\eta`, squared units; where it is not > 0, :math:`\Phi` is 1.
+        clamp: keep :math:`\Phi` between 0 and 1. The paper does not: an error above
+            :math:`\eta` then pushes the student away from the teacher.
+        alpha: of the task's term, between 0 and 1.
+        with_task: add the task's term.
+        mask: shape (R,), or (N, H, W) of maps; 1 keeps (positives, pixels with a
+            measured depth) and 0 drops a row.
+        avg_factor: number of rows 'mean' divides by; default those kept. Views of boxes
+            give all sampled rows, as the host's own box loss does.
+        reduction: 'none', 'mean' or 'sum', over rows.
+
+    Returns: squared units, summed over D; a scalar, or shape (R,) for 'none'.
+    Raises: ShapeError if the shapes differ; ConfigError for values that cannot be, and
+        without a target that is needed.
+    Source: Saputra et al., Distilling Knowledge From a Deep Pose Regressor Network,
+        ICCV 2019, https://arxiv.org/abs/1908.00858. No author code. The fifth loss
+        that it compares needs a student that predicts a variance.
+
+    Example:
+        >>> target = torch.zeros(3, 1)
+        >>> teacher = torch.tensor([[0.0], [1.0], [3.0]]).sqrt()  # errors 0, 1 and 3
+        >>> attentive_imitation(
+        ...     teacher + 1, teacher, target, normalizer=3.0, reduction='none'
+        ... )
+        tensor([0.5000, 0.3333, 0.0000])
+    """
+    check_choice('mode', mode, MODES)
+    _check_alpha(alpha)
+    _check_once(mode, with_task)
+    if target is None and (with_task or mode != 'plain'):
+        raise ConfigError(
+            f"mode='{mode}' with with_task={with_task} needs targets, and there are "
+            "none. Read them with view='roi.deltas', 'rpn.deltas' or 'depth.map'."
+        )
+    check_same_shape(student, teacher, layout=LAYOUT)
+    aim = teacher if target is None else target
+    check_same_shape(student, aim, layout=LAYOUT, names=('student', 'target'))
+    aim, _, _ = pixel_rows(aim, teacher, None)
+    student, teacher, mask = pixel_rows(student, teacher, mask)
+    with float32_rows(student, teacher, aim, mask=mask) as (student, teacher, aim):
+        task = (student - aim).square().sum(dim=1)  # (R,)
+        imitation = (student - teacher).square().sum(dim=1)
+        error = (teacher - aim).square().sum(dim=1).detach()
+        if mode == 'minimum':
+            each = torch.minimum(task, imitation)
+        else:
+            if mode == 'attentive':
+                imitation = imitation * teacher_reliability(error, normalizer, clamp)
+            elif mode == 'bounded':
+                worse = task.detach() > error
+                imitation = torch.where(worse, imitation, torch.zeros_like(imitation))
+            each = (1 - alpha) * imitation
+            if with_task:
+                each = each + alpha * task
+        return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
+
+
+@LOSSES.register_module()
+class AILLoss(DistillationLoss):
+    r"""Weighted :func:`attentive_imitation`, whose arguments are documented there.
+
+    :math:`\eta` is a number that was measured, as in the paper; or is taken from the
+    errors as they come, over all ranks, and then depends on the batches. Levels or
+    stages of a pair share it.
+
+    Args:
+        loss_weight: factor of the value, >= 0.
+        mode: as there; the options down to ``clamp`` are those of 'attentive'.
+        normalizer: a number > 0; 'batch', the range of the errors of each batch; or
+            'running', which follows the smallest and the largest of the batches.
+        percentile: of 'batch' and 'running', above 0 and up to 100: the largest error
+            is the smallest that this share of them, in percent, does not exceed.
+        momentum: of 'running', below 1, the share of what was known before.
+        warmup: of 'running', how many batches with rows come before it is used: all
+            their :math:`\Phi` are 1.
+        clamp: as there.
+        alpha: as there.
+        with_task: as there. The head's own term stays beside it, and beside the mode
+            'minimum', unless ``task_loss_weights`` sets it to 0.
+        reduction: as there.
+
+    Raises: ConfigError for values that cannot be, and for a pair without targets.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        mode: str = 'attentive',
+        normalizer: float | str = 'running',
+        percentile: float = 100.0,
+        momentum: float = 0.99,
+        warmup: int = 500,
+        clamp: bool = True,
+        alpha: float = 0.5,
+        with_task: bool = False,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(loss_weight, reduction)
+        self.mode = check_choice('mode', mode, MODES)
+        self.clamp = clamp
+        self.alpha = _check_alpha(alpha)
+        self.with_task = with_task
+        _check_once(mode, with_task)
+        self.normalizer = _check_normalizer(normalizer, percentile)
+        self.percentile = percentile
+        running = RunningRange(momentum, warmup)
+        self.range: BatchRange | RunningRange | None = None
+        if mode == 'attentive' and isinstance(normalizer, str):
+            self.range = running if normalizer == 'running' else BatchRange()
+
+    @property
+    def needs_target(self) -> bool:
+        """Only the plain imitation does without."""
+        return self.with_task or self.mode != 'plain'
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        target: Tensor | None = None,
+        mask: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+    ) -> Tensor:
+        """The loss of these rows; see :func:`attentive_imitation`."""
+        return self.loss_weight * attentive_imitation(
+            student,
+            teacher.detach(),
+            None if target is None else target.detach(),
+            mode=self.mode,
+            normalizer=self._normalizer(teacher, target, mask),
+            clamp=self.clamp,
+            alpha=self.alpha,
+            with_task=self.with_task,
+            mask=mask,
+            avg_factor=avg_factor,
+            reduction=self.reduction,
+        )
+
+    def _normalizer(
+        self, teacher: Tensor, target: Tensor | None, mask: Tensor | None
+    ) -> float | Tensor:
+        if self.range is None or target is None:
+            return 1.0 if isinstance(self.normalizer, str) else self.normalizer
+        found = error_range(teacher, target, percentile=self.percentile, mask=mask)
+        normalizer: Tensor = self.range(found)
+        return normalizer
+
+
+def _check_alpha(alpha: float) -> float:
+    if check_number('alpha', alpha) > 1:
+        raise ConfigError(f'alpha must be between 0 and 1, got {alpha!r}.')
+    return alpha
+
+
+def _check_once(mode: str, with_task: bool) -> None:
+    if mode == 'minimum' and with_task:
+        raise ConfigError(
+            "mode='minimum' holds the task's term already. Remove with_task."
+        )
+
+
+def _check_normalizer(normalizer: float | str, percentile: float) -> float | str:
+    if check_number('percentile', percentile, strict=True) > 100:
+        raise ConfigError(f'percentile must be at most 100, got {percentile!r}.')
+    if isinstance(normalizer, str):
+        return check_choice('normalizer', normalizer, NORMALIZERS)
+    if percentile != 100:
+        raise ConfigError(
+            f'percentile={percentile} is of a range that is measured, and '
+            f"normalizer={normalizer!r} is given. Remove it, or use 'running'."
+        )
+    return check_number('normalizer', normalizer, strict=True)

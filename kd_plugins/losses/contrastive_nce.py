@@ -1,0 +1,108 @@
+"""Parts of contrastive distillation of whole images, of Tian et al. 2020.
+
+No registered loss uses them: a bank of all images needs the number of each in the data
+set, which the hosts do not hand out. In a loop of one's own they make up the paper's.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kd_plugins.errors import ShapeError
+from kd_plugins.losses._common import (
+    check_number,
+    check_same_shape,
+    float32_rows,
+    reduce_loss,
+    unit_vectors,
+)
+from kd_plugins.losses._labelled import check_size
+
+
+def contrastive_nce(
+    similarities: Tensor,
+    *,
+    num_data: int,
+    normalizer: float | Tensor,
+    temperature: float = 0.07,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""Whether an image is told from K others of a bank of all images: the paper's h.
+
+    .. math:: h_i = -\log \frac{o_{i0}}{o_{i0} + c}
+        - \sum_{k=1}^{K} \log \frac{c}{o_{ik} + c}, \qquad
+        o = e^{v^\top m / \tau} / Z, \quad c = K / n
+
+    Args:
+        similarities: inner products of each image's embedding v with rows m of the
+            other model's bank, shape (B, 1 + K): its own row first, then others.
+        num_data: n, images in the data set, >= 1.
+        normalizer: Z, > 0: :func:`nce_normalizer` of the first batch, then constant.
+        temperature: > 0, no unit.
+        reduction: 'none', 'mean' or 'sum', over images.
+
+    Returns: nats; a scalar, or shape (B,) for 'none'. The paper adds that of the
+        student's embeddings and the teacher's bank, and that of the reverse.
+    Raises: ShapeError for another shape; ConfigError for values that cannot be.
+    Source: Tian et al., Contrastive Representation Distillation, ICLR 2020,
+        https://arxiv.org/abs/1910.10699. The authors' code adds 1e-7 to c, which in log
+        space is not needed.
+
+    Example:
+        >>> import torch
+        >>> likeness = torch.tensor([[0.5, 0.1, 0.1]]).log()
+        >>> contrastive_nce(likeness, num_data=10, normalizer=1.0, temperature=1.0)
+        tensor(1.1474)
+    """
+    check_size('num_data', num_data)
+    check_number('temperature', temperature, strict=True)
+    if similarities.dim() != 2 or similarities.shape[1] < 2:
+        raise ShapeError(
+            f'similarities must be (B, 1 + K), K >= 1, got {tuple(similarities.shape)}.'
+        )
+    with float32_rows(similarities) as (similarities,):
+        chance = (similarities.shape[1] - 1) / num_data
+        level = torch.as_tensor(normalizer * chance).to(similarities).log()
+        ratio = similarities / temperature - level  # log (o / c)
+        each = F.softplus(-ratio[:, 0]) + F.softplus(ratio[:, 1:]).sum(dim=1)
+        return reduce_loss(each, reduction)
+
+
+def nce_normalizer(
+    similarities: Tensor, *, num_data: int, temperature: float = 0.07
+) -> Tensor:
+    r"""Z of :func:`contrastive_nce`: n times the mean of :math:`e^{v^\top m / \tau}`.
+
+    Args:
+        similarities: as there.
+        num_data: as there.
+        temperature: as there.
+
+    Returns: scalar, to be kept, in every checkpoint too.
+
+    Example:
+        >>> import torch
+        >>> nce_normalizer(torch.zeros(4, 3), num_data=50)
+        tensor(50.)
+    """
+    with float32_rows(similarities.detach()) as (similarities,):
+        return num_data * (similarities / temperature).exp().mean()
+
+
+def blend_into_bank(rows: Tensor, embeddings: Tensor, momentum: float = 0.5) -> Tensor:
+    """New rows of a bank: old ones and embeddings blended, at length 1.
+
+    Args:
+        rows: of the bank, shape (B, D).
+        embeddings: of the same images, same shape; no gradient goes there.
+        momentum: share of the old row.
+
+    Raises: ShapeError if the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> blend_into_bank(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
+        tensor([[0.7071, 0.7071]])
+    """
+    check_same_shape(rows, embeddings, layout='RC', names=('rows', 'embeddings'))
+    return unit_vectors(momentum * rows + (1 - momentum) * embeddings.detach().to(rows))

@@ -1,0 +1,246 @@
+"""Contrastive representation distillation, of Tian, Krishnan and Isola 2020."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kd_plugins.errors import ShapeError
+from kd_plugins.losses._base import DistillationLoss
+from kd_plugins.losses._common import (
+    check_number,
+    check_same_shape,
+    float32_rows,
+    reduce_loss,
+    unit_vectors,
+)
+from kd_plugins.losses._labelled import (
+    by_blocks,
+    check_places,
+    check_size,
+    read_labels,
+    rows_at,
+    sample_pixels,
+)
+from kd_plugins.losses._queues import (
+    ClassQueues,
+    gather_rows,
+    learns,
+    mean_over_ranks,
+)
+from kd_plugins.losses.pair_wise import MAX_ENTRIES
+from kd_plugins.registry import LOSSES
+
+# Its exponential is 0; unlike -inf it makes no NaN where a row has no negative at all.
+_EXCLUDED = -1e9
+
+
+def info_nce(
+    student: Tensor,
+    teacher: Tensor,
+    negatives: Tensor,
+    *,
+    labels: Tensor | None = None,
+    negative_labels: Tensor | None = None,
+    temperature: float = 0.07,
+    max_entries: int = MAX_ENTRIES,
+    mask: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""How well the student's embedding finds its teacher's among others, row by row.
+
+    .. math:: L_i = -\log \frac{e^{s_i^\top t_i / \tau}}
+        {e^{s_i^\top t_i / \tau} + \sum_{j \in A_i} e^{s_i^\top q_j / \tau}}
+
+    Args:
+        student: embeddings, shape (R, D), any float dtype; s is their direction.
+        teacher: same shape and rows; t is their direction. It may take a gradient.
+        negatives: q, shape (M, D), of length 1, M >= 1; no gradient is needed.
+        labels: class of each row, shape (R,).
+        negative_labels: class of each negative, shape (M,), -1 for an empty slot: A_i
+            are those of other classes than the row's. Default: all of them.
+        temperature: > 0, no unit.
+        max_entries: how many similarities to compute at a time: where R M is more, in
+            blocks of rows, and once more in the backward pass.
+        mask: shape (R,), 1 keeps and 0 drops; between, what a row counts.
+        avg_factor: number of rows 'mean' divides by; default those kept.
+        reduction: 'none', 'mean' or 'sum', over rows.
+
+    Returns: nats, >= 0, and 0 for a row without negatives; scalar, or (R,) for 'none'.
+    Raises: ShapeError if the shapes do not fit; ConfigError for values that cannot be.
+    Source: van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4. The paper
+        on distillation (:class:`CRDLoss`) uses :func:`contrastive_nce`.
+
+    Example:
+        >>> import torch
+        >>> one, other = torch.eye(2).split(1)
+        >>> info_nce(one, one, other, temperature=1.0)
+        tensor(0.3133)
+    """
+    check_same_shape(student, teacher, layout='RC')
+    check_number('temperature', temperature, strict=True)
+    check_size('max_entries', max_entries)
+    _check_negatives(student, negatives, labels, negative_labels)
+    if labels is None or negative_labels is None:
+        labels = torch.zeros(len(student), device=student.device)
+        negative_labels = torch.ones(len(negatives), device=student.device)
+    classes = negative_labels
+    with float32_rows(student, teacher, mask=mask) as (student, teacher):
+        others = negatives.to(student).transpose(0, 1)
+
+        def contrast(own: Tensor, other: Tensor, label: Tensor) -> Tensor:
+            own = unit_vectors(own) / temperature
+            pulled = (own * unit_vectors(other)).sum(dim=1)
+            none = (classes == label[:, None]) | (classes < 0)
+            pushed = (own @ others).masked_fill(none, _EXCLUDED).logsumexp(dim=1)
+            return F.softplus(pushed - pulled)
+
+        rows = (student, teacher, labels)
+        each = by_blocks(contrast, rows, max(max_entries // len(negatives), 1))
+        return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
+
+
+def _check_negatives(
+    student: Tensor,
+    negatives: Tensor,
+    labels: Tensor | None,
+    negative_labels: Tensor | None,
+) -> None:
+    if negatives.dim() != 2 or negatives.shape[1] != student.shape[1]:
+        raise ShapeError(
+            f'negatives must be (M, {student.shape[1]}), got {tuple(negatives.shape)}.'
+        )
+    if not len(negatives):
+        raise ShapeError('negatives must be (M, D), M >= 1, got none.')
+    given = [
+        None if item is None else tuple(item.shape)
+        for item in (labels, negative_labels)
+    ]
+    expected = [(len(student),), (len(negatives),)]
+    if given not in ([None, None], expected):
+        raise ShapeError(
+            f'labels and negative_labels must be {expected[0]} and {expected[1]}, or '
+            f'both None, got {given[0]} and {given[1]}.'
+        )
+
+
+@LOSSES.register_module()
+class CRDLoss(DistillationLoss):
+    """Weighted :func:`info_nce` of RoIs or pixels, against a memory by class.
+
+    The dense form of the paper's idea (its own, :func:`contrastive_nce`, contrasts
+    whole images by their number in the data set, which the hosts do not hand out): a
+    learned layer a side makes embeddings; the positive of a RoI or pixel is the
+    teacher's of the same one, its negatives are remembered embeddings of the teacher of
+    other classes. What has no class (background, ignored) takes no part.
+
+    The memory holds num_classes queue_size embed_dims numbers, saved in the training
+    checkpoint. A call takes num_negatives embed_dims numbers that are drawn, a few
+    copies of the RoIs or pixels it compares (of an image max_samples at most), and at
+    most 8 max(max_entries, num_negatives) numbers beside.
+
+    The memory moves in training alone, before it is asked, and not where the weight is
+    0; a class that is absent stays as it is. Ranks remember each other's embeddings:
+    their memories stay equal, and the mean is that over all ranks. All ranks must call
+    it alike. Levels or stages of a pair share one memory.
+
+    Args:
+        num_classes: K, >= 2, without background.
+        student_channels: of the student's RoIs or maps; a pair fills it in.
+        teacher_channels: of the teacher's; likewise.
+        loss_weight: factor of the value, >= 0 (the paper: 0.8).
+        embed_dims: of an embedding.
+        temperature: as in :func:`info_nce`.
+        queue_size: embeddings remembered of a class.
+        num_negatives: drawn at each call, of all classes (the paper: 16384).
+        max_samples: pixels drawn of an image, each of which then stands for several.
+        max_entries: as in :func:`info_nce`.
+
+    Raises: ConfigError for values that cannot be.
+    Source: Tian et al., Contrastive Representation Distillation, ICLR 2020,
+        https://arxiv.org/abs/1910.10699; memory by class and InfoNCE are ours.
+    """
+
+    same_channels = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        student_channels: int,
+        teacher_channels: int,
+        loss_weight: float = 1.0,
+        embed_dims: int = 128,
+        temperature: float = 0.07,
+        queue_size: int = 2048,
+        num_negatives: int = 16384,
+        max_samples: int = 256,
+        max_entries: int = MAX_ENTRIES,
+    ) -> None:
+        super().__init__(loss_weight)
+        # Of one class, nothing would ever be a negative.
+        self.num_classes = check_size('num_classes', num_classes, 2)
+        self._channels = (
+            check_size('student_channels', student_channels),
+            check_size('teacher_channels', teacher_channels),
+        )
+        check_size('embed_dims', embed_dims)
+        check_size('queue_size', queue_size)
+        self.temperature = check_number('temperature', temperature, strict=True)
+        self.num_negatives = check_size('num_negatives', num_negatives)
+        self.max_samples = check_size('max_samples', max_samples)
+        self.max_entries = check_size('max_entries', max_entries)
+        self.student_projection = nn.Linear(student_channels, embed_dims)
+        self.teacher_projection = nn.Linear(teacher_channels, embed_dims)
+        self.queues = ClassQueues(num_classes, queue_size, embed_dims)
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        *,
+        target: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of these RoIs or maps; see :func:`info_nce`.
+
+        Args:
+            student: shape (R, C) or (N, C, H, W), any float dtype.
+            teacher: same but for the channels.
+            target: class labels, shape (R,) or (N, H, W).
+            mask: of that shape, 1 keeps and 0 drops.
+
+        Raises: ShapeError if the shapes do not fit, and without target.
+        """
+        check_places(student, teacher, self._channels)
+        size = (len(student), *student.shape[2:])
+        labels, valid = read_labels(target, mask, size, self.num_classes)
+        weights = valid.float()
+        if student.dim() == 4:
+            index, weights = sample_pixels(valid, self.max_samples)
+            labels = labels.flatten(1).gather(1, index).flatten()
+            student, teacher = rows_at(student, index), rows_at(teacher, index)
+        with float32_rows(student, teacher.detach(), mask=weights) as (
+            student,
+            teacher,
+        ):
+            student = self.student_projection(student)
+            teacher = self.teacher_projection(teacher)
+            count = weights.sum()
+            if learns(self):
+                self._remember(teacher.detach(), labels, weights > 0)
+                count = mean_over_ranks(count)
+            negatives, classes = self.queues.draw(self.num_negatives)
+            return self.loss_weight * info_nce(
+                student,
+                teacher,
+                negatives,
+                labels=labels,
+                negative_labels=classes,
+                temperature=self.temperature,
+                max_entries=self.max_entries,
+                mask=weights,
+                avg_factor=count,
+            )
+
+    def _remember(self, teacher: Tensor, labels: Tensor, kept: Tensor) -> None:
+        self.queues.push(*gather_rows(unit_vectors(teacher[kept]), labels[kept]))

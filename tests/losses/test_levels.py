@@ -1,0 +1,192 @@
+"""Losses whose blocks the student's optimiser trains: a block a level, in any pair."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kd_plugins.distillers.optimizer import own_parameters
+from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.losses import (
+    DistillationLoss,
+    FBKDLoss,
+    FGDLoss,
+    LossContext,
+    MGDLoss,
+)
+from kd_plugins.losses._levels import blocks_by_level, read_channels
+
+from ..distillers.tiny import distiller, losses_of
+from ._common import backward
+
+LOSSES = [FBKDLoss, FGDLoss, MGDLoss]
+BOXES = SimpleNamespace(gt_instances=SimpleNamespace(bboxes=torch.ones(1, 4)))
+
+learned = pytest.mark.parametrize('kind', LOSSES)
+
+
+def told(level: int | None) -> LossContext:
+    return LossContext(
+        level=level, data_samples=[BOXES] * 2, inputs=torch.zeros(2, 3, 32, 32)
+    )
+
+
+def maps(channels: int = 4) -> tuple[Tensor, Tensor]:
+    student, teacher = torch.randn(2, 2, channels, 4, 4)
+    return student.requires_grad_(), teacher.requires_grad_()
+
+
+def blocks_of(loss: nn.Module) -> nn.ModuleDict:
+    (blocks,) = (item for item in loss.children() if isinstance(item, nn.ModuleDict))
+    return blocks
+
+
+@learned
+def test_each_level_has_a_block_of_its_own(kind: type[DistillationLoss]) -> None:
+    loss = kind(channels=4, levels=3)
+    blocks = blocks_of(loss)
+    assert list(blocks) == ['0', '1', '2']
+    student, teacher = maps()
+    backward(loss(student, teacher, context=told(1)))
+    for level, block in blocks.items():
+        gradients = [parameter.grad for parameter in block.parameters()]
+        # DDP waits for all of them: an exact 0 where the level is another one.
+        assert all(item is not None for item in gradients)
+        assert any(item.any() for item in gradients) == (level == '1')
+    assert student.grad is not None and student.grad.any()
+    assert teacher.grad is None
+
+
+@learned
+def test_levels_may_be_listed_as_in_the_pair(kind: type[DistillationLoss]) -> None:
+    loss = kind(channels=4, levels=[3, 1])
+    assert list(blocks_of(loss)) == ['3', '1']
+    loss(*maps(), context=told(3))
+
+
+@learned
+def test_a_single_block_is_for_tensors_of_no_level(
+    kind: type[DistillationLoss],
+) -> None:
+    kind(channels=4)(*maps(), context=told(None))
+    message = r'levels: 2 of them, .* Set levels=1'
+    with pytest.raises(ConfigError, match=message):
+        kind(channels=4, levels=2)(*maps(), context=told(None))
+
+
+@learned
+def test_a_level_without_block_is_refused(kind: type[DistillationLoss]) -> None:
+    message = (
+        r'levels: the loss learns for 0, 1, and has nothing for level 2. '
+        r'Set levels=3, or list those of the pair: levels=\[0, 1, 2\]'
+    )
+    with pytest.raises(ConfigError, match=message):
+        kind(channels=4, levels=2)(*maps(), context=told(2))
+
+
+@learned
+def test_other_channels_are_refused(kind: type[DistillationLoss]) -> None:
+    message = (
+        r'channels=256, and the features to compare, \(2, 4, 4, 4\), have 4. '
+        r'Set channels=4; levels of different channels need a pair each'
+    )
+    with pytest.raises(ShapeError, match=message):
+        kind()(*maps(), context=told(0))
+
+
+@pytest.mark.parametrize(
+    'levels', [0, -1, True, 1.5, 'all', [], [0, 0], [-1], [True], ['0'], None]
+)
+@learned
+def test_impossible_levels_are_refused(
+    kind: type[DistillationLoss], levels: object
+) -> None:
+    with pytest.raises(ConfigError, match='levels must be how many, >= 1, or a list'):
+        kind(channels=4, levels=levels)
+
+
+@pytest.mark.parametrize('channels', [0, 2.5, None, True])
+@learned
+def test_impossible_channels_are_refused(
+    kind: type[DistillationLoss], channels: object
+) -> None:
+    with pytest.raises(ConfigError, match='channels must be a whole number >= '):
+        kind(channels=channels)
+
+
+def test_blocks_are_told_their_place_among_the_levels() -> None:
+    places: list[int] = []
+
+    def build(place: int) -> nn.Module:
+        places.append(place)
+        return nn.Identity()
+
+    blocks_by_level([4, 2], build)
+    blocks_by_level(2, build)
+    assert places == [0, 1, 0, 1]
+    assert read_channels(2, minimum=2) == 2
+
+
+# In a distiller: levels of the neck, and what the pair fills in.
+
+
+def pair(kind: type[DistillationLoss], **options: Any) -> dict[str, Any]:
+    return dict(layer='neck', loss=dict(type=kind.__name__, **options))
+
+
+@pytest.mark.host
+def test_they_learn_with_the_student_at_every_level() -> None:
+    model = distiller({kind.__name__: pair(kind) for kind in LOSSES})
+    value = torch.stack(
+        [item for name, item in losses_of(model).items() if 'loss_kd_' in name]
+    ).sum()
+    backward(value)
+    stepped = own_parameters(model)
+    exported = model.student_state_dict(model.state_dict())
+    assert list(exported) == list(model.student.state_dict())
+    for name, loss in model.losses.items():
+        assert loss.channels == 8
+        for key, parameter in loss.named_parameters():
+            assert stepped[f'losses.{name}.{key}'] is parameter
+            assert f'losses.{name}.{key}' in model.state_dict()
+            assert parameter.grad is not None and parameter.grad.isfinite().all()
+        for block in blocks_of(loss).values():
+            assert any(parameter.grad.any() for parameter in block.parameters())
+    (teacher,) = model.teachers.values()
+    assert all(item.grad is None for item in teacher.model.parameters())
+
+
+@pytest.mark.host
+def test_chosen_levels_are_those_of_the_pair() -> None:
+    chosen = [1, 2]
+    pairs = {kind.__name__: dict(pair(kind), levels=chosen) for kind in LOSSES}
+    model = distiller(pairs)
+    assert all(list(blocks_of(loss)) == ['1', '2'] for loss in model.losses.values())
+    losses = losses_of(model)
+    assert all(losses[f'loss_kd_{name}'] > 0 for name in pairs)
+
+
+@pytest.mark.host
+def test_a_pair_says_what_to_set() -> None:
+    message = (
+        r'model.pairs.few.loss at neck\[1\]: levels: .* Set levels=2(.|\n)*'
+        r'model.pairs.other.loss at neck\[0\]: channels=6, .* Set channels=8'
+    )
+    with pytest.raises(ConfigError, match=message):
+        distiller(
+            dict(few=pair(MGDLoss, levels=1), other=pair(MGDLoss, channels=6)),
+        )
+
+
+@pytest.mark.host
+def test_masks_of_cells_are_not_drawn_from_the_students_stream() -> None:
+    states = []
+    for loss in (
+        pair(MGDLoss),
+        dict(layer='neck', loss=dict(type='HintLoss')),
+    ):
+        losses_of(distiller(dict(a=loss)))
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
