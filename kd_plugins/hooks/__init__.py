@@ -1,8 +1,12 @@
-"""Host hooks: checkpoints, random state, the clock of weight schedules, the plan."""
+"""Host hooks: checkpoints, random state, the clock of weight schedules, the plan.
+
+And the pairs' gradients beside the task's, for who asks for them.
+"""
 
 from .checkpoint import AtomicCheckpointHook
 from .classes import ClassNamesHook
 from .clock import ClockHook
+from .gradient_shares import GradientSharesHook
 from .plan import PlanHook
 from .random_state import RandomStateHook
 
@@ -10,6 +14,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'ClassNamesHook',
     'ClockHook',
+    'GradientSharesHook',
     'PlanHook',
     'RandomStateHook',
 ]
