@@ -11,9 +11,10 @@ model = dict(
     backbone=dict(base_channels=6, stem_channels=6),
     decode_head=dict(in_channels=48, channels=24),
     auxiliary_head=dict(in_channels=24, channels=6))
-# Twice the teacher's rate: on so short a schedule the baseline ends higher for it (one
-# seed, 200 other images of the kind: 27.9 mIoU instead of 24.1).
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+# The rate at which the student alone ends highest, of 1e-3 and its doublings up to
+# 32e-3: 24.1, 27.9, 32.6, 35.2, 36.5 and 32.6 mIoU (one seed, 200 other images of the
+# kind).
+optim_wrapper = dict(optimizer=dict(lr=1.6e-2))
 # The first 300 of the 3,000 images that the teacher learned from.
 train_dataloader = dict(dataset=dict(ann_file='splits/train_300.txt'))
 train_cfg = dict(max_iters=1500, val_interval=1500)
