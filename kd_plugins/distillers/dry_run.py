@@ -20,24 +20,29 @@ def known_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(ROWS if side < 0 else side for side in shape)
 
 
-def dry_run(loss: DistillationLoss, place: Place, name: str, where: str) -> None:
+def dry_run(
+    loss: DistillationLoss, place: Place, channels: int, name: str, where: str
+) -> None:
     """Compute a loss once, on a copy of it.
 
     Args:
         loss: of the pair.
         place: level or stage.
+        channels: of the student, behind its adapter.
         name: of the pair.
         where: configuration key of the loss, for messages.
 
     Raises: ConfigError if the loss cannot compare what this place gives.
     """
     teacher = torch.zeros(known_shape(place.teacher))
+    student = torch.zeros(len(teacher), channels, *teacher.shape[2:])
     target = mask = None
     if place.target is not None:
         maps = teacher.dim() == 4
-        # Classes of pixels are labels whatever the head; RPNs ask yes or no.
-        activation = place.context.activation
-        labels = activation == 'softmax' or (maps and activation is not None)
+        # One number a row or pixel is a label; but RPNs ask yes or no.
+        labels = len(place.target) == 3
+        if not maps:
+            labels = len(place.target) == 1 and place.context.activation != 'sigmoid'
         target = torch.zeros(
             known_shape(place.target), dtype=torch.long if labels else torch.float
         )
@@ -56,12 +61,12 @@ def dry_run(loss: DistillationLoss, place: Place, name: str, where: str) -> None
     inputs = {key: available[key] for key in optional_inputs(loss)}
     try:
         with torch.no_grad():
-            copy.deepcopy(loss)(teacher.clone(), teacher, **inputs)
+            copy.deepcopy(loss)(student, teacher, **inputs)
     except (ConfigError, ShapeError) as error:
         raise ConfigError(f'{where} at {place.name}: {error}') from error
     except Exception as error:  # whatever a foreign loss may raise
         raise ConfigError(
             f'{where}: a dry run of {type(loss).__name__} on zeros '
-            f'{tuple(teacher.shape)} at {place.name} failed: {type(error).__name__}: '
+            f'{tuple(student.shape)} at {place.name} failed: {type(error).__name__}: '
             f'{error}. Choose another loss for this pair.'
         ) from error

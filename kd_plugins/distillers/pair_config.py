@@ -105,7 +105,8 @@ def _build_pair(
                     f'{places[0].name} is one of {len(places)}. Choose one: levels=[0].'
                 )
             for place in places:
-                dry_run(loss, place, name, f'{where}.loss')
+                own = _student_channels(place, cfg.get('adapter'))
+                dry_run(loss, place, own, name, f'{where}.loss')
     if faults or view is None or loss is None:
         raise ConfigError('\n'.join(faults))
     per_level = bool(cfg.get('per_level', False))
@@ -155,17 +156,21 @@ def _known_of(places: Sequence[Place], adapter: Any) -> dict[str, Any]:
     names = ('channels', 'student_channels', 'teacher_channels')
     if not places:  # there is a fault already
         return dict.fromkeys(names, 1)
-    own, other = places[0].student[1], places[0].teacher[1]
-    kind = (
-        class_of(ADAPTERS, adapter.get('type')) if isinstance(adapter, dict) else None
-    )
-    if kind is not None and 'teacher_channels' in arguments(kind):
-        own = other
+    own, other = _student_channels(places[0], adapter), places[0].teacher[1]
     known: dict[str, Any] = dict(zip(names, (other, own, other), strict=True))
     levels = [place.context.level for place in places]
     if None not in levels:
         known['levels'] = levels
     return known
+
+
+def _student_channels(place: Place, adapter: Any) -> int:
+    """Those that a loss is given: behind an adapter, the teacher's."""
+    if isinstance(adapter, dict):
+        kind = class_of(ADAPTERS, adapter.get('type'))
+        if kind is not None and 'teacher_channels' in arguments(kind):
+            return place.teacher[1]
+    return place.student[1]
 
 
 def _build_loss(
@@ -219,7 +224,8 @@ def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
         f'{where}.loss: {type(loss).__name__} needs the targets of the host, and this '
         'pair gives none. '
         + (
-            "Use a view with targets, such as 'roi.deltas' or 'seg.logits'."
+            "Use a view with targets, such as 'roi.deltas' or 'seg.logits', or of "
+            "features 'roi.features' or 'seg.features'."
             if source == 'student'
             else f"Remove roi_source='{source}' from {where}.view."
         )

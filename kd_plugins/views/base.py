@@ -46,7 +46,7 @@ class Place:
         stretch: (height, width) of the teacher's map over the student's.
         context: what losses are told of it.
         target: shape of what the host's own loss aims at, where there is such a thing:
-            numbers, but class labels of softmax logits.
+            one number a row or pixel is a class label, but of sigmoid rows an answer.
     """
 
     name: str

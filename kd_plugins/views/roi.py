@@ -132,6 +132,7 @@ class RoIView(View):
                 (-1, head.fc_cls.in_features),
                 (-1, teacher_head.fc_cls.in_features),
                 context=context,
+                target=(-1,) if self.gives_target else None,
             )
         columns = 4
         if self.value == 'logits':
@@ -153,7 +154,7 @@ class RoIView(View):
 
     @property
     def gives_target(self) -> bool:
-        return self.value != 'features' and self.roi_source == 'student'
+        return self.roi_source == 'student'
 
     def student_captures(self) -> Sequence[Capture]:
         return (RoICapture(),)
@@ -166,6 +167,8 @@ class RoIView(View):
                 f"'roi.{self.value}' has nothing to match."
             )
         matched: list[Matched | None] = []
+        # Features can do without labels.
+        needs_target = self.gives_target and self.value != 'features'
         for number, other in self._stages:
             # A cascade stops early when a stage leaves no proposal.
             if number not in captured:
@@ -173,7 +176,7 @@ class RoIView(View):
                 continue
             outputs = captured[number]
             source: Hashable = ('student', number)
-            if self.gives_target and not outputs.targets:
+            if needs_target and not outputs.targets:
                 raise DistillationError(
                     "the student's RoI head did not compute targets by "
                     f"'loss_and_target', so 'roi.{self.value}' has nothing to match. "

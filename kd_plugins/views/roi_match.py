@@ -52,10 +52,11 @@ def match_deltas(
 
 
 def match_features(own: RoIOutputs, other: RoIOutputs, context: LossContext) -> Matched:
-    """What the classifiers read, (R, D)."""
+    """What the classifiers read, (R, D), with the labels that the RoIs may have."""
     assert own.features is not None and other.features is not None
     count = float(own.features.shape[0])
-    return Matched(own.features, other.features, count=count, context=context)
+    labels = own.targets[0] if own.targets else None
+    return Matched(own.features, other.features, labels, count=count, context=context)
 
 
 def _of_label(deltas: Tensor, labels: Tensor) -> Tensor:

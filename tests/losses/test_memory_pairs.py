@@ -11,8 +11,14 @@ from mmengine.optim import build_optim_wrapper
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from tests.distillers.test_extras import Steps, wrapper_of
-from tests.distillers.tiny import distiller, losses_of, teacher_of, weights_of
-from tests.distillers.tiny_seg import CLASSES, holistic_run, segmentor
+from tests.distillers.tiny import (
+    distiller,
+    faster_rcnn,
+    losses_of,
+    teacher_of,
+    weights_of,
+)
+from tests.distillers.tiny_seg import CLASSES, head, holistic_run, segmentor
 from tests.hooks.toy import build, same_state, unformatted
 
 pytestmark = pytest.mark.host
@@ -121,3 +127,41 @@ def test_what_cannot_work_is_said_before_training() -> None:
     pairs['crd']['layer'] = 'decode_head.conv_seg'
     with pytest.raises(ConfigError, match='CRDLoss needs the targets of the host'):
         distiller(pairs, segmentor(), teacher_of(segmentor(8)))
+
+
+def test_features_of_other_channels_with_labels() -> None:
+    """The pair tells the loss how many channels either side has."""
+    wide = segmentor(8, head('PSPHead', 16, pool_scales=(1, 2)) | dict(channels=12))
+    sizes = dict(pixel_size=50, region_size=20, pixel_slots=16, region_slots=8)
+    loss = dict(num_classes=CLASSES)
+    model = distiller(
+        dict(
+            cirkd=dict(
+                view='seg.features', loss=dict(type='CIRKDLoss', **loss, **sizes)
+            ),
+            crd=dict(view='seg.features', loss=dict(type='CRDLoss', **loss)),
+        ),
+        segmentor(),
+        teacher_of(wide),
+    )
+    assert model.losses['crd'].teacher_projection.in_features == 12
+    found = Steps(model)(wrapper_of(model), 2)
+    assert found['loss_kd_crd'] > 0 and found['loss_kd_cirkd'] > 0
+
+
+def test_embeddings_of_rois_with_labels() -> None:
+    loss = dict(type='CRDLoss', num_classes=4, queue_size=8, num_negatives=16)
+    model = distiller(
+        dict(crd=dict(view='roi.features', loss=loss)),
+        teacher=teacher_of(faster_rcnn(fc=24)),
+    )
+    losses_of(model)
+    assert losses_of(model)['loss_kd_crd'] > 0
+    assert model.losses['crd'].queues.state_dict()
+
+
+def test_rois_of_the_teacher_have_no_labels() -> None:
+    view = dict(type='RoIView', value='features', roi_source='teacher')
+    loss = dict(type='CRDLoss', num_classes=4)
+    with pytest.raises(ConfigError, match=r"Remove roi_source='teacher'"):
+        distiller(dict(crd=dict(view=view, loss=loss)))
