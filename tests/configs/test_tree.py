@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
+from kd_plugins import losses
 from kd_plugins.config_files import read_config
 from tests.configs.tree import (
     DISTILLATIONS,
@@ -34,6 +35,8 @@ KINDS = {
     'CascadeRCNN': 'cascade',
     'MaskRCNN': 'mask',
     'FCOS': 'fcos',
+    'RetinaNet': 'retina',
+    'GFL': 'gfl',
     'PSPHead': 'psp',
     'ASPPHead': 'dl3',
     'SegformerHead': 'segformer',
@@ -61,6 +64,9 @@ TERMS['pair-holistic'] = TERMS['pair'] | {'holistic': 'HolisticLoss'}
 TERMS['pixel'] = {'pixel': 'PixelWiseLoss'}
 TERMS['pixel-pair'] = TERMS['pixel'] | TERMS['pair']
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
+# Of several terms; every other method is one loss, that of its name.
+OF_TERMS = ('chen2017', 'skd')
+LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
 
 
 def teacher_model(cfg: Config) -> Any:
@@ -79,7 +85,8 @@ def test_header_says_command_cost_and_result(path: Path) -> None:
 
 @every_distillation
 def test_header_names_the_paper(path: Path) -> None:
-    paper = r'arXiv:\d{4}\.\d{5}|https://(arxiv\.org/abs|papers\.nips\.cc)/\S+'
+    places = r'arxiv\.org/abs|papers\.nips\.cc|openreview\.net|openaccess\.thecvf\.com'
+    paper = rf'arXiv:\d{{4}}\.\d{{5}}|https://({places})/\S+'
     assert re.search(paper, header(path))
 
 
@@ -141,8 +148,18 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(cfg)
     assert dataset == dataset_of(cfg)
+    if method not in OF_TERMS:
+        assert_pairs_are_told(cfg, method, where)
+        return
     full = FULL.get(method) if where == 'full' else None
     assert what_is_compared(cfg) == (full or TERMS[where])
+
+
+def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:
+    """Of one loss: `where` is its pairs by name, without numbers."""
+    told = [re.sub(r'_\d+$', '', pair) for pair in pairs(cfg)]
+    assert list(dict.fromkeys(told)) == where.split('-')
+    assert LOSS_OF[method] in {entry.loss.type for entry in pairs(cfg).values()}
 
 
 def what_is_compared(cfg: Config) -> dict[str, Any]:

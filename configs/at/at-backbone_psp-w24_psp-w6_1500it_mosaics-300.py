@@ -1,0 +1,22 @@
+# Attention transfer at the stages of the backbone, on mosaics of photographs.
+# Zagoruyko and Komodakis, ICLR 2017, arXiv:1612.03928
+# Run:    python tools/train.py \
+#     configs/at/at-backbone_psp-w24_psp-w6_1500it_mosaics-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py \
+#     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
+_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
+        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
+    pairs=dict(
+        # Where is each stage active? The weight of the released code, 1000, is of each
+        # stage, and a pair takes the mean of its four: 4000.
+        backbone=dict(
+            layer='backbone',
+            loss=dict(type='ATLoss', mode='code', loss_weight=4000.0))))

@@ -1,0 +1,28 @@
+# Contrastive distillation of pixels, on mosaics of photographs.
+# Tian et al., ICLR 2020, arXiv:1910.10699
+# Run:    python tools/train.py \
+#     configs/crd/crd-features_psp-w24_psp-w6_1500it_mosaics-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py \
+#     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
+_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
+        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
+    pairs=dict(
+        # Which pixel of the teacher is this one of the student, among remembered ones
+        # of other classes? What the classifier reads; the paper's weight and
+        # temperature.
+        features=dict(
+            view='seg.features',
+            loss=dict(
+                type='CRDLoss',
+                num_classes=13,
+                temperature=0.07,
+                num_negatives=4096,
+                loss_weight=0.8))))

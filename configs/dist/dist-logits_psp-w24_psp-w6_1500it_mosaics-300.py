@@ -1,0 +1,22 @@
+# Correlations of classes, pixel by pixel and class by class, on mosaics of photographs.
+# Huang et al., NeurIPS 2022, arXiv:2205.10536
+# Run:    python tools/train.py \
+#     configs/dist/dist-logits_psp-w24_psp-w6_1500it_mosaics-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py \
+#     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
+_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
+        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
+    pairs=dict(
+        # Which classes go up together, in a pixel and over the pixels? Weights of the
+        # paper for segmentation.
+        logits=dict(
+            view='seg.logits',
+            loss=dict(type='DISTLoss', beta=1.0, gamma=1.0, loss_weight=1.0))))

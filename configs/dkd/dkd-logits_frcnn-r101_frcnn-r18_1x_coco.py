@@ -1,0 +1,19 @@
+# Decoupled distillation of the RoIs: Faster R-CNN R101 teaches R18, COCO, 1x.
+# Zhao et al., CVPR 2022, arXiv:2203.08679
+# Run:    python tools/train.py configs/dkd/dkd-logits_frcnn-r101_frcnn-r18_1x_coco.py
+# Cost and result: not run yet.  Needs: COCO 2017 in data/coco/.
+# Alone:  python tools/train.py configs/coco/faster-rcnn_r18_fpn_1x_coco.py
+_base_ = ['../coco/faster-rcnn_r18_fpn_1x_coco.py', '../_base_/distill.py']
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',
+        checkpoint=(
+            'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r101_fpn_2x_coco/'
+            'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth')),
+    pairs=dict(
+        logits=dict(
+            view='roi.logits',
+            loss=dict(type='DKDLoss', alpha=1.0, beta=0.25, temperature=1.0))))

@@ -1,0 +1,27 @@
+# Masked generative distillation of the neck, on digits in photographs.
+# Yang et al., ECCV 2022, arXiv:2205.01529
+# Run:    python tools/train.py \
+#     configs/mgd/mgd-neck_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
+    # Where the shapes agree, the student starts from the teacher's weights, as all
+    # that is compared on the digits does, the one without pairs too.
+    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    pairs=dict(
+        # From a neck of which 45 % of the cells are masked, the teacher's is generated.
+        # The paper's weight for two-stage detectors, 5e-7, is of each level, and a pair
+        # takes the mean of its four: 2e-6.
+        neck=dict(
+            layer='neck',
+            loss=dict(type='MGDLoss', masked_ratio=0.45, loss_weight=2e-6))))

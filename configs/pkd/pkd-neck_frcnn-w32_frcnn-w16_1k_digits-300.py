@@ -1,0 +1,26 @@
+# Pearson distillation of the neck, on digits in photographs.
+# Cao et al., NeurIPS 2022, arXiv:2207.02039
+# Run:    python tools/train.py \
+#     configs/pkd/pkd-neck_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
+    # Where the shapes agree, the student starts from the teacher's weights, as all
+    # that is compared on the digits does, the one without pairs too.
+    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    pairs=dict(
+        # What remains of the features without their magnitude. The paper's weight, 6,
+        # is of each level, and a pair takes the mean of its four: 24.
+        neck=dict(
+            layer='neck',
+            loss=dict(type='PKDLoss', loss_weight=24.0))))

@@ -1,0 +1,26 @@
+# Distances and angles between the RoIs of a batch, on digits in photographs.
+# Park et al., CVPR 2019, arXiv:1904.05068
+# Run:    python tools/train.py \
+#     configs/rkd/rkd-features_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
+    # Where the shapes agree, the student starts from the teacher's weights, as all
+    # that is compared on the digits does, the one without pairs too.
+    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    pairs=dict(
+        # How far apart are the RoIs, and at which angles, as the classifier reads them?
+        # Weights as for classification.
+        features=dict(
+            view='roi.features',
+            loss=dict(type='RKDLoss', distance_weight=25.0, angle_weight=50.0))))
