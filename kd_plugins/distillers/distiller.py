@@ -20,7 +20,7 @@ from ..teachers.checkpoints import is_distiller
 from ..views import attached
 from .extras import step_extras, student_wrapper
 from .guidance import Guidance, with_added
-from .inheritance import check_inherited, copy_matching
+from .inheritance import brings_classes, check_inherited, copy_matching
 from .pair_config import build_pairs
 from .plan import plan_table
 from .task_losses import TaskLossWeights
@@ -28,7 +28,6 @@ from .task_losses import TaskLossWeights
 _SEED = 2017
 _STUDENT = 'student.'
 _OURS = ('adapters.', 'losses.')
-_WITHOUT_CLASSES = ('backbone', 'neck', 'rpn_head')
 
 
 @MODELS.register_module()
@@ -240,7 +239,7 @@ class Distiller(BaseModel):
         asked = {
             pair.teacher for pair in self._guidance.pairs if pair.view.same_classes
         }
-        if any(not part.startswith(_WITHOUT_CLASSES) for part in self._inherited):
+        if brings_classes(self._inherited):
             asked |= self.teachers.keys()
         for name in asked:
             self.teachers[name].expect_classes(names)

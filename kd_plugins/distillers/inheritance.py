@@ -7,11 +7,18 @@ from torch import nn
 
 from ..errors import ConfigError, nearest
 
+_WITHOUT_CLASSES = ('backbone', 'neck', 'rpn_head')
+
+
+def brings_classes(parts: Sequence[str]) -> bool:
+    """Whether some of these parts of a model may know classes."""
+    return any(not part.startswith(_WITHOUT_CLASSES) for part in parts)
+
 
 def check_inherited(
     parts: Sequence[str], student: nn.Module, teachers: Mapping[str, Any]
 ) -> None:
-    """Refuse parts that the student has not, and more than one teacher.
+    """Refuse parts that the student has not, and a teacher that they cannot be of.
 
     Args:
         parts: dotted names, such as 'neck' or 'roi_head.bbox_head'.
@@ -24,6 +31,15 @@ def check_inherited(
         raise ConfigError(
             f'model.init_from_teacher needs a single teacher, got {sorted(teachers)}.'
         )
+    for teacher in teachers.values():
+        classes = teacher.class_map
+        if brings_classes(parts) and classes is not None and not classes.copyable:
+            raise ConfigError(
+                f'model.init_from_teacher={list(parts)}: as {classes.where} has it, '
+                'the teacher has as many classes as the student, and others, or in '
+                'another order: the weights of its head would be copied to the wrong '
+                'ones. Inherit the backbone and the neck alone.'
+            )
     names = [name for name, _ in student.named_modules() if name]
     for part in parts:
         if part not in names and part not in student.state_dict():

@@ -88,7 +88,9 @@ def _build_pair(
     with collected(faults):
         if view is not None and teacher:
             chosen = teachers[teacher]
-            probe = Probe(student, chosen.model, teacher, chosen.scale)
+            probe = Probe(
+                student, chosen.model, teacher, chosen.scale, chosen.class_map
+            )
             places = view.bind(probe, where)
     with collected(faults):
         known = _known_of(places, cfg.get('adapter'))

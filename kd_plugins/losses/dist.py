@@ -161,7 +161,8 @@ class DISTLoss(DistillationLoss):
 
     The paper's values: beta, gamma and temperature 1, the defaults here, and 4 as the
     temperature for CIFAR-100; a weight of 2 for classification, and of 1 for detection
-    and segmentation, where the auxiliary head has a pair too, of weight 0.4.
+    and segmentation. There it compares the auxiliary heads too, with a weight of 0.4;
+    here the teacher's does not run.
 
     Args:
         loss_weight: factor of the value, >= 0.

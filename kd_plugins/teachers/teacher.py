@@ -15,9 +15,10 @@ from ..losses._common import check_number
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from .checkpoints import check_classes, load_strictly, load_weights
+from .class_map import ClassMap, read_class_map
 from .preprocess import InputTranslator
 
-_KEYS = ('cfg', 'model', 'checkpoint', 'allow_random', 'input_scale')
+_KEYS = ('cfg', 'model', 'checkpoint', 'allow_random', 'input_scale', 'class_map')
 # Where a model of this seed draws its weights from, with allow_random.
 _SEED = 20170
 
@@ -83,7 +84,9 @@ class Teacher:
         name: under which pairs ask for it.
         cfg: ``cfg`` (a configuration file) or ``model`` (a model dict);
             ``checkpoint``, loaded at the first ``loss``; ``allow_random`` for tests;
-            ``input_scale``, the size of its input over that of the student.
+            ``input_scale``, the size of its input over that of the student;
+            ``class_map``, where it knows other classes than the student, see
+            :func:`~kd_plugins.teachers.class_map.read_class_map`.
         where: configuration key, for messages.
     """
 
@@ -104,6 +107,9 @@ class Teacher:
         self.scale = check_number(
             f'{where}.input_scale', cfg.get('input_scale', 1.0), strict=True
         )
+        self.class_map: ClassMap | None = None
+        if cfg.get('class_map') is not None:
+            self.class_map = read_class_map(cfg['class_map'], f'{where}.class_map')
         if self.checkpoint is None and not cfg.get('allow_random', False):
             raise ConfigError(
                 f"{where}: teacher '{name}' has no checkpoint, and a random teacher "
@@ -116,9 +122,12 @@ class Teacher:
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         self.loaded = False
-        # Class names: those of the weights, where they tell, and those of the data.
+        # Class names: those of the weights, where they tell, and those of the data,
+        # or what the map says that they are.
         self._classes: Sequence[str] | None = None
-        self._expected: Sequence[str] | None = None
+        self._expected: Sequence[str] | None = (
+            self.class_map.teacher if self.class_map is not None else None
+        )
         self._translators: dict[int, InputTranslator] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
@@ -146,8 +155,20 @@ class Teacher:
     def expect_classes(self, names: Sequence[str]) -> None:
         """Tell the class names of the data; compared at once with weights loaded.
 
-        Raises: CheckpointError if the weights were trained for others.
+        With a class map, compared with the student's there; the weights are with the
+        teacher's, whenever they are loaded.
+
+        Raises: CheckpointError if the weights were trained for others; ConfigError if
+            the map was made for others.
         """
+        if self.class_map is not None:
+            if self.class_map.student != tuple(names):
+                raise ConfigError(
+                    f'{self.class_map.where}.student must be the classes of the data, '
+                    f'in the same order: {list(names)}, got '
+                    f'{list(self.class_map.student)}.'
+                )
+            return
         self._expected = tuple(names)
         source = f"{self.where}.checkpoint: '{self.checkpoint}'"
         check_classes(self._classes, self._expected, source)
@@ -184,7 +205,10 @@ class Teacher:
         """Kind, size and where the weights come from."""
         number = sum(parameter.numel() for parameter in self.model.parameters())
         source = self.checkpoint or 'random weights (allow_random)'
-        return f'{type(self.model).__name__}, {number / 1e6:.2f} M parameters, {source}'
+        parts = [type(self.model).__name__, f'{number / 1e6:.2f} M parameters', source]
+        if self.class_map is not None:
+            parts.append(self.class_map.describe())
+        return ', '.join(parts)
 
 
 def build_teachers(cfg: dict[str, Any], where: str) -> dict[str, Teacher]:

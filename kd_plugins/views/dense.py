@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DistillationError
 from ..losses import LossContext
 from ..registry import VIEWS
+from ..teachers.class_map import ClassMap
 from .base import Capture, Matched, Place, View
 from .distributions import (
     REGIONS,
@@ -65,7 +66,8 @@ class DenseHeadView(View):
     """Class logits, or box distributions, at the same points or anchors.
 
     Of logits, each level of the FPN is by itself, and points outside the image, on its
-    padding, are masked. Distributions are rows of all levels and images.
+    padding, are masked; with a teacher's ``class_map`` K counts the shared classes.
+    Distributions are rows of all levels and images.
 
     Args:
         value: 'logits', (N A, K, H, W) a level, sigmoid: of A anchors at a point; or
@@ -95,6 +97,7 @@ class DenseHeadView(View):
         self.value = value
         self.region = region or 'main'
         self._contexts: list[LossContext] = []
+        self._classes: ClassMap | None = None
 
     def bind(self, probe: Any, where: str) -> list[Place]:
         student = dense_head(probe.student, f'{where} (student)')
@@ -131,10 +134,18 @@ class DenseHeadView(View):
                 shapes[which] = [
                     tuple(item.shape) for item in _logits(head, output, where)
                 ]
-        if student.num_classes != teacher.num_classes:
+        self._classes = probe.class_map
+        if self._classes is not None:
+            numbers = (student.num_classes, teacher.num_classes)
+            self._classes.check_numbers(*numbers, where)
+            for which, found in shapes.items():
+                number = len(self._classes.shared)
+                shapes[which] = [(item[0], number, *item[2:]) for item in found]
+        elif student.num_classes != teacher.num_classes:
             raise ConfigError(
                 f'{where}: the student scores {student.num_classes} classes, the '
-                f'teacher {teacher.num_classes}. Choose a teacher of the same classes.'
+                f'teacher {teacher.num_classes}. Choose a teacher of the same classes, '
+                'or name those of both in its class_map.'
             )
         self._contexts = [
             LossContext(activation='sigmoid', level=level, stride=int(stride[0]))
@@ -188,6 +199,9 @@ class DenseHeadView(View):
             strict=True,
         ):
             assert context.level is not None
+            if self._classes is not None:
+                own = self._classes.of_student(own)
+                other = self._classes.of_teacher(other)
             mask = _inside(step.data_samples, own, head, context.level)
             matched.append(
                 Matched(own, run.crop(other), None, mask, mask.sum(), context)

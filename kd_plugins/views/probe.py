@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
+from ..teachers.class_map import ClassMap
 from .base import View
 from .run import ModelRun, attached, frozen
 
@@ -17,12 +18,21 @@ SIDE = 128
 
 @dataclass
 class Probe:
-    """Both models, and the teacher's input size over that of the student."""
+    """Both models, and what is known of how they differ.
+
+    Attributes:
+        student: the student model.
+        teacher: the teacher's.
+        teacher_name: under which pairs ask for it.
+        scale: the teacher's input size over that of the student.
+        class_map: which classes they share, where they know others.
+    """
 
     student: Any
     teacher: Any
     teacher_name: str = 'teacher'
     scale: float = 1.0
+    class_map: ClassMap | None = None
 
     @contextmanager
     def run(self, view: View, which: str, where: str) -> Iterator[ModelRun]:

@@ -8,6 +8,7 @@ import torch
 from ..errors import ConfigError, DistillationError, nearest
 from ..losses import LossContext
 from ..registry import VIEWS
+from ..teachers.class_map import ClassMap
 from .base import Capture, Matched, Place, View
 from .roi_capture import (
     RoICapture,
@@ -38,6 +39,10 @@ class RoIView(View):
             head runs once more, its batch norm frozen; there are no targets then.
         num_rois: proposals kept of the teacher an image, for 'teacher' and 'union'.
 
+    With a teacher's ``class_map``, logits are those of the shared classes and of the
+    background, deltas of a class those of the teacher's class of the same name, and
+    RoIs of classes that are not shared are masked.
+
     Source: Chen et al., Learning Efficient Object Detection Models with Knowledge
         Distillation, NIPS 2017, section 3.2 (the RCN terms).
     """
@@ -67,6 +72,7 @@ class RoIView(View):
         self.roi_source = roi_source
         self.num_rois = num_rois
         self._stages: list[tuple[int, int]] = []
+        self._classes: ClassMap | None = None
 
     @property
     def same_classes(self) -> bool:
@@ -77,18 +83,19 @@ class RoIView(View):
         student = roi_stages(probe.student, f'{where} (student)')
         teacher = roi_stages(probe.teacher, f'{where} (teacher)')
         self._stages = self._pair_stages(len(student), len(teacher), where)
+        self._classes = probe.class_map if self.same_classes else None
         places = []
         for number, other in self._stages:
             head, teacher_head = student[number][1], teacher[other][1]
-            if (
-                self.value != 'features'
-                and head.num_classes != teacher_head.num_classes
-            ):
+            numbers = (head.num_classes, teacher_head.num_classes)
+            if self._classes is not None:
+                self._classes.check_numbers(*numbers, where)
+            elif self.same_classes and numbers[0] != numbers[1]:
                 raise ConfigError(
-                    f'{where}: student has {head.num_classes} classes, teacher '
-                    f"'{probe.teacher_name}' {teacher_head.num_classes}. Set "
-                    'model.teacher to one of the same classes in the same order, or '
-                    'distil features (a layer, or roi.features) only.'
+                    f'{where}: student has {numbers[0]} classes, teacher '
+                    f"'{probe.teacher_name}' {numbers[1]}. Set model.teacher to one "
+                    'of the same classes in the same order, name those of both in its '
+                    'class_map, or distil features (a layer, or roi.features) only.'
                 )
             if self.value == 'logits':
                 for which, each in (('student', head), ('teacher', teacher_head)):
@@ -136,7 +143,8 @@ class RoIView(View):
             )
         columns = 4
         if self.value == 'logits':
-            columns = head.num_classes + 1
+            classes = self._classes
+            columns = 1 + (len(classes.shared) if classes else head.num_classes)
             context = softmax_context(stage, columns)
         target = (-1,) if self.value == 'logits' else (-1, 4)
         return Place(
@@ -188,7 +196,7 @@ class RoIView(View):
             answer = teacher_scores(step.teacher, other, outputs.rois, source)
             context = LossContext(stage=number)
             if self.value == 'logits':
-                matched.append(match_logits(outputs, answer, number))
+                matched.append(match_logits(outputs, answer, number, self._classes))
             elif self.value == 'features':
                 matched.append(match_features(outputs, answer, context))
             else:
@@ -196,7 +204,9 @@ class RoIView(View):
                     roi_stages(step.student, 'pairs')[number][1],
                     roi_stages(step.teacher.model, 'pairs')[other][1],
                 )
-                matched.append(match_deltas(outputs, answer, context, *heads))
+                matched.append(
+                    match_deltas(outputs, answer, context, *heads, self._classes)
+                )
         return matched
 
     def _rescore(

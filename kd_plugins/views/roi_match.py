@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..losses import LossContext
+from ..teachers.class_map import ClassMap
 from .base import Matched
 from .coders import same_coder, translate
 from .roi_capture import RoIOutputs
@@ -16,15 +17,28 @@ def softmax_context(stage: int, columns: int) -> LossContext:
     return LossContext(stage=stage, activation='softmax', background=columns - 1)
 
 
-def match_logits(own: RoIOutputs, other: RoIOutputs, stage: int) -> Matched:
-    """Class logits (R, K + 1), of which a softmax gives probabilities."""
+def match_logits(
+    own: RoIOutputs, other: RoIOutputs, stage: int, classes: ClassMap | None = None
+) -> Matched:
+    """Class logits (R, K + 1), of which a softmax gives probabilities.
+
+    With a class map K counts the shared classes, and RoIs of others are masked.
+    """
     assert own.logits is not None and other.logits is not None
-    context = softmax_context(stage, own.logits.shape[1])
+    student, teacher = own.logits, other.logits
+    if classes is not None:
+        student = classes.of_student(student, background=True)
+        teacher = classes.of_teacher(teacher, background=True)
+    context = softmax_context(stage, student.shape[1])
     if not own.targets:
-        count = float(own.logits.shape[0])
-        return Matched(own.logits, other.logits, count=count, context=context)
-    mask = (own.targets[1] > 0).float()
-    return Matched(own.logits, other.logits, own.targets[0], mask, mask.sum(), context)
+        count = float(student.shape[0])
+        return Matched(student, teacher, count=count, context=context)
+    labels, weights = own.targets[:2]
+    mask = (weights > 0).float()
+    if classes is not None:
+        labels, known = classes.shared_labels(labels, background=True)
+        mask = mask * known
+    return Matched(student, teacher, labels, mask, mask.sum(), context)
 
 
 def match_deltas(
@@ -33,13 +47,23 @@ def match_deltas(
     context: LossContext,
     head: Any,
     teacher_head: Any,
+    classes: ClassMap | None = None,
 ) -> Matched:
-    """Deltas (R, 4) of each RoI's assigned class, in the coding of ``head``."""
+    """Deltas (R, 4) of each RoI's assigned class, in the coding of ``head``.
+
+    With a class map the teacher's are those of the same class; RoIs of one that it does
+    not know are masked, and do not count. A class-agnostic teacher knows them all.
+    """
     assert own.deltas is not None and other.deltas is not None
     labels, _, target, _ = own.targets
     positive = (labels >= 0) & (labels < head.num_classes)
     labels = labels.clamp(0, head.num_classes - 1)
+    count: Tensor | float = float(labels.shape[0])
     student = _of_label(own.deltas, labels)
+    if classes is not None and not teacher_head.reg_class_agnostic:
+        labels, known = classes.teacher_labels(labels)
+        count = count - (positive & ~known).sum()
+        positive = positive & known
     teacher = _of_label(other.deltas, labels)
     boxes = own.rois[:, 1:].detach()
     if not same_coder(head.bbox_coder, teacher_head.bbox_coder):
@@ -47,7 +71,6 @@ def match_deltas(
     if head.reg_decoded_bbox:  # the host's targets are boxes: code them
         target = head.bbox_coder.encode(boxes, target)
         target = torch.where(positive[:, None], target, torch.zeros_like(target))
-    count = float(student.shape[0])
     return Matched(student, teacher, target, positive.float(), count, context)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DistillationError, nearest
 from ..losses import LossContext
 from ..registry import VIEWS
+from ..teachers.class_map import ClassMap
 from .base import Capture, Matched, Place, View
 from .decode import DECODE_HEAD, DecodeCapture, decode_stages, resized
 from .heads import head_outputs
@@ -87,6 +88,9 @@ class SegView(View):
         size: whose size the maps are compared at, 'student' or 'teacher'; the other's
             are interpolated, and the labels take the nearest pixel.
 
+    With a teacher's ``class_map``, logits are those of the shared classes, and pixels
+    of the others are masked.
+
     Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation,
         CVPR 2019, https://arxiv.org/abs/1903.04197.
     """
@@ -105,6 +109,7 @@ class SegView(View):
         self._stages = {'student': stage, 'teacher': None}
         self._context = LossContext()
         self._looked = False
+        self._classes: ClassMap | None = None
 
     def bind(self, probe: Any, where: str) -> list[Place]:
         # The student's stage, where the teacher is a cascade too.
@@ -116,11 +121,15 @@ class SegView(View):
         }
         activation = None
         if self.value == 'logits':
-            activation = _check_classes(heads, where)
+            self._classes = probe.class_map
+            activation = _check_classes(heads, probe.class_map, where)
         shapes = {}
         for which, head in heads.items():
             with probe.run(self, which, where) as run:
                 shapes[which] = tuple(self._map(run, head, which).shape)
+        columns = {which: shape[1] for which, shape in shapes.items()}
+        if self._classes is not None:
+            columns = dict.fromkeys(columns, len(self._classes.shared))
         size = shapes[self.size][2:]
         self._context = LossContext(
             activation=activation,
@@ -129,8 +138,8 @@ class SegView(View):
         return [
             Place(
                 f'seg.{self.value}',
-                (*shapes['student'][:2], *size),
-                (*shapes['teacher'][:2], *size),
+                (shapes['student'][0], columns['student'], *size),
+                (shapes['teacher'][0], columns['teacher'], *size),
                 context=self._context,
                 target=(shapes['student'][0], *size),
             )
@@ -181,22 +190,38 @@ class SegView(View):
         run = step.teacher
         teacher_head = seg_head(run.model, self._stages['teacher'], 'pairs')
         teacher = run.crop(self._map(run, teacher_head, 'teacher'))
+        if self._classes is not None:
+            student = self._classes.of_student(student)
+            teacher = self._classes.of_teacher(teacher)
         if self.size == 'student':
             teacher = resized(teacher, student.shape[2:], teacher_head)
         else:
             student = resized(student, teacher.shape[2:], head)
         samples, size = step.data_samples, student.shape[2:]
         target, mask = labels_at(size, samples, head.ignore_index)
+        if self._classes is not None:
+            target, known = self._classes.shared_labels(target)
+            mask = mask * known
         return [Matched(student, teacher, target, mask, mask.sum(), self._context)]
 
 
-def _check_classes(heads: dict[str, Any], where: str) -> Any:
+def _check_classes(
+    heads: dict[str, Any], class_map: ClassMap | None, where: str
+) -> Any:
     """How both heads turn the same classes into probabilities."""
     classes = {which: head.out_channels for which, head in heads.items()}
-    if classes['student'] != classes['teacher']:
+    if class_map is not None:
+        if 1 in classes.values():
+            raise ConfigError(
+                f'{where}: of a decode_head with a single column (out_channels=1) '
+                f'{class_map.where} can choose no classes. Remove it.'
+            )
+        class_map.check_numbers(**classes, where=where)
+    elif classes['student'] != classes['teacher']:
         raise ConfigError(
             f'{where}: the student scores {classes["student"]} classes, the '
-            f'teacher {classes["teacher"]}. Choose a teacher of the same classes.'
+            f'teacher {classes["teacher"]}. Choose a teacher of the same classes, or '
+            'name those of both in its class_map.'
         )
     kinds = {which: _activation(head) for which, head in heads.items()}
     if kinds['student'] != kinds['teacher']:
@@ -204,6 +229,12 @@ def _check_classes(heads: dict[str, Any], where: str) -> Any:
             f'{where}: the student trains its classes by a {kinds["student"]}, '
             f'the teacher by a {kinds["teacher"]}: their logits cannot be '
             'compared. Set the same use_sigmoid in both decode_head.loss_decode.'
+        )
+    if class_map and kinds['student'] == 'softmax' and len(class_map.shared) == 1:
+        raise ConfigError(
+            f"{where}: only '{class_map.shared[0]}' is shared, and a softmax over one "
+            f'class is always 1. Name more in {class_map.where}.rename, or distil '
+            'features.'
         )
     return kinds['student']
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from kd_plugins.errors import CheckpointError
+from kd_plugins.errors import CheckpointError, ConfigError
+from kd_plugins.registry import MODELS
 
 from .runs import train
 from .tiny import config, distiller, faster_rcnn, hint, losses_of
@@ -81,3 +82,19 @@ def test_the_runner_tells_the_classes_of_its_data(
     message = r"\['c', 'b', 'a'\], expected \['a', 'b', 'c'\]"
     with pytest.raises(CheckpointError, match=message):
         train(cfg, tmp_path, runner_type='kd_plugins.DistillRunner')
+
+
+def test_a_head_is_not_inherited_class_for_another_class() -> None:
+    names = ('a', 'b', 'c')
+    for other, heads in ((('b', 'a', 'c'), False), (('c', 'd'), True), (names, True)):
+        head = dict(num_classes=len(other))
+        teacher = dict(model=faster_rcnn(roi_head__bbox_head=head), allow_random=True)
+        teacher['class_map'] = dict(student=names, teacher=other)
+        cfg = config(dict(pair=LOGITS), teacher=teacher)
+        MODELS.build(cfg | dict(init_from_teacher=['neck']))
+        inherited = cfg | dict(init_from_teacher=['neck', 'roi_head'])
+        if heads:
+            MODELS.build(inherited)
+        else:
+            with pytest.raises(ConfigError, match='copied to the wrong ones'):
+                MODELS.build(inherited)
