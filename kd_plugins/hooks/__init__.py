@@ -1,11 +1,13 @@
 """Host hooks: checkpoints, random state, the clock of weight schedules, the plan.
 
-And the pairs' gradients beside the task's, for who asks for them.
+And the pairs' gradients beside the task's, and how well the student matches its
+teacher, for who asks for them.
 """
 
 from .checkpoint import AtomicCheckpointHook
 from .classes import ClassNamesHook
 from .clock import ClockHook
+from .fidelity import FidelityHook
 from .gradient_shares import GradientSharesHook
 from .plan import PlanHook
 from .random_state import RandomStateHook
@@ -14,6 +16,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'ClassNamesHook',
     'ClockHook',
+    'FidelityHook',
     'GradientSharesHook',
     'PlanHook',
     'RandomStateHook',

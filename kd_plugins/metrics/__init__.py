@@ -1,11 +1,14 @@
-"""What a validation tells. Each metric is a host's, and is there where the host is."""
+"""What a validation tells. Metrics of a host are there where the host is."""
 
 from contextlib import suppress
+
+from .calibration import CalibrationMetric
 
 # The registry imports this package in an environment without mmsegmentation, too.
 with suppress(ImportError):
     from .classwise_iou import ClasswiseIoUMetric
 
 __all__ = [
+    'CalibrationMetric',
     'ClasswiseIoUMetric',
 ]

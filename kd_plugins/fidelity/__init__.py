@@ -1,0 +1,31 @@
+"""How well a student matches its teacher, and whether confidences can be believed.
+
+Pure functions on rows of logits, features or boxes, and sums of them over a data set:
+no mean of batches' means, so how the data is split into batches changes nothing.
+"""
+
+from .agreement import agreement, binary_divergence, predictive_divergence
+from .boxes import Boxes, BoxFidelity, box_iou, match_boxes
+from .calibration import calibration_bins, calibration_error, expected_calibration_error
+from .cka import FeatureMoments, feature_rows, linear_cka
+from .pixels import PixelFidelity, sample_pixels
+from .teacher import TeacherPredictions
+
+__all__ = [
+    'BoxFidelity',
+    'Boxes',
+    'FeatureMoments',
+    'PixelFidelity',
+    'TeacherPredictions',
+    'agreement',
+    'binary_divergence',
+    'box_iou',
+    'calibration_bins',
+    'calibration_error',
+    'expected_calibration_error',
+    'feature_rows',
+    'linear_cka',
+    'match_boxes',
+    'predictive_divergence',
+    'sample_pixels',
+]
