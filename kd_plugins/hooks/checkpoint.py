@@ -95,6 +95,8 @@ class AtomicCheckpointHook(CheckpointHook):
         self._remove_replaced()
 
     def _remove_replaced(self) -> None:
+        if self.file_backend is None:  # a run that only validates has saved nothing
+            return
         best = getattr(self, 'best_ckpt_path', None)
         keep = {
             self.last_ckpt,

@@ -57,6 +57,13 @@ def test_a_plain_model_has_no_student_s_file(tmp_path: Path) -> None:
     assert (tmp_path / 'iter_10.pth').is_file()
 
 
+def test_a_run_that_only_validates_saves_nothing(tmp_path: Path) -> None:
+    cfg = toy_config(tmp_path)
+    cfg.default_hooks.checkpoint.save_best = None  # with it the host's own hook fails
+    build(cfg).val()
+    assert not list(tmp_path.rglob('*.pth'))
+
+
 def test_best_of_two_metrics(tmp_path: Path) -> None:
     checkpoint = {'save_best': ['acc', 'toy/acc'], 'rule': ['greater', 'less']}
     evaluator = [{'type': 'ToyMetric'}, {'type': 'ToyMetric', 'prefix': 'toy'}]
