@@ -94,6 +94,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['kd_plugins', 'kd_plugins.*']),
+    package_data={'kd_plugins.benchmark': ['page/*']},
     cmdclass={'build_py': BuildWithConfigs},
     zip_safe=False,
     install_requires=[

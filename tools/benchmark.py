@@ -2,6 +2,7 @@
 
     python tools/benchmark.py [protocol] [--seeds 0 1 2] [--recipes full hint]
     python tools/benchmark.py --report-only    # the tables of what is finished so far
+    python tools/benchmark.py --report [protocol ...] [--out docs/benchmark]  # a page
     python tools/benchmark.py --cost           # step cost of the recipes in `cost`
 
 After an interruption run it again: what is finished stays, the rest goes on.
@@ -17,9 +18,10 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from kd_plugins.benchmark.main import benchmark, cost
+from kd_plugins.benchmark.main import benchmark, cost, report_pages
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.runs import Commands
+from kd_plugins.errors import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
 PROTOCOL = TOOLS.parent / 'configs' / 'benchmarks' / 'chen2017_digits.py'
@@ -30,9 +32,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('protocol', nargs='?', type=Path, default=PROTOCOL)
+    parser.add_argument('protocol', nargs='*', type=Path, default=[PROTOCOL])
     parser.add_argument(
-        '--work-dir', type=Path, help='default: work_dirs/benchmark_<protocol>'
+        '--work-dir',
+        nargs='+',
+        type=Path,
+        help='default: work_dirs/benchmark_<protocol>; one a protocol',
     )
     parser.add_argument('--seeds', type=int, nargs='+', help="default: the protocol's")
     parser.add_argument('--recipes', nargs='+', help='default: all; baseline: always')
@@ -44,6 +49,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--report-only', action='store_true', help='run nothing, show what there is'
     )
     parser.add_argument(
+        '--report',
+        action='store_true',
+        help='run nothing, write one page (HTML, Markdown) on whole protocols',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs', 'benchmark'),
+        help='of --report: <out>.html and <out>.md',
+    )
+    parser.add_argument(
         '--cost', action='store_true', help='measure the cost of a step'
     )
     parser.add_argument('--threads', type=int, default=1, help='of --cost')
@@ -52,11 +68,39 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None:
+    """Refuse what does not go together."""
+    if protocols > 1 and not arguments.report:
+        raise ConfigError(
+            f'several protocols go with --report only, got {protocols}. Run them one '
+            'after the other.'
+        )
+    if protocols != work_dirs:
+        raise ConfigError(
+            f'--work-dir: expected one for each protocol, {protocols}, got {work_dirs}.'
+        )
+    if arguments.report and (arguments.recipes or arguments.seeds):
+        raise ConfigError(
+            '--report: the page shows a whole protocol, what is not run yet too. Leave '
+            'out --recipes and --seeds.'
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark, or the measurement of cost; 1 if a run failed."""
+    """Run the benchmark, measure cost, or write pages; 1 if a run failed."""
     arguments = parse(argv)
-    protocol = read_protocol(arguments.protocol)
-    work_dir = arguments.work_dir or Path('work_dirs', f'benchmark_{protocol.name}')
+    protocols = [read_protocol(path) for path in arguments.protocol]
+    work_dirs = arguments.work_dir or [
+        Path('work_dirs', f'benchmark_{protocol.name}') for protocol in protocols
+    ]
+    check(arguments, len(protocols), len(work_dirs))
+    if arguments.report:
+        pages = report_pages(
+            protocols, work_dirs, arguments.out, options=arguments.cfg_options
+        )
+        print(*pages, sep='\n')
+        return 0
+    (protocol,), (work_dir,) = protocols, work_dirs
     if arguments.cost:
         print(
             cost(

@@ -1,15 +1,20 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent, and what several modules here name."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+DISTILLERS = ('kd_plugins.Distiller', 'Distiller')  # model.type of a distillation
+
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename it."""
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(text)
+    """Write a file beside its place, then rename it.
+
+    Two benchmarks may write the same report at once: each writes a file of its own.
+    """
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    part.write_text(text, encoding='utf-8')
     os.replace(part, path)
 
 

@@ -25,6 +25,7 @@ from ..errors import ConfigError
 from ..recorders import shadow_method
 from ..registry import MODELS
 from ..schedules import Clock
+from ._common import DISTILLERS
 from .cost_stages import Trainee, stages_of
 from .stopwatch import time_in_turn
 
@@ -94,7 +95,7 @@ def measure_cost(
 
     Raises: ConfigError if ``cfg`` is no distillation.
     """
-    if cfg.model.type not in ('kd_plugins.Distiller', 'Distiller'):
+    if cfg.model.type not in DISTILLERS:
         raise ConfigError(
             f"cost: recipe '{recipe}' has a model of type '{cfg.model.type}', expected "
             "'kd_plugins.Distiller'."

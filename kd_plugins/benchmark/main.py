@@ -18,6 +18,7 @@ from .plan import plan_runs, teacher_run, write_configs
 from .plot import save_plot
 from .protocol import Protocol
 from .report import Report, make_report
+from .report_page import Chapter, find_pictures, html_page, markdown_page
 from .runs import Commands, Executor
 from .table import to_csv, to_json, to_markdown
 
@@ -78,7 +79,7 @@ def benchmark(
 
     failures = []
     if not report_only:
-        write_configs(work_dir, chosen)
+        write_configs(work_dir, chosen, protocol.fidelity)
         executor = Executor(
             commands, protocol.metric, jobs or protocol.workers or _default_jobs()
         )
@@ -87,6 +88,46 @@ def benchmark(
     final = report()
     save_plot(final, work_dir / 'benchmark.png')
     return Outcome(to_markdown(final), failures)
+
+
+def report_pages(
+    protocols: Sequence[Protocol],
+    work_dirs: Sequence[Path],
+    out: Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Path, Path]:
+    """Write what is finished of several benchmarks as one HTML and one Markdown page.
+
+    Nothing is run. All recipes and seeds of the protocols are on it, those that are not
+    run yet too; in how many pieces the others were run makes no difference.
+
+    Args:
+        protocols: what was compared, at least one.
+        work_dirs: of each.
+        out: of the pages, without their endings.
+        options: as given to the runs.
+
+    Returns: the two pages.
+    Raises: ConfigError for protocols of the same name.
+    """
+    names = [protocol.name for protocol in protocols]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f'--report: the names of protocols on a page must differ, got {names}. '
+            'Rename a file.'
+        )
+    chapters = []
+    for protocol, folder in zip(protocols, work_dirs, strict=True):
+        runs = plan_runs(protocol, folder, protocol.recipes, protocol.seeds, options)
+        report = make_report(protocol, runs, teacher_run(protocol, folder))
+        pictures = [*protocol.pictures, *find_pictures(folder)]
+        chapters.append(Chapter(report, pictures, options or {}))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pages = out.with_name(f'{out.name}.html'), out.with_name(f'{out.name}.md')
+    write_text(pages[0], html_page(chapters))
+    write_text(pages[1], markdown_page(chapters))
+    return pages
 
 
 def _default_jobs() -> int:

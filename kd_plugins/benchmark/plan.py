@@ -13,11 +13,12 @@ from ..config_files import read_config
 from ..errors import CheckpointError, ConfigError
 from ..hosts.overrides import apply_overrides
 from ..teachers._locate import locate
-from ._common import read_json, write_text
+from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe
 
 RESULT = 'result.json'
 _WEIGHTS = ('.pth', '.pt', '.safetensors')
+_FIDELITY = 'FidelityHook'
 _HOOK = 'kd_plugins.benchmark.fingerprint.FingerprintHook'
 
 
@@ -51,6 +52,12 @@ class Run:
         result = read_json(self.folder / RESULT)
         return result if result and result.get('key') == self.key else None
 
+    @property
+    def outdated(self) -> bool:
+        """Whether there is a result, but of another config, weights or options."""
+        result = read_json(self.folder / RESULT)
+        return result is not None and result.get('key') != self.key
+
 
 def plan_runs(
     protocol: Protocol,
@@ -65,7 +72,7 @@ def plan_runs(
         protocol: what is compared.
         work_dir: of the benchmark; ``<recipe>/seed<k>`` below it are those of the runs.
         recipes: those to run.
-        seeds: those to run.
+        seeds: those to run; a recipe that has seeds of its own runs with no others.
         overrides: options for every run, after a recipe's own.
     """
     options = {
@@ -86,6 +93,7 @@ def plan_runs(
         )
         for seed in seeds
         for name, recipe in recipes.items()
+        if seed in recipe.seeds_of(seeds)
     ]
 
 
@@ -101,17 +109,47 @@ def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
     return Run('teacher', None, work_dir / 'teacher', arguments, _as_text(options), key)
 
 
-def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
-    """Write each recipe's ``config.py``: the recipe, with the hook that watches it."""
+def write_configs(
+    work_dir: Path,
+    recipes: Mapping[str, Recipe],
+    fidelity: Mapping[str, Any] | None = None,
+) -> None:
+    """Write each recipe's ``config.py``: the recipe, with the hooks that watch it.
+
+    Args:
+        work_dir: of the benchmark.
+        recipes: by name.
+        fidelity: arguments of the hook that measures it, where it is a distillation;
+            None: without that hook.
+    """
     for name, recipe in recipes.items():
         folder = work_dir / name
         folder.mkdir(parents=True, exist_ok=True)
+        hooks = {'fingerprint': {'type': _HOOK}}
+        if fidelity is not None and recipe.fidelity and _lacks_fidelity(recipe.config):
+            hooks['fidelity'] = {'type': f'kd_plugins.{_FIDELITY}', **fidelity}
         text = (
             f'# The recipe, and a record of what it starts from: {_HOOK}.\n'
             f'_base_ = [{str(recipe.config.resolve())!r}]\n'
-            f'default_hooks = dict(fingerprint=dict(type={_HOOK!r}))\n'
+            f'default_hooks = {hooks!r}\n'
         )
         write_text(folder / 'config.py', text)
+
+
+def _lacks_fidelity(path: Path) -> bool:
+    """Whether a config is a distillation without the hook that measures fidelity."""
+    cfg = Config.fromfile(path, use_environment_variables=False)
+    if (cfg.get('model') or {}).get('type') not in DISTILLERS:
+        return False
+    hooks = [
+        *(cfg.get('default_hooks') or {}).values(),
+        *(cfg.get('custom_hooks') or ()),
+    ]
+    return not any(
+        str(hook.get('type')).endswith(_FIDELITY)
+        for hook in hooks
+        if isinstance(hook, Mapping)
+    )
 
 
 def key_of(config: Path, options: Mapping[str, Any]) -> str:

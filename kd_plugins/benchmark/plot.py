@@ -1,5 +1,6 @@
 """Gains over the baseline, with their intervals and every seed, as a picture."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,6 @@ def draw_gains(report: Report) -> Any:
 
 def save_plot(report: Report, path: Path) -> None:
     """Write :func:`draw_gains` as PNG."""
-    part = path.with_name(f'.{path.name}.part')
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     draw_gains(report).savefig(part, dpi=120, format='png')
     part.replace(path)

@@ -14,9 +14,12 @@ from ..errors import ConfigError, nearest
 _KEYS = (
     *('metric', 'lower_is_better', 'scale', 'unit', 'decimals', 'details'),
     *('seeds', 'baseline', 'recipes', 'options', 'teacher', 'comparisons'),
-    *('workers', 'cost'),
+    *('workers', 'cost', 'title', 'pictures', 'fidelity'),
 )
-_RECIPE_KEYS = ('config', 'options', 'own_start')
+_RECIPE_KEYS = (
+    *('config', 'options', 'own_start', 'seeds', 'method', 'note', 'fidelity'),
+)
+_PICTURE_KEYS = ('file', 'text')
 _TEACHER_KEYS = ('config', 'checkpoint', 'score')
 
 
@@ -30,12 +33,30 @@ class Recipe:
         options: dotted keys to values, merged into it.
         own_start: it starts from other weights than the baseline, on purpose: the
             tables say so, and nothing warns of it.
+        seeds: of the protocol's, those it runs with; None: all of them.
+        method: its name on the report's page; default: ``name``.
+        note: a sentence on it, for the report's page.
+        fidelity: whether the protocol's ``fidelity`` is measured of it.
     """
 
     name: str
     config: Path
     options: Mapping[str, Any] = field(default_factory=dict)
     own_start: bool = False
+    seeds: tuple[int, ...] | None = None
+    method: str = ''
+    note: str = ''
+    fidelity: bool = True
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+        return self.method or self.name
+
+    def seeds_of(self, seeds: Sequence[int]) -> tuple[int, ...]:
+        """Those of these seeds that it runs with."""
+        own = self.seeds
+        return tuple(seed for seed in seeds if own is None or seed in own)
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,19 @@ class TeacherEntry:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture that belongs to a benchmark.
+
+    Attributes:
+        file: PNG, JPEG or WebP.
+        text: what it shows: its caption, and what a screen reader says.
+    """
+
+    file: Path
+    text: str
+
+
+@dataclass(frozen=True)
 class Protocol:
     """What a benchmark compares. See :func:`read_protocol` for the file.
 
@@ -65,7 +99,7 @@ class Protocol:
         unit: name of the score in the tables.
         decimals: of scores in the tables.
         details: further metrics for a table of their own, by name or glob ('IoU.*').
-        seeds: each recipe runs once with each.
+        seeds: each recipe runs once with each, unless it has its own.
         baseline: name of the recipe that gains are taken over.
         recipes: by name, the baseline first.
         options: dotted keys to values, for all of them and the teacher's test.
@@ -73,6 +107,11 @@ class Protocol:
         comparisons: pairs of names: is the first better than the second?
         workers: runs side by side; None: as many as there are cores.
         cost: recipes whose step cost is measured, and its bound; None: as measured.
+        title: name for people, on the report's page; default: that of the file.
+        pictures: for the report's page.
+        fidelity: arguments of :class:`~kd_plugins.hooks.FidelityHook`, which then
+            measures at every validation of every distillation. It changes no training,
+            so what is finished without it is not run again. None: it is not added.
     """
 
     path: Path
@@ -90,6 +129,9 @@ class Protocol:
     details: tuple[str, ...] = ()
     workers: int | None = None
     cost: Mapping[str, float | None] = field(default_factory=dict)
+    title: str = ''
+    pictures: tuple[Picture, ...] = ()
+    fidelity: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -121,9 +163,10 @@ class Protocol:
 def read_protocol(path: str | Path) -> Protocol:
     """Read and check a protocol file: a Python config with the keys of Protocol.
 
-    ``recipes`` maps names to ``dict(config=..., options={...}, own_start=False)``,
-    ``teacher`` is ``dict(config=..., checkpoint=..., score=...)``. Files are given
-    relative to this one.
+    ``recipes`` maps names to ``dict(config=..., options={...}, own_start=False,
+    seeds=[0], method='KD', note='...', fidelity=True)``, of which only ``config`` is
+    needed; ``teacher`` is ``dict(config=..., checkpoint=..., score=...)``, ``pictures``
+    a list of ``dict(file=..., text=...)``. Files are given relative to this one.
 
     Raises: ConfigError naming the key to change.
     """
@@ -136,8 +179,9 @@ def read_protocol(path: str | Path) -> Protocol:
     for key in ('metric', 'seeds', 'baseline', 'recipes'):
         if key not in content:
             raise ConfigError(f"{path} needs the key '{key}'.")
+    content['seeds'] = _read_seeds(path, content['seeds'])
     recipes = {
-        name: _read_recipe(path, name, entry, content.get('options', {}))
+        name: _read_recipe(path, name, entry, content)
         for name, entry in content['recipes'].items()
     }
     baseline = content['baseline']
@@ -151,8 +195,16 @@ def read_protocol(path: str | Path) -> Protocol:
             f"{path}: the baseline '{baseline}' is the start that own_start differs "
             'from. Remove own_start there.'
         )
+    if recipes[baseline].seeds is not None:
+        raise ConfigError(
+            f"{path}: the baseline '{baseline}' runs with every seed, as gains over it "
+            'are paired by seed. Remove seeds there.'
+        )
     content['recipes'] = {baseline: recipes.pop(baseline), **recipes}
-    content['seeds'] = _read_seeds(path, content['seeds'])
+    content['pictures'] = tuple(
+        _read_picture(path, number, entry)
+        for number, entry in enumerate(content.get('pictures', ()))
+    )
     content['details'] = _read_details(path, content.get('details', ()))
     content['comparisons'] = tuple(
         (str(first), str(second)) for first, second in content.get('comparisons', ())
@@ -174,7 +226,7 @@ def read_protocol(path: str | Path) -> Protocol:
 
 
 def _read_recipe(
-    path: Path, name: str, entry: Mapping[str, Any], options: Mapping[str, Any]
+    path: Path, name: str, entry: Mapping[str, Any], content: Mapping[str, Any]
 ) -> Recipe:
     where = f'{path}: recipes.{name}'
     if not re.fullmatch(r'[\w.-]+', name) or name == 'teacher':
@@ -183,12 +235,38 @@ def _read_recipe(
             "and '.' only, and not 'teacher'."
         )
     _check_keys(entry, _RECIPE_KEYS, where)
+    seeds = None
+    if entry.get('seeds') is not None:
+        seeds = _read_seeds(where, entry['seeds'])
+        other = sorted(set(seeds) - set(content['seeds']))
+        if other:
+            raise ConfigError(
+                f'{where}.seeds must be some of the seeds of the protocol, '
+                f'{list(content["seeds"])}, as the baseline runs with no others, got '
+                f'{list(seeds)}.'
+            )
     return Recipe(
         name,
         _config(path, entry, where),
-        {**options, **entry.get('options', {})},
+        {**content.get('options', {}), **entry.get('options', {})},
         bool(entry.get('own_start', False)),
+        seeds,
+        str(entry.get('method', '')),
+        str(entry.get('note', '')),
+        bool(entry.get('fidelity', True)),
     )
+
+
+def _read_picture(path: Path, number: int, entry: Mapping[str, Any]) -> Picture:
+    where = f'{path}: pictures[{number}]'
+    _check_keys(entry, _PICTURE_KEYS, where)
+    for key in _PICTURE_KEYS:
+        if not entry.get(key):
+            raise ConfigError(f"{where} needs the key '{key}'.")
+    file = Path(_beside(path, entry['file']))
+    if not file.is_file():
+        raise ConfigError(f"{where}.file: there is no file '{file}'.")
+    return Picture(file, str(entry['text']))
 
 
 def _read_teacher(path: Path, entry: Mapping[str, Any]) -> TeacherEntry:
@@ -216,9 +294,9 @@ def _beside(path: Path, name: str) -> str:
     return os.path.relpath((path.parent / name).resolve())
 
 
-def _read_seeds(path: Path, seeds: Sequence[Any]) -> tuple[int, ...]:
+def _read_seeds(where: Path | str, seeds: Sequence[Any]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f'{path}: seeds must be different numbers, got {seeds}.')
+        raise ConfigError(f'{where}: seeds must be different numbers, got {seeds}.')
     return tuple(int(seed) for seed in seeds)
 
 

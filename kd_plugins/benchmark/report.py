@@ -13,11 +13,13 @@ from .statistics import (
     Gain,
     Summary,
     gap_closed,
+    median_more,
     median_ratio,
     paired_gain,
     summarise,
 )
 
+FIDELITY = ('fidelity/*',)
 Results = Mapping[int, Mapping[str, Any]]
 
 
@@ -35,6 +37,10 @@ class Row:
         time_ratio: training time over that of the baseline, median over the seeds.
         seconds: training time, median over the seeds.
         peak_memory: MiB, of the process or, on a GPU, of its tensors; median.
+        extra_memory: how much more that is than the baseline's, median over the seeds.
+        start: how it compares with the baseline's: 'same', 'own' (other weights, on
+            purpose), 'other' or 'not recorded'; empty for the baseline and for what
+            has no seed in common with it.
     """
 
     name: str
@@ -46,6 +52,13 @@ class Row:
     time_ratio: float | None = None
     seconds: float | None = None
     peak_memory: float | None = None
+    extra_memory: float | None = None
+    start: str = ''
+
+    @property
+    def planned(self) -> tuple[int, ...]:
+        """Its seeds, run or not, in order."""
+        return tuple(sorted({*self.scores, *self.missing}))
 
 
 @dataclass(frozen=True)
@@ -78,11 +91,13 @@ class Report:
 
     Attributes:
         protocol: what was compared.
-        seeds: those asked for.
+        seeds: those asked for; a recipe may have fewer.
         teacher: its score; None if it is not evaluated yet, or there is none.
         rows: the baseline first.
         comparisons: in the protocol's order.
         details: metrics beside the score.
+        fidelity: how far the student does what the teacher does, where that was
+            measured; never scaled.
         unknown_details: sentences on those that the protocol asks for in vain.
         warnings: reasons why figures may not be compared; empty if there is none.
         measured_with: machine and versions, in words; empty if nothing is finished.
@@ -95,6 +110,7 @@ class Report:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     details: tuple[Detail, ...]
+    fidelity: tuple[Detail, ...]
     unknown_details: tuple[str, ...]
     warnings: tuple[str, ...]
     measured_with: str
@@ -119,9 +135,13 @@ def make_report(
     names = list(dict.fromkeys(run.recipe for run in runs))
     seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
     results: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in names}
+    planned: dict[str, list[int]] = {name: [] for name in names}
     for run in runs:
+        if run.seed is None:
+            continue
+        planned[run.recipe].append(run.seed)
         result = run.result()
-        if result is not None and run.seed is not None:
+        if result is not None:
             results[run.recipe][run.seed] = result
     scores = {
         name: _column(found, 'score', protocol.scale) for name, found in results.items()
@@ -129,7 +149,7 @@ def make_report(
     evaluated = teacher.result() if teacher is not None else None
     teacher_score = _teacher_score(protocol, evaluated)
     rows = tuple(
-        _row(protocol, name, seeds, results, scores[name], scores, teacher_score)
+        _row(protocol, name, planned[name], results, scores, teacher_score)
         for name in names
     )
     comparisons = tuple(
@@ -141,6 +161,7 @@ def make_report(
     details, unknown_details = find_details(
         protocol.details, results, evaluated, protocol.scale
     )
+    fidelity, _ = find_details(FIDELITY, results, None, 1.0)
     return Report(
         protocol,
         seeds,
@@ -148,8 +169,9 @@ def make_report(
         rows,
         comparisons,
         details,
+        fidelity,
         unknown_details,
-        tuple(_warnings(protocol, results)),
+        (*_outdated(runs), *_warnings(protocol, results)),
         in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
         tuple(finished),
     )
@@ -178,16 +200,17 @@ def _row(
     name: str,
     seeds: Sequence[int],
     results: Mapping[str, Results],
-    scores: Mapping[int, float],
     all_scores: Mapping[str, Mapping[int, float]],
     teacher: float | None,
 ) -> Row:
+    scores = all_scores[name]
     missing = tuple(seed for seed in seeds if seed not in scores)
     if not scores:
         return Row(name, scores, missing)
     found = results[name]
     reference = all_scores[protocol.baseline]
-    seconds = _column(found, 'seconds')
+    seconds, memory = _column(found, 'seconds'), _column(found, 'peak_memory')
+    others = results[protocol.baseline]
     gain = _gain(protocol, scores, reference) if name != protocol.baseline else None
     closed = None
     if gain is not None and teacher is not None:
@@ -201,10 +224,42 @@ def _row(
         summarise(list(scores.values())),
         gain,
         closed,
-        median_ratio(seconds, _column(results[protocol.baseline], 'seconds')),
+        median_ratio(seconds, _column(others, 'seconds')),
         statistics.median(seconds.values()),
-        statistics.median(_column(found, 'peak_memory').values()),
+        statistics.median(memory.values()),
+        median_more(memory, _column(others, 'peak_memory')),
+        '' if name == protocol.baseline else _start(protocol, name, found, others),
     )
+
+
+def _start(protocol: Protocol, name: str, found: Results, others: Results) -> str:
+    """How the start of a recipe compares with the baseline's, see Row."""
+    seeds = found.keys() & others.keys()
+    if not seeds:
+        return ''
+    keys = ['student', 'batches']
+    if protocol.recipes[name].own_start:
+        keys.remove('student')
+    pairs = [
+        tuple((result.get('start') or {}).get(key) for result in both)
+        for both in ((found[seed], others[seed]) for seed in seeds)
+        for key in keys
+    ]
+    if any(None in pair for pair in pairs):
+        return 'not recorded'
+    if any(own != other for own, other in pairs):
+        return 'other'
+    return 'own' if protocol.recipes[name].own_start else 'same'
+
+
+def _outdated(runs: Sequence[Run]) -> list[str]:
+    names = [run.title for run in runs if run.outdated]
+    if not names:
+        return []
+    return [
+        'Left out, as config, options or weights have changed since they were run: '
+        f'{"; ".join(names)}.'
+    ]
 
 
 def _warnings(protocol: Protocol, results: Mapping[str, Results]) -> list[str]:

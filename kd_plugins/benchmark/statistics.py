@@ -112,6 +112,21 @@ def gap_closed(gain: float, lead: float) -> float | None:
     return gain / lead if lead > 0 else None
 
 
+def median_more(
+    values: Mapping[int, float], reference: Mapping[int, float]
+) -> float | None:
+    """Median over the common seeds of value less reference.
+
+    Example:
+        >>> median_more({0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0})
+        0.5
+    """
+    seeds = set(values) & set(reference)
+    if not seeds:
+        return None
+    return statistics.median(values[seed] - reference[seed] for seed in seeds)
+
+
 def median_ratio(
     values: Mapping[int, float], reference: Mapping[int, float]
 ) -> float | None:

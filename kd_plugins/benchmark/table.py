@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from .details import Detail
 from .protocol import Protocol
 from .report import Comparison, Report, Row
 from .statistics import Gain
 
-_NOT_RUN = 'not run yet'
+NOT_RUN = 'not run yet'
 _WHAT_GAINS_ARE = {
     False: 'Gains are over the baseline',
     True: "Lower is better: gains are by how much a score is below the baseline's",
@@ -31,7 +32,9 @@ def to_markdown(report: Report) -> str:
         '',
     ]
     if protocol.teacher is not None:
-        shown = _NOT_RUN if report.teacher is None else _score(protocol, report.teacher)
+        shown = (
+            NOT_RUN if report.teacher is None else score_text(protocol, report.teacher)
+        )
         lines += [f'Teacher: {shown}.', '']
     own_start = [
         row.name for row in report.rows if protocol.recipes[row.name].own_start
@@ -39,7 +42,7 @@ def to_markdown(report: Report) -> str:
     lines += markdown_table(
         ('recipe', protocol.unit, 'gain', 'gap closed', 'time', 'memory', 'by seed'),
         [
-            _cells(protocol, row, report.seeds, ' *' if row.name in own_start else '')
+            _cells(report, row, ' *' if row.name in own_start else '')
             for row in report.rows
         ],
     )
@@ -55,6 +58,9 @@ def to_markdown(report: Report) -> str:
         times = '' if protocol.scale == 1 else f', times {protocol.scale:g}'
         lines += ['', '## Details', '', f'Means over the seeds{times}.', '']
         lines += _detail_table(report)
+    if report.fidelity:
+        lines += ['', '## Fidelity', '', 'Means over the seeds.', '']
+        lines += _fidelity_table(report)
     if report.unknown_details:
         lines += ['', *(f'- **{fault}**' for fault in report.unknown_details)]
     if report.warnings:
@@ -113,22 +119,27 @@ def to_json(report: Report) -> dict[str, Any]:
             }
             for item in report.comparisons
         ],
-        'details': [
-            {
-                'metric': item.metric,
-                'teacher': item.teacher,
-                'recipes': {
-                    name: None if found is None else asdict(found)
-                    for name, found in item.recipes.items()
-                },
-            }
-            for item in report.details
-        ],
+        'details': _detail_records(report.details),
+        'fidelity': _detail_records(report.fidelity),
         'unknown_details': list(report.unknown_details),
         'warnings': list(report.warnings),
         'measured_with': report.measured_with,
         'runs': [dict(run) for run in report.runs],
     }
+
+
+def _detail_records(details: Sequence[Detail]) -> list[dict[str, Any]]:
+    return [
+        {
+            'metric': item.metric,
+            'teacher': item.teacher,
+            'recipes': {
+                name: None if found is None else asdict(found)
+                for name, found in item.recipes.items()
+            },
+        }
+        for item in details
+    ]
 
 
 def _record(row: Row) -> dict[str, Any]:
@@ -142,6 +153,8 @@ def _record(row: Row) -> dict[str, Any]:
         'time_ratio': row.time_ratio,
         'seconds': row.seconds,
         'peak_memory_mib': row.peak_memory,
+        'extra_memory_mib': row.extra_memory,
+        'start': row.start,
     }
 
 
@@ -150,23 +163,36 @@ def _gain_record(gain: Gain | None) -> dict[str, float | None]:
     return {'gain': gain.mean if gain else None, 'gain_low': low, 'gain_high': high}
 
 
-def _cells(protocol: Protocol, row: Row, seeds: Sequence[int], mark: str) -> list[str]:
+def _cells(report: Report, row: Row, mark: str) -> list[str]:
+    protocol = report.protocol
     if row.summary is None:
-        return [row.name + mark, _NOT_RUN, *[''] * 5]
+        return [row.name + mark, NOT_RUN, *[''] * 5]
     spread = row.summary.std
     return [
         row.name + mark,
-        _score(protocol, row.summary.mean)
-        + ('' if spread is None else f' ± {_score(protocol, spread)}'),
+        score_text(protocol, row.summary.mean)
+        + ('' if spread is None else f' ± {score_text(protocol, spread)}'),
         _gain_text(protocol, row.gain),
         '' if row.gap_closed is None else f'{100 * row.gap_closed:.0f} %',
         '' if row.time_ratio is None else f'{row.time_ratio:.2f}x',
         f'{row.peak_memory:.0f} MiB',
-        ', '.join(
-            _score(protocol, row.scores[seed]) if seed in row.scores else _NOT_RUN
-            for seed in seeds
-        ),
+        _by_seed(report, row),
     ]
+
+
+def _by_seed(report: Report, row: Row) -> str:
+    """Scores in the order of the report's seeds; by name where it has fewer."""
+    named = set(row.planned) != set(report.seeds)
+    return ', '.join(
+        (f'seed {seed}: ' if named else '')
+        + (
+            score_text(report.protocol, row.scores[seed])
+            if seed in row.scores
+            else NOT_RUN
+        )
+        for seed in report.seeds
+        if seed in row.planned
+    )
 
 
 def _comparison_cells(protocol: Protocol, item: Comparison) -> list[str]:
@@ -175,7 +201,7 @@ def _comparison_cells(protocol: Protocol, item: Comparison) -> list[str]:
     return [
         f'{item.first} {sign} {item.second}',
         _gain_text(protocol, item.gain),
-        ', '.join(_difference(protocol, value) for value in by_seed),
+        ', '.join(difference_text(protocol, value) for value in by_seed),
         item.verdict,
     ]
 
@@ -193,28 +219,50 @@ def _detail_table(report: Report) -> list[str]:
     if any(value is not None for value in teacher):
         columns['teacher'] = teacher
     texts = [
-        ['' if value is None else _score(report.protocol, value) for value in column]
+        [
+            '' if value is None else score_text(report.protocol, value)
+            for value in column
+        ]
         for column in columns.values()
     ]
     metrics = [item.metric for item in report.details]
     return markdown_table(('metric', *columns), list(zip(metrics, *texts, strict=True)))
 
 
+def _fidelity_table(report: Report) -> list[str]:
+    """A row a recipe that was measured."""
+    rows = [
+        [row.name, *('' if item is None else f'{item.mean:.3f}' for item in found)]
+        for row in report.rows
+        if any(found := [item.recipes[row.name] for item in report.fidelity])
+    ]
+    names = [item.metric.removeprefix('fidelity/') for item in report.fidelity]
+    return markdown_table(('recipe', *names), rows)
+
+
 def _gain_text(protocol: Protocol, gain: Gain | None) -> str:
     if gain is None:
         return ''
-    text = _difference(protocol, gain.mean)
+    text, interval = gain_interval(protocol, gain)
+    return f'{text} {interval}'
+
+
+def gain_interval(protocol: Protocol, gain: Gain) -> tuple[str, str]:
+    """A gain, and its interval, which a single seed does not have."""
+    text = difference_text(protocol, gain.mean)
     if gain.interval is None:
-        return text
-    low, high = (_difference(protocol, end) for end in gain.interval)
-    return f'{text} [{low}, {high}]'
+        return text, '(one seed)'
+    low, high = (difference_text(protocol, end) for end in gain.interval)
+    return text, f'[{low}, {high}]'
 
 
-def _score(protocol: Protocol, value: float) -> str:
+def score_text(protocol: Protocol, value: float) -> str:
+    """A score, with the protocol's decimals."""
     return f'{value:.{protocol.decimals}f}'
 
 
-def _difference(protocol: Protocol, value: float) -> str:
+def difference_text(protocol: Protocol, value: float) -> str:
+    """A difference of scores, with its sign."""
     return f'{value:+.{protocol.decimals}f}'
 
 

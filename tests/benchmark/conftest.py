@@ -31,18 +31,28 @@ workers = 2
 TOOL = Path(__file__).with_name('fake_tool.py')
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def write_protocol(folder: Path) -> Path:
     """Protocol and configs of three recipes: no model is ever built."""
     for name, strength in {'baseline': 0, 'hint': 4, 'plain': 2, 'teacher': 9}.items():
-        (tmp_path / f'{name}.py').write_text(CONFIG.format(strength=strength))
-    (tmp_path / 'teacher.pth').write_bytes(b'weights')
-    (tmp_path / 'protocol.py').write_text(PROTOCOL)
-    return tmp_path
+        (folder / f'{name}.py').write_text(CONFIG.format(strength=strength))
+    (folder / 'teacher.pth').write_bytes(b'weights')
+    (folder / 'protocol.py').write_text(PROTOCOL)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of :func:`write_protocol`."""
+    return write_protocol(tmp_path)
 
 
 @pytest.fixture
 def commands() -> Commands:
+    """Of :func:`fake_commands`."""
+    return fake_commands()
+
+
+def fake_commands() -> Commands:
     """Tools that take no time; they note each call in ``calls.txt``."""
     return Commands(
         train=(sys.executable, '-S', str(TOOL), 'train'),

@@ -44,6 +44,8 @@ def main(kind: str, config: str, *rest: str) -> None:
         metrics = {'coco/bbox_mAP': score, 'rmse': 0.5 - score, 'IoU.brick': 2 * score}
         if strength:  # a class that the baseline never meets
             metrics['IoU.sky'] = score
+        if 'FidelityHook' in Path(config).read_text():
+            metrics |= {'fidelity/agreement': 0.5 + score, 'fidelity/kl': score / 2}
         if mood == 'diverge':
             metrics = dict.fromkeys(metrics, math.nan)
         lines.append({**metrics, 'step': 100})

@@ -1,0 +1,364 @@
+"""The page of a report: its figures are those of the runs, and no others."""
+
+import json
+import re
+import runpy
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from kd_plugins.benchmark.main import benchmark, report_pages
+from kd_plugins.benchmark.page_plot import Point, gain_against_cost
+from kd_plugins.benchmark.plan import plan_runs, teacher_run
+from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.errors import ConfigError
+
+from .conftest import fake_commands, write_protocol
+
+ROOT = Path(__file__).parents[2]
+PIXEL = bytes.fromhex(
+    '89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489'
+    '0000000d49444154789c6360000000000400015dcb2dcb0000000049454e44ae426082'
+)
+
+
+class Reader(HTMLParser):
+    """Tables of a page as lists of rows, and all text, tags and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self.open: list[str] = []
+        self.text = ''
+        self._table: list[list[str]] | None = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or '') for name, value in attrs]
+        if tag not in ('meta', 'link', 'img', 'line', 'rect', 'circle'):
+            self.open.append(tag)
+        if tag == 'table':
+            self._table = self.tables.setdefault(dict(attrs)['id'], [])
+        elif tag == 'tr' and self._table is not None:
+            self._table.append([])
+        elif tag in ('td', 'th') and self._table is not None:
+            self._table[-1].append('')
+
+    def handle_endtag(self, tag):
+        if tag not in ('line', 'rect', 'circle'):
+            assert self.open.pop() == tag
+        if tag == 'table':
+            self._table = None
+
+    def handle_data(self, data):
+        self.text += data
+        if self._table and {'td', 'th'} & set(self.open[-4:]):
+            self._table[-1][-1] += data
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory) -> Path:
+    """'hint' in two pieces with three seeds, 'plain' with one, 'later' not yet."""
+    folder = write_protocol(tmp_path_factory.mktemp('finished'))
+    path = folder / 'protocol.py'
+    text = path.read_text().replace(
+        "dict(config='plain.py')",
+        "dict(config='plain.py', seeds=[1], method='A <plain> one', note='why & how'),"
+        "\n    'later': dict(config='later.py')",
+    )
+    path.write_text(text + "fidelity = dict(pixels=64)\ntitle = 'Boxes'\n")
+    hint = (folder / 'hint.py').read_text()
+    (folder / 'hint.py').write_text(hint.replace('FasterRCNN', 'kd_plugins.Distiller'))
+    (folder / 'later.py').write_text(hint)
+    protocol = read_protocol(path)
+    work = folder / 'work'
+    benchmark(protocol, work, fake_commands(), recipes=['hint'], seeds=[1])
+    benchmark(protocol, work, fake_commands(), recipes=['hint', 'plain'])
+    return folder
+
+
+@pytest.fixture
+def pieces(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    folder = shutil.copytree(finished, tmp_path / 'copy')
+    # The key of the teacher's test holds the path of its weights, which is another.
+    teacher = teacher_run(read_protocol(folder / 'protocol.py'), folder / 'work')
+    assert teacher is not None
+    change_score(folder, 'teacher', key=teacher.key)
+    return folder
+
+
+def change_score(folder: Path, run: str, **values: object) -> None:
+    path = folder / 'work' / run / 'result.json'
+    result = json.loads(path.read_text())
+    result.update(values)
+    path.write_text(json.dumps(result))
+
+
+def pages(folder: Path) -> tuple[Reader, str]:
+    protocol = read_protocol(folder / 'protocol.py')
+    page, markdown = report_pages([protocol], [folder / 'work'], folder / 'out' / 'all')
+    return Reader(page.read_text()), markdown.read_text()
+
+
+def rows(reader: Reader, table: str = 'protocol-methods') -> dict[str, list[str]]:
+    found = [[' '.join(cell.split()) for cell in row] for row in reader.tables[table]]
+    return {row[0]: row[1:] for row in found}
+
+
+def test_pieces_give_one_page_with_all_rows(pieces):
+    change_score(pieces, 'hint/seed0', score=0.27)  # gains 7, 4, 4
+    page, markdown = pages(pieces)
+    table = rows(page)
+    assert list(table) == ['method', 'hint', 'A <plain> one plain', 'baseline', 'later']
+    titles = ['gain', 'mAP', 'gap closed', 'time', 'memory', 'agrees', 'KL']
+    assert table['method'] == [*titles, 'seeds', 'start']
+    # t(0.975, 2) = 4.3027 times sqrt(3) / sqrt(3), around 5.
+    assert table['hint'][0] == '+5.00 [+0.70, +9.30]'
+    assert table['hint'][1] == '26.00 ± 1.00'
+    assert table['hint'][2] == '17 %'  # 5 of the 29 to the teacher's 50
+    assert table['hint'][3] == '1.40x'
+    # Of the metrics: agreement 0.5 + score, KL half of it, seeds 0.24, 0.25, 0.26.
+    assert table['hint'][5:] == ['0.750', '0.125', '0, 1, 2', 'same']
+    plain = table['A <plain> one plain']
+    assert plain[:3] == ['+2.00 (one seed)', '23.00', '7 %']  # 2 of 50 - 21
+    assert plain[5:] == ['—', '—', '1 (one seed)', 'same']
+    assert table['baseline'][0] == 'baseline'
+    assert table['later'] == ['not run yet', *[''] * 6, '0, 1, 2', '']
+    for text in ('+5.00 [+0.70, +9.30]', '+2.00 (one seed)', 'not run yet', '0.750'):
+        assert text in markdown
+    story = (
+        'The baseline, baseline, scores 21.00 mAP, the teacher 50.00: a gap of 29.00.'
+    )
+    counts = '2 of 3 methods run, 1 of them with one seed only.'
+    sure = 'Of the 1 with an interval it lies above zero for hint.'
+    assert ' '.join((story, counts, sure)) in page.text
+    assert ' '.join((story, counts, sure)) in markdown
+    assert '7 of 10 finished' in page.text
+
+
+def test_every_figure_of_the_tables_comes_from_the_runs(pieces):
+    """Other results, other figures: none of the old ones is left, and none is fixed."""
+    before, _ = pages(pieces)
+    for number, path in enumerate(sorted(pieces.glob('work/*/seed*/result.json'))):
+        change_score(
+            pieces,
+            f'{path.parent.parent.name}/{path.parent.name}',
+            score=0.611 + number**2 / 97,
+            seconds=1000.0 + 313 * number**2,
+            peak_memory=5000.0 + 77 * number**2,
+            metrics={'fidelity/agreement': 0.1 + number / 71, 'fidelity/kl': 3.0},
+        )
+    change_score(pieces, 'teacher', score=0.97)
+    after, _ = pages(pieces)
+    for name in ('hint', 'A <plain> one plain'):
+        old, new = rows(before)[name], rows(after)[name]
+        for column, value in enumerate(old[:7]):
+            assert value == '—' or value != new[column]
+    numbers = re.findall(r'\d+\.\d\d', ' '.join(map(str, rows(before).values())))
+    kept = re.findall(r'\d+\.\d\d', ' '.join(map(str, rows(after).values())))
+    assert set(numbers) & set(kept) <= {'1.00'}  # the baseline's own time
+
+
+def test_no_interval_and_a_hollow_dot_of_a_single_seed(pieces):
+    change_score(pieces, 'hint/seed0', score=0.27)
+    protocol = read_protocol(pieces / 'protocol.py')
+    page, _ = report_pages([protocol], [pieces / 'work'], pieces / 'all')
+    text = page.read_text()
+    (single,) = re.findall(r'<tr id="protocol--plain".*?</tr>', text)
+    (several,) = re.findall(r'<tr id="protocol--hint".*?</tr>', text)
+    assert 'dot hollow' in single and 'class="interval"' not in single
+    assert 'class="unsure"' in single  # its gain has no colour
+    assert 'dot hollow' not in several and 'class="interval"' in several
+    assert '<td class="up"' in several
+
+
+def test_the_page_needs_nothing_from_outside_and_its_tags_close(pieces):
+    (pieces / 'work' / 'boxes_of_two.png').write_bytes(PIXEL)
+    page, _ = pages(pieces)
+    assert page.open == ['html'] or page.open == []
+    for tag, name, value in page.attributes:
+        if name in ('src', 'href', 'srcset', 'data', 'action', 'poster'):
+            assert value.startswith(('data:', '#')), (tag, name, value)
+    style = (ROOT / 'kd_plugins' / 'benchmark' / 'page' / 'page.css').read_text()
+    assert 'url(' not in style and '@import' not in style
+    assert ('img', 'alt', 'boxes of two') in page.attributes
+    assert ('meta', 'name', 'viewport') in page.attributes
+    anchors = {value for _, name, value in page.attributes if name == 'id'}
+    ids = [value for _, name, value in page.attributes if name == 'id']
+    assert len(ids) == len(anchors)
+    links = [value for _, name, value in page.attributes if name == 'href']
+    assert {link[1:] for link in links if link.startswith('#')} <= anchors
+
+
+def test_command_versions_machine_and_dates_are_told(pieces):
+    page, markdown = pages(pieces)
+    result = json.loads((pieces / 'work' / 'hint/seed0/result.json').read_text())
+    for text in (page.text, markdown):
+        assert 'python tools/benchmark.py' in text and 'protocol.py' in text
+        assert f'torch {result["versions"]["torch"]}' in text
+        assert result['machine']['processor'] in text
+        assert 'runs side by side: 2' in text
+        assert result['finished'][:10] in text
+        assert '1 min, of all runs together' in text
+    assert str(pieces / 'work') not in markdown  # a folder of this machine
+
+
+def test_fidelity_that_nobody_measured(folder, commands):
+    protocol = read_protocol(folder / 'protocol.py')
+    benchmark(protocol, folder / 'work', commands, seeds=[0])
+    page, markdown = pages(folder)
+    assert rows(page)['method'][-3:] == ['memory', 'seeds', 'start']
+    assert '- Fidelity: not measured' in markdown
+    assert rows(page)['hint'][-2] == '0 (1 of 3 run)'
+
+
+def test_page_of_nothing(folder):
+    page, markdown = pages(folder)
+    assert rows(page)['hint'][0] == 'not run yet'
+    assert 'The baseline, baseline, is not run yet. 0 of 2 methods run.' in markdown
+    assert not [tag for tag, _, _ in page.attributes if tag == 'svg']
+
+
+def test_changed_recipes_are_left_out_and_named(pieces):
+    config = pieces / 'hint.py'
+    config.write_text(config.read_text().replace('strength = 4', 'strength = 7'))
+    page, markdown = pages(pieces)
+    assert rows(page)['hint'][0] == 'not run yet'
+    told = 'since they were run: hint, seed 0; hint, seed 1; hint, seed 2.'
+    assert told in page.text and told in markdown
+
+
+def test_another_start_is_an_alarm(pieces):
+    change_score(pieces, 'hint/seed2', start={'student': 'other', 'batches': 'x'})
+    page, _ = pages(pieces)
+    assert rows(page)['hint'][-1] == 'DIFFERS'
+    change_score(pieces, 'hint/seed2', start=None)
+    assert rows(pages(pieces)[0])['hint'][-1] == 'not recorded'
+
+
+def test_a_start_of_its_own_is_in_the_table_but_in_no_drawing(pieces):
+    path = pieces / 'protocol.py'
+    path.write_text(path.read_text().replace("'hint.py'", "'hint.py', own_start=True"))
+    change_score(pieces, 'hint/seed2', start={'student': 'other', 'batches': 'x'})
+    assert rows(pages(pieces)[0])['hint'][-1] == 'DIFFERS'  # the batches do
+    result = json.loads((pieces / 'work/baseline/seed2/result.json').read_text())
+    start = {**result['start'], 'student': 'other'}
+    change_score(pieces, 'hint/seed2', start=start)
+    page, _ = pages(pieces)
+    assert rows(page)['hint'][-1] == 'own weights'
+    assert 'Not shown, as they start from other weights: hint.' in page.text
+    assert ('a', 'href', '#protocol--plain') in page.attributes
+    assert ('a', 'href', '#protocol--hint') not in page.attributes
+
+
+def test_fidelity_is_measured_of_distillations_only(pieces):
+    hook = "'fidelity': {'type': 'kd_plugins.FidelityHook', 'pixels': 64}"
+    assert hook in (pieces / 'work' / 'hint' / 'config.py').read_text()
+    for name in ('plain', 'baseline'):
+        assert 'Fidelity' not in (pieces / 'work' / name / 'config.py').read_text()
+
+
+def test_a_recipe_may_do_without_fidelity_or_have_its_own(pieces, commands):
+    path = pieces / 'protocol.py'
+    text = path.read_text()
+    config = pieces / 'later.py'
+    plain = config.read_text().replace('FasterRCNN', 'kd_plugins.Distiller')
+    config.write_text(plain + "custom_hooks = [dict(type='kd_plugins.FidelityHook')]\n")
+    path.write_text(text.replace("'hint.py'", "'hint.py', fidelity=False"))
+    benchmark(read_protocol(path), pieces / 'work', commands, seeds=[0])
+    for name in ('hint', 'later'):
+        assert 'Fidelity' not in (pieces / 'work' / name / 'config.py').read_text()
+
+
+def test_seeds_of_a_recipe_are_its_runs(pieces):
+    protocol = read_protocol(pieces / 'protocol.py')
+    runs = plan_runs(protocol, pieces, protocol.recipes, protocol.seeds)
+    assert [run.seed for run in runs if run.recipe == 'plain'] == [1]
+    assert [run.seed for run in runs if run.recipe == 'hint'] == [0, 1, 2]
+    piece = plan_runs(protocol, pieces, protocol.recipes, [0])
+    assert 'plain' not in {run.recipe for run in piece}
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('seeds=[1]', 'seeds=[1, 1]', 'recipes.plain: seeds must be different'),
+        ('seeds=[1]', 'seeds=[7]', r'plain.seeds must be some of .*\[0, 1, 2\].*\[7\]'),
+        (
+            "'baseline.py'",
+            "'baseline.py', seeds=[0]",
+            "'baseline' runs with every seed",
+        ),
+        ("title = 'Boxes'", "pictures = [dict(file='a.png')]", "needs the key 'text'"),
+        (
+            "title = 'Boxes'",
+            "pictures = [dict(file='a.png', text='a')]",
+            r'pictures\[0\].file: there is no file',
+        ),
+    ],
+)
+def test_faults_name_the_key(pieces, old, new, message):
+    path = pieces / 'protocol.py'
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        read_protocol(path)
+
+
+def test_pictures_of_the_protocol_have_its_words(pieces):
+    (pieces / 'shown.png').write_bytes(PIXEL)
+    path = pieces / 'protocol.py'
+    text = "pictures = [dict(file='shown.png', text='Boxes & truth')]\n"
+    path.write_text(path.read_text() + text)
+    page, _ = pages(pieces)
+    assert ('img', 'alt', 'Boxes & truth') in page.attributes
+    # Of the folder of the work only what is not the benchmark's own plot.
+    assert len([value for tag, name, value in page.attributes if tag == 'img']) == 2
+
+
+def test_command_line(pieces, capsys):
+    main = runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'))['main']
+    protocol, work = str(pieces / 'protocol.py'), str(pieces / 'work')
+    other = pieces / 'other.py'
+    other.write_text((pieces / 'protocol.py').read_text())
+    out = str(pieces / 'page')
+    both = ['--report', protocol, str(other), '--out', out]
+    assert main([*both, '--work-dir', work, str(pieces / 'none')]) == 0
+    assert capsys.readouterr().out.split() == [f'{out}.html', f'{out}.md']
+    tables = Reader(Path(f'{out}.html').read_text()).tables
+    assert {'protocol-methods', 'other-methods'} <= set(tables)
+    for arguments, message in (
+        ([protocol, str(other)], 'several protocols go with --report only, got 2'),
+        ([*both, '--work-dir', work], 'expected one for each protocol, 2, got 1'),
+        ([*both, '--seeds', '0'], 'Leave out --recipes and --seeds'),
+        (['--report', protocol, protocol], "must differ, got .'protocol', 'protocol'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            main(arguments)
+
+
+def test_labels_of_a_crowd_cover_neither_points_nor_each_other():
+    points = [
+        Point(f'method-{number}', f'p{number}', 1.5, number / 9, None, 'unsure')
+        for number in range(60)
+    ]
+    drawing = gain_against_cost(points, size=(340, 400), kind='narrow', unit='mAP')
+    places = re.findall(r'class="label" x="([\d.]+)" y="([\d.]+)"', drawing)
+    assert 10 < len(places) < 60  # who has no room has its title only
+    assert drawing.count('<title>method-') == 60
+    left, below = ({round(float(each[axis])) for each in places} for axis in (0, 1))
+    assert len(left) >= 2 and len(below) == len({round(y) for y in below})
+
+
+def test_the_teacher_is_a_line_where_it_is_not_far_off():
+    points = [Point('one', 'p', 1.2, 4.0, (3.0, 5.0), 'up')]
+    near, far = (
+        gain_against_cost(points, size=(340, 400), kind='', unit='mAP', lead=lead)
+        for lead in (6.0, 60.0)
+    )
+    assert 'class="teacher"' in near and 'class="teacher"' not in far
