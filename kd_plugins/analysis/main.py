@@ -10,16 +10,10 @@ from mmengine.config import Config
 
 from ..distillers import Distiller
 from ..distillers.interface import unwrap
+from ..distillers.loading import load_any
 from ..errors import ConfigError
 from ..hosts.running import build_runner
 from ..losses._common import check_number, check_whole
-from ..teachers.checkpoints import (
-    Weights,
-    is_distiller,
-    load_strictly,
-    read_checkpoint,
-    weights_of,
-)
 from .gradients import gradient_shares
 from .shares import GradientShares, median_shares
 from .table import shares_table
@@ -96,15 +90,6 @@ def analyze(
 
 
 def _load(model: Distiller, loop: Any, path: str) -> None:
-    content = read_checkpoint(path, key=_CHECKPOINT)
-    state = content.get('state_dict', content)
-    if isinstance(state, dict) and is_distiller(state):
-        whole = Weights(state)
-        whole._metadata = getattr(state, '_metadata', None)  # type: ignore[attr-defined]
-        whole.source = path
-        load_strictly(model, whole, _CHECKPOINT)
-        meta = content.get('meta') or {}
+    meta = load_any(model, path, _CHECKPOINT)
+    if meta is not None:
         loop._iter, loop._epoch = meta.get('iter', 0), meta.get('epoch', 0)
-    else:
-        weights = weights_of(content, source=path, key=_CHECKPOINT)
-        load_strictly(model.student, weights, _CHECKPOINT)

@@ -10,7 +10,7 @@ from .drawing import COLOURS, Mark, Objects, mark_predictions, mark_truth, paint
 from .layout import Colour
 from .panels import SIDE, Sample, longest_side, read_image
 
-_LEGEND = {
+LEGEND = {
     'ground truth': COLOURS['ground truth'],
     'right (class and place, IoU 0.5)': COLOURS['right'],
     'wrong': COLOURS['wrong'],
@@ -63,7 +63,7 @@ class DetectionTask:
 
     def legend(self) -> Mapping[str, Colour]:
         """Kinds of boxes."""
-        return _LEGEND
+        return LEGEND
 
     def _found(self, result: Any) -> Objects:
         found = result.pred_instances

@@ -24,7 +24,8 @@ def arrange(
     Args:
         rows: panels; each row has as many as there are headers.
         headers: above the columns.
-        legend: below the grid, in as many lines as it takes: text to colour.
+        legend: below the grid, in as many lines as it takes: text to colour; may be
+            empty.
     """
     width = max(panel.width for panels in rows for panel in panels)
     height = max(panel.height for panels in rows for panel in panels)
@@ -73,7 +74,7 @@ def _lines(texts: Iterable[str], across: int) -> list[list[tuple[int, str]]]:
             left = _GAP
         lines[-1].append((left, text))
         left += width
-    return lines
+    return [line for line in lines if line]
 
 
 def save_png(image: Image.Image, path: Path, limit: int) -> int:

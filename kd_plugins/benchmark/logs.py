@@ -50,7 +50,7 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
     """
     windows: dict[int, dict[str, Any]] = {}
     validations: list[dict[str, Any]] = []
-    for line in _lines(folder):
+    for line in scalar_lines(folder):
         if 'loss' in line:
             # A step done again after a resume counts once, as it was last.
             windows[int(line['step'])] = line
@@ -81,7 +81,8 @@ def read_test(folder: Path, metric: str) -> dict[str, float] | None:
     return _metrics(json.loads(found[-1].read_text()), metric)
 
 
-def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+def scalar_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the host logged of all attempts, a line a training window or validation."""
     for path in sorted(folder.glob('*/vis_data/scalars.json')):  # by time of start
         for text in path.read_text().splitlines():
             try:

@@ -1,7 +1,7 @@
 """Host hooks: checkpoints, random state, the clock of weight schedules, the plan.
 
-And the pairs' gradients beside the task's, and how well the student matches its
-teacher, for who asks for them.
+And the pairs' gradients beside the task's, how well the student matches its teacher,
+and pictures of both, for who asks for them.
 """
 
 from .checkpoint import AtomicCheckpointHook
@@ -9,6 +9,7 @@ from .classes import ClassNamesHook
 from .clock import ClockHook
 from .fidelity import FidelityHook
 from .gradient_shares import GradientSharesHook
+from .pictures import DistillationPicturesHook
 from .plan import PlanHook
 from .random_state import RandomStateHook
 
@@ -16,6 +17,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'ClassNamesHook',
     'ClockHook',
+    'DistillationPicturesHook',
     'FidelityHook',
     'GradientSharesHook',
     'PlanHook',

@@ -81,6 +81,11 @@ class ClassMap:
         """As :meth:`of_student`, in the same order, of the teacher's columns."""
         return _columns(logits, self.teacher_columns, len(self.teacher), background)
 
+    def of(self, which: str, logits: Tensor) -> Tensor:
+        """Those of the shared classes, of the 'student' or the 'teacher'."""
+        own = which == 'student'
+        return self.of_student(logits) if own else self.of_teacher(logits)
+
     def shared_labels(
         self, labels: Tensor, *, background: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -98,6 +103,13 @@ class ClassMap:
             numbers[column] = number
         if background:
             numbers.append(len(self.student_columns))
+        return _look_up(numbers, labels)
+
+    def shared_labels_of_teacher(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`shared_labels`, of labels that the teacher predicts."""
+        numbers = [-1] * len(self.teacher)
+        for number, column in enumerate(self.teacher_columns):
+            numbers[column] = number
         return _look_up(numbers, labels)
 
     def teacher_labels(self, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -110,6 +110,19 @@ class View(ABC):
         """Whether rows only match if both models know the same classes."""
         return False
 
+    def maps(self, run: Any, which: str) -> list[Tensor]:
+        """What is compared, as maps of whole images, of either model as it predicts.
+
+        Args:
+            run: a :class:`~kd_plugins.views.run.ModelRun`, this view's captures
+                attached.
+            which: 'student' or 'teacher'.
+
+        Returns: (N A, C, H, W) a level, as many as places, or more where a place holds
+            all levels; empty where rows are compared that are no map.
+        """
+        return []
+
     @abstractmethod
     def match(self, step: Any) -> list[Matched | None]:
         """Matched tensors of this step: one entry a place, None if it did not run.

@@ -73,6 +73,9 @@ class DepthView(View):
     def student_captures(self) -> Sequence[Capture]:
         return (DecodeCapture(),)
 
+    def maps(self, run: Any, which: str) -> list[Tensor]:
+        return [run.crop(head_outputs(run, DECODE_HEAD)[-1])]
+
     def match(self, step: Any) -> list[Matched | None]:
         head = depth_head(step.student, 'pairs')
         run = step.teacher

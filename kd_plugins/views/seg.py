@@ -179,6 +179,11 @@ class SegView(View):
             return ()
         return (ClassifierInput(self._stages[which]),)
 
+    def maps(self, run: Any, which: str) -> list[Tensor]:
+        head = seg_head(run.model, self._stages[which], 'pairs')
+        found = run.crop(self._map(run, head, which))
+        return [self._classes.of(which, found) if self._classes else found]
+
     def match(self, step: Any) -> list[Matched | None]:
         self._looked = True
         head = seg_head(step.student, self.stage, 'pairs')

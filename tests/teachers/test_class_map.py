@@ -78,6 +78,9 @@ def test_columns_and_labels() -> None:
     assert found.of_teacher(torch.arange(5.0)[None], background=True).tolist() == [
         [2, 1, 4]
     ]
+    labels, known = found.shared_labels_of_teacher(torch.tensor([2, 0, 1, 3]))
+    assert known.tolist() == [True, False, True, False]
+    assert labels[known].tolist() == [0, 1]
     maps = torch.arange(3.0).view(1, 3, 1, 1).expand(2, 3, 4, 5)
     assert found.of_student(maps)[1, :, 2, 3].tolist() == [0, 2]
     own.sum().backward()  # what is not shared learns nothing

@@ -1,0 +1,16 @@
+"""Pictures of a distillation: what its pairs compare, and what its models predict."""
+
+from .curves import draw_curves, read_scalars
+from .maps import PairMap, pair_maps
+from .pages import make_pages
+from .shots import Shot, take_shots
+
+__all__ = [
+    'PairMap',
+    'Shot',
+    'draw_curves',
+    'make_pages',
+    'pair_maps',
+    'read_scalars',
+    'take_shots',
+]

@@ -1,0 +1,103 @@
+"""Draw what the pairs of a distillation compare, and what its models predict.
+
+    python tools/visualize.py CONFIG --checkpoint iter_1000.pth [--before CHECKPOINT] \
+        [--pairs NAME ...] [--images N | FILE ...] [--curves WORK_DIR ...] [--out DIR]
+
+Writes predictions.png: the teacher beside the student before and after; and for each
+pair whose tensors are maps of an image (layers, pixels, depths, RPN and one-stage
+logits) maps_<pair>.png: the teacher's map, the student's before and after, and behind
+the pair's adapter, on one colour scale. With --curves, curves.png of runs' losses and
+metrics; without CONFIG, that alone.
+
+Trains nothing. For pictures in TensorBoard while a student is trained, add
+DistillationPicturesHook to its custom_hooks; for predictions of a whole data set, see
+tools/test.py --show-dir.
+"""
+
+import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from kd_plugins.pictures.main import save_curves, visualize
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', nargs='?', help='of a distillation')
+    parser.add_argument(
+        '--checkpoint',
+        help='of its training, or of the student alone; default: only the start is '
+        'shown',
+    )
+    parser.add_argument(
+        '--before',
+        metavar='CHECKPOINT',
+        help='of the student before, or trained without a teacher; default: as the '
+        'training starts',
+    )
+    parser.add_argument('--pairs', nargs='+', metavar='NAME', help='default: all')
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        default=['2'],
+        metavar='N|FILE',
+        help='the first N of the test set, or files; default: 2',
+    )
+    parser.add_argument(
+        '--score', type=float, default=0.3, help='boxes below are not drawn'
+    )
+    parser.add_argument(
+        '--curves', nargs='+', type=Path, metavar='WORK_DIR', help='of runs'
+    )
+    parser.add_argument(
+        '--scalars',
+        nargs='+',
+        metavar='NAME',
+        help="of curves: names, or patterns such as 'loss*'; default: loss, loss_kd_*, "
+        'and the metrics',
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('pictures'), help='folder; default: pictures'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config',
+    )
+    args = parser.parse_args(argv)
+    if args.config is None and args.curves is None:
+        parser.error('give a CONFIG, or work directories with --curves')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, draw, tell where."""
+    args = parse(argv)
+    written = []
+    if args.config is not None:
+        written += visualize(
+            args.config,
+            args.out,
+            checkpoint=args.checkpoint,
+            before=args.before,
+            pairs=args.pairs,
+            images=args.images,
+            score=args.score,
+            options=args.cfg_options,
+        )
+    if args.curves is not None:
+        written.append(save_curves(args.curves, args.out, args.scalars))
+    print(*written, sep='\n')
+
+
+if __name__ == '__main__':
+    main()
