@@ -1,6 +1,7 @@
 """The model wrapper, and how it is optimised and distributed."""
 
 from .distiller import Distiller
+from .mask_learner import MaskLearner
 from .optimizer import DistillOptimWrapperConstructor
 from .wrapper import DistillDistributedDataParallel
 
@@ -8,4 +9,5 @@ __all__ = [
     'DistillDistributedDataParallel',
     'DistillOptimWrapperConstructor',
     'Distiller',
+    'MaskLearner',
 ]

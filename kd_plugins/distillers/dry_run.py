@@ -56,6 +56,7 @@ def dry_run(
             place.context,
             pair=name,
             inputs=torch.zeros(len(teacher), 3, SIDE, SIDE),
+            dry_run=True,
         ),
     }
     inputs = {key: available[key] for key in optional_inputs(loss)}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss, ExtraOptimizer
+from .pair import statistic_name
 
 STUDENT = 'student'
 # What is trained apart computes in float32.
@@ -47,7 +48,8 @@ def with_extras(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper:
         wrapper = build_optim_wrapper(extra.module, cfg)
         if wrapper.clip_grad_kwargs:
             # Its norm is logged under this name, beside the student's.
-            wrapper.grad_name = f'{wrapper.grad_name}_{name}_{pair}'
+            told = statistic_name(pair)
+            wrapper.grad_name = f'{wrapper.grad_name}_{name}_{told}'
         built[key] = wrapper
     return DistillOptimWrapperDict(**built)
 
@@ -172,7 +174,8 @@ def step_extras(
         losses: by pair.
         optim_wrapper: with the entries of :func:`with_extras`.
 
-    Returns: '<name>_<pair>' and '<name>_<pair>_<what>', to be logged.
+    Returns: '<name>_<pair>' and '<name>_<pair>_<what>', to be logged; of the pair's
+        name as :func:`statistic_name` says.
     """
     told: dict[str, Tensor] = {}
     for key, (pair, name, extra) in extras_of(losses).items():
@@ -187,7 +190,8 @@ def step_extras(
             wrapper.step()
             told.update(
                 {
-                    f'{name}_{pair}' + (f'_{what}' if what else ''): value
+                    statistic_name(f'{name}_{pair}')
+                    + (f'_{what}' if what else ''): value
                     for what, value in values.items()
                 }
             )

@@ -113,6 +113,7 @@ class Guidance:
         self._check_teachers(matched)
         device = next(student.parameters()).device
         factors = averaged_counts(matched, device)
+        iteration = None if clock is None else clock.iteration
         losses: dict[str, Tensor] = {}
         for pair in self.pairs:
             pair.set_weight(clock)
@@ -120,7 +121,13 @@ class Guidance:
             own = list(adapters[name]) if name in adapters else []
             losses.update(
                 pair.compute(
-                    matched[name], own, factors[name], device, data_samples, inputs
+                    matched[name],
+                    own,
+                    factors[name],
+                    device,
+                    data_samples,
+                    inputs,
+                    iteration,
                 )
             )
         return losses

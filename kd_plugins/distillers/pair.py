@@ -15,6 +15,7 @@ from ..schedules import Clock, Schedule
 from ..views import Matched, Place, Step, View
 
 OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
+LEVELS_REDUCTIONS = ('mean', 'sum')
 
 
 def optional_inputs(loss: nn.Module) -> list[str]:
@@ -31,6 +32,19 @@ def optional_inputs(loss: nn.Module) -> list[str]:
     return [name for name in OPTIONAL_INPUTS if name in names]
 
 
+def statistic_name(pair: str) -> str:
+    """A pair's name in a key of what is no loss.
+
+    The host adds up, averages in its log, and takes for better when smaller, whatever
+    key contains 'loss'.
+
+    Example:
+        >>> statistic_name('hint'), statistic_name('hint_loss')
+        ('hint', 'hint_term')
+    """
+    return pair.replace('loss', 'term')
+
+
 @dataclass
 class Pair:
     """What is compared, how it is adapted, and the loss.
@@ -43,6 +57,7 @@ class Pair:
         schedule: of the loss's weight, where it has one.
         teacher: name of its teacher.
         per_level: whether each level or stage is logged by itself.
+        levels_reduction: 'mean' or 'sum', over levels or stages.
         places: levels or stages, known once both models are.
     """
 
@@ -53,6 +68,7 @@ class Pair:
     schedule: Schedule | None = None
     teacher: str = ''
     per_level: bool = False
+    levels_reduction: str = 'mean'
     places: list[Place] = field(default_factory=list)
     _unchecked: set[int] | None = None
 
@@ -62,6 +78,11 @@ class Pair:
         if self.per_level:
             return [f'{key}_{number}' for number in range(len(self.places))]
         return [key]
+
+    @property
+    def statistic(self) -> str:
+        """Its name in a key of what is no loss."""
+        return statistic_name(self.name)
 
     def set_weight(self, clock: Clock | None) -> None:
         """Let the schedule, where there is one, set the loss's weight."""
@@ -77,9 +98,9 @@ class Pair:
 
     def shown_weight(self) -> str:
         """The weight, or its schedule, for the plan."""
-        if self.schedule is not None:
-            return str(self.schedule)
-        return f'{self.loss.loss_weight:g}'
+        shown = str(self.schedule or f'{self.loss.loss_weight:g}')
+        summed = self.levels_reduction == 'sum' and len(self.places) > 1
+        return f'{shown} each' if summed else shown
 
     def match(self, step: Step) -> list[Matched | None]:
         """Matched tensors of this step, one entry a place.
@@ -99,8 +120,9 @@ class Pair:
         device: torch.device,
         data_samples: Sequence[Any] = (),
         inputs: Tensor | None = None,
+        iteration: int | None = None,
     ) -> dict[str, Tensor]:
-        """Weighted losses by log key; the mean over the levels or stages.
+        """Weighted losses by log key; over the levels or stages their mean, or sum.
 
         A level of weight 0 gives an exact 0: a backward pass through its loss could
         hold a NaN (the root of 0), which no weight makes harmless.
@@ -112,6 +134,7 @@ class Pair:
             device: of the student.
             data_samples: of the batch.
             inputs: images, as the student sees them.
+            iteration: of the training; None where nobody tells.
 
         Raises: ShapeError naming the pair, where two tensors cannot be compared;
             DistillationError for a loss that gives the student no gradient.
@@ -123,6 +146,7 @@ class Pair:
             'pair': self.name,
             'data_samples': data_samples,
             'inputs': inputs,
+            'iteration': iteration,
         }
         for number, item in enumerate(matched):
             adapter = adapters[number] if adapters else None
@@ -141,10 +165,12 @@ class Pair:
             if value is None or not self.loss.loss_weight:
                 value = self._zero(adapter, device)
             values.append(value)
-        if self.per_level:  # the host adds them up: as much as their mean
-            values = [value / len(values) for value in values]
+        mean = self.levels_reduction == 'mean'
+        if self.per_level:  # the host adds them up
+            values = [value / len(values) for value in values] if mean else values
         else:
-            values = [torch.stack(values).mean()]
+            together = torch.stack(values)
+            values = [together.mean() if mean else together.sum()]
         return dict(zip(self.log_keys(), values, strict=True))
 
     def _value(

@@ -8,16 +8,18 @@ from torch import nn
 from ..build import build, class_of, collected
 from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss
+from ..losses._common import check_choice
 from ..registry import ADAPTERS, LOSSES
 from ..schedules import Schedule, build_schedule
 from ..signatures import arguments
 from ..views import LayerView, Place, Probe, View, build_view
 from .dry_run import dry_run
-from .pair import Pair, optional_inputs
+from .pair import LEVELS_REDUCTIONS, Pair, optional_inputs
 from .pair_adapters import build_adapters
 
 _OF_LAYERS = ('levels', 'value')
-_KEYS = ('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'loss', 'per_level')
+_OF_LOSSES = ('per_level', 'levels_reduction')
+_KEYS = ('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'loss', *_OF_LOSSES)
 
 
 def build_pairs(
@@ -27,7 +29,8 @@ def build_pairs(
 
     Args:
         cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``value``,
-            ``teacher``, ``per_level`` of each pair; None removes a pair.
+            ``teacher``, ``per_level``, ``levels_reduction`` of each pair; None removes
+            a pair.
         student: the student model.
         teachers: by name.
         where: configuration key of ``cfg``, for messages.
@@ -78,9 +81,15 @@ def _build_pair(
     view: View | None = None
     loss: DistillationLoss | None = None
     schedule: Schedule | None = None
-    teacher = ''
+    teacher, reduction = '', LEVELS_REDUCTIONS[0]
     built: list[nn.Module] = []
     places: list[Place] = []
+    with collected(faults):
+        reduction = check_choice(
+            f'{where}.levels_reduction',
+            cfg.get('levels_reduction', reduction),
+            LEVELS_REDUCTIONS,
+        )
     with collected(faults):
         view = _build_view(cfg, where)
     with collected(faults):
@@ -112,7 +121,10 @@ def _build_pair(
     if faults or view is None or loss is None:
         raise ConfigError('\n'.join(faults))
     per_level = bool(cfg.get('per_level', False))
-    return Pair(name, where, view, loss, schedule, teacher, per_level, places), built
+    pair = Pair(
+        name, where, view, loss, schedule, teacher, per_level, reduction, places
+    )
+    return pair, built
 
 
 def _check_keys(name: str, cfg: Any, where: str) -> None:
@@ -148,7 +160,7 @@ def _build_view(cfg: dict[str, Any], where: str) -> View:
         return build_view(cfg['view'], where)
     try:
         options = {key: cfg[key] for key in _OF_LAYERS if key in cfg}
-        return LayerView(cfg['layer'], **options)
+        return LayerView.of_pair(cfg['layer'], **options)
     except ConfigError as error:
         raise ConfigError(f'{where}.{error}') from error
 
@@ -227,7 +239,8 @@ def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
         'pair gives none. '
         + (
             "Use a view with targets, such as 'roi.deltas' or 'seg.logits', or of "
-            "features 'roi.features' or 'seg.features'."
+            "features 'roi.features' or 'seg.features'. 'head.logits' has labels of "
+            'RetinaHead, ATSSHead, GFLHead, FCOSHead and RTMDetHead.'
             if source == 'student'
             else f"Remove roi_source='{source}' from {where}.view."
         )

@@ -5,6 +5,7 @@ from kd_plugins.losses.ab import ABLoss, activation_boundary
 from kd_plugins.losses.ail import AILLoss, attentive_imitation
 from kd_plugins.losses.at import ATLoss, attention_transfer
 from kd_plugins.losses.bdkd import BDKDLoss, balanced_divergence
+from kd_plugins.losses.box_iou import BoxIoULoss, box_iou_distance
 from kd_plugins.losses.cc import CCLoss, correlation_congruence
 from kd_plugins.losses.cirkd import CIRKDLoss
 from kd_plugins.losses.contrastive_nce import (
@@ -14,6 +15,7 @@ from kd_plugins.losses.contrastive_nce import (
 )
 from kd_plugins.losses.crd import CRDLoss, info_nce
 from kd_plugins.losses.cross_image import cross_image_divergence, memory_divergence
+from kd_plugins.losses.crosskd import CrossKDLoss, quality_focal_distance
 from kd_plugins.losses.cwd import CWDLoss, channel_wise_divergence
 from kd_plugins.losses.darkrank import DarkRankLoss, cross_sample_ranking
 from kd_plugins.losses.delta_l2 import DeltaL2Loss, delta_l2
@@ -22,6 +24,10 @@ from kd_plugins.losses.dkd import DKDLoss, decoupled_divergence
 from kd_plugins.losses.fbkd import FBKDLoss, feature_based_distance
 from kd_plugins.losses.fgd import FGDLoss, focal_distance, global_distance
 from kd_plugins.losses.fsp import FSPLoss, flow_distance, flow_matrix
+from kd_plugins.losses.gradient_at import (
+    GradientATLoss,
+    gradient_attention_transfer,
+)
 from kd_plugins.losses.hint import HintLoss, hint_distance
 from kd_plugins.losses.holistic import (
     HolisticLoss,
@@ -31,6 +37,7 @@ from kd_plugins.losses.holistic import (
 from kd_plugins.losses.kd import KDLoss, softened_divergence
 from kd_plugins.losses.ld import LDLoss, localization_divergence
 from kd_plugins.losses.logit_l2 import LogitL2Loss, logit_l2
+from kd_plugins.losses.maskd import MasKDLoss, mask_overlap, masked_distance
 from kd_plugins.losses.mgd import MGDLoss, generation_distance, random_keep
 from kd_plugins.losses.nkd import NKDLoss, normalized_cross_entropy
 from kd_plugins.losses.nst import NSTLoss, selectivity_discrepancy
@@ -54,10 +61,12 @@ __all__ = [
     'AILLoss',
     'ATLoss',
     'BDKDLoss',
+    'BoxIoULoss',
     'CCLoss',
     'CIRKDLoss',
     'CRDLoss',
     'CWDLoss',
+    'CrossKDLoss',
     'DISTLoss',
     'DKDLoss',
     'DarkRankLoss',
@@ -67,6 +76,7 @@ __all__ = [
     'FBKDLoss',
     'FGDLoss',
     'FSPLoss',
+    'GradientATLoss',
     'HintLoss',
     'HolisticLoss',
     'KDLoss',
@@ -74,6 +84,7 @@ __all__ = [
     'LogitL2Loss',
     'LossContext',
     'MGDLoss',
+    'MasKDLoss',
     'NKDLoss',
     'NSTLoss',
     'OFDLoss',
@@ -89,6 +100,7 @@ __all__ = [
     'attentive_imitation',
     'balanced_divergence',
     'blend_into_bank',
+    'box_iou_distance',
     'channel_wise_divergence',
     'class_correlation',
     'contrastive_nce',
@@ -104,11 +116,14 @@ __all__ = [
     'focal_distance',
     'generation_distance',
     'global_distance',
+    'gradient_attention_transfer',
     'gradient_penalty',
     'hint_distance',
     'info_nce',
     'localization_divergence',
     'logit_l2',
+    'mask_overlap',
+    'masked_distance',
     'memory_divergence',
     'nce_normalizer',
     'negative_mean',
@@ -116,6 +131,7 @@ __all__ = [
     'pair_wise_affinity',
     'partial_l2',
     'pixel_wise_divergence',
+    'quality_focal_distance',
     'random_keep',
     'relational_difference',
     'selectivity_discrepancy',

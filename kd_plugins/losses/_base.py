@@ -25,6 +25,9 @@ class LossContext:
         teacher_norm: the batch norm that gave the teacher's tensor, or that of a
             residual block to whose output a shortcut was added; None where there is
             none, or it is not known. To be read, not to be kept.
+        iteration: of the training, from 0; None where nobody tells.
+        dry_run: before training, on zeros, to see whether shapes fit: what a loss reads
+            from a file need not be there.
     """
 
     pair: str = ''
@@ -36,6 +39,8 @@ class LossContext:
     data_samples: Sequence[Any] = field(default=(), compare=False, repr=False)
     inputs: Tensor | None = field(default=None, compare=False, repr=False)
     teacher_norm: nn.Module | None = field(default=None, compare=False, repr=False)
+    iteration: int | None = None
+    dry_run: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'LossContext':
         # It never changes: a deep copy (an EMA model's) shares the teacher's norm.

@@ -112,7 +112,8 @@ def label_rows(target: Tensor | None, shape: torch.Size, loss: str) -> Tensor:
         given = 'none' if target is None else tuple(target.shape)
         raise ShapeError(
             f'{loss} needs a label for each row, {size}, as target, got {given}. Use a '
-            "view that gives labels: 'roi.logits', 'rpn.logits' or 'seg.logits'."
+            "view that gives labels: 'roi.logits', 'rpn.logits', 'head.logits' or "
+            "'seg.logits'."
         )
     return target.flatten()
 

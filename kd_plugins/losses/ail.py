@@ -66,8 +66,9 @@ def attentive_imitation(
         with_task: add the task's term.
         mask: shape (R,), or (N, H, W) of maps; 1 keeps (positives, pixels with a
             measured depth) and 0 drops a row.
-        avg_factor: number of rows 'mean' divides by; default those kept. Views of boxes
-            give all sampled rows, as the host's own box loss does.
+        avg_factor: number of rows 'mean' divides by; default those kept. As the host's
+            own box losses, ``roi.deltas`` and ``rpn.deltas`` give all sampled rows, and
+            ``head.deltas`` the positives.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: squared units, summed over D; a scalar, or shape (R,) for 'none'.
@@ -91,7 +92,8 @@ def attentive_imitation(
     if target is None and (with_task or mode != 'plain'):
         raise ConfigError(
             f"mode='{mode}' with with_task={with_task} needs targets, and there are "
-            "none. Read them with view='roi.deltas', 'rpn.deltas' or 'depth.map'."
+            "none. Read them with view='roi.deltas', 'rpn.deltas', 'head.deltas' or "
+            "'depth.map'."
         )
     check_same_shape(student, teacher, layout=LAYOUT)
     aim = teacher if target is None else target

@@ -145,7 +145,7 @@ class DKDLoss(DistillationLoss):
         temperature: as there.
         standardize: as there.
         use_sigmoid: None asks the view; without an answer, one column means yes. True
-            also lets it do without labels, where the view has none (``head.logits``).
+            also lets it do without labels, where the view has none.
         reduction: as there.
 
     Raises: ConfigError for values that cannot be.

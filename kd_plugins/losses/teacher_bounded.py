@@ -100,8 +100,8 @@ class TeacherBoundedLoss(DistillationLoss):
         if target is None:
             raise ConfigError(
                 'TeacherBoundedLoss compares errors and needs targets, this pair gives '
-                "none. Read them with view='rpn.deltas' or view='roi.deltas' (with "
-                "roi_source='student', the default)."
+                "none. Read them with view='rpn.deltas', 'head.deltas' or 'roi.deltas' "
+                "(with roi_source='student', the default)."
             )
         return self.loss_weight * teacher_bounded_regression(
             student,

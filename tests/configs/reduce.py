@@ -20,7 +20,15 @@ _NARROW: dict[str, tuple[dict[str, Any], list[int]]] = {
         dict(embed_dims=8, num_layers=[1, 1, 1, 1]),
         [8, 16, 40, 64],
     ),
+    'SwinTransformer': (
+        dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+        _STAGES,
+    ),
+    # As RTMDet takes them, the last three stages.
+    'CSPNeXt': (dict(deepen_factor=0.33, widen_factor=0.125), [32, 64, 128]),
 }
+# Of DINO, whose original family embeds positions for this width and no other.
+_EMBEDDED = 256
 # The depth head wants 16 channels, and eight times its embedding of features.
 _DEPTH_BACKBONE = dict(depth=18, base_channels=16, stem_channels=16)
 _DEPTH_HEAD = dict(
@@ -30,6 +38,7 @@ _DEPTH_HEAD = dict(
     num_deconv_filters=(8, 8),
 )
 _CROP = (64, 96)
+_MOST = dict(num=16, nms_pre=64, max_per_img=32, num_queries=32, num_dn_queries=4)
 
 
 def reduced(cfg: Config) -> Config:
@@ -41,15 +50,16 @@ def reduced(cfg: Config) -> Config:
     critic, and of ``task_loss_weights``.
     """
     small = copy.deepcopy(cfg)
-    if cfg.model.type == 'kd_plugins.Distiller':
+    if 'teacher' in cfg.model:
         teacher = model_config({'cfg': cfg.model.teacher.cfg}, 'teacher')
-        small.model.student = _model(cfg.model.student)
         small.model.teacher = ConfigDict(model=_model(teacher), allow_random=True)
+    else:
+        small.model = _model(cfg.model)
+    if 'student' in cfg.model:
+        small.model.student = _model(cfg.model.student)
         for pair in small.model.pairs.values():
             if pair is not None and pair.loss.type == 'HolisticLoss':
                 pair.loss.base_channels = 8
-    else:
-        small.model = _model(cfg.model)
     for loader, batch in (('train', 2), ('val', 1), ('test', 1)):
         _data(small[f'{loader}_dataloader'], batch)
     if small.train_cfg.type == 'EpochBasedTrainLoop':
@@ -67,16 +77,26 @@ def _model(cfg: Any) -> Any:
     small = without_pretrained(cfg)
     if 'decode_head' in small:
         return _segmentor(small)
-    if small.neck.out_channels in _WIDTHS:
-        kind = 'MobileNetV2' if small.backbone.type == 'MobileNetV2' else 'ResNetV1c'
-        changes, small.neck.in_channels = _NARROW[kind]
+    if 'base_channels' not in small.backbone:
+        kind = small.backbone.type
+        changes, stages = _NARROW[kind if kind in _NARROW else 'ResNetV1c']
+        small.neck.in_channels = stages[-len(small.neck.in_channels) :]
         small.backbone.update(changes)
         _walk(small, _narrow)
-        if 'bbox_head' in small:
+        if small.type == 'DINO':
+            _transformer(small)
+        elif 'bbox_head' in small and small.type != 'RetinaNet':
             head = small.bbox_head
             small.neck.out_channels = head.in_channels = head.feat_channels = _GROUPED
     _walk(small, _few)
     return small
+
+
+def _transformer(small: Any) -> None:
+    small.neck.out_channels = _EMBEDDED
+    for part in (small.encoder, small.decoder):
+        part.num_layers = 1
+        part.layer_cfg.ffn_cfg.feedforward_channels = 32
 
 
 def _segmentor(small: Any) -> Any:
@@ -107,7 +127,7 @@ def _narrow(node: Any, key: str, value: Any) -> None:
 
 
 def _few(node: Any, key: str, value: Any) -> None:
-    most = {'num': 16, 'nms_pre': 64, 'max_per_img': 32}.get(key)
+    most = _MOST.get(key)
     if most is not None and isinstance(value, int):
         node[key] = min(value, most)
     elif key == 'score_thr':
@@ -116,12 +136,17 @@ def _few(node: Any, key: str, value: Any) -> None:
 
 def _data(loader: Any, batch: int) -> None:
     loader.update(batch_size=batch, num_workers=0, persistent_workers=False)
+    loader.pop('pin_memory', None)  # it wants a GPU
     _walk(loader, _small)
 
 
 def _small(node: Any, key: str, value: Any) -> None:
     if key == 'scale' and max(value) > max(_SIDE):
         node[key] = _SIDE
+    elif key == 'scales':  # to choose from
+        node[key] = [_SIDE]
+    elif key in ('img_scale', 'size'):  # of mosaics, and of what is padded to a square
+        node[key] = (_SIDE[0], _SIDE[0])
     elif key == 'crop_size':
         node[key] = _CROP
     elif key == 'times':  # of a RepeatDataset

@@ -16,7 +16,15 @@ from tests.configs.made_data import (
     make_voc,
 )
 from tests.configs.reduce import reduced
-from tests.configs.tree import DISTILLATIONS, MAIN_JOBS, RUNS, load, name, pairs
+from tests.configs.tree import (
+    DISTILLATIONS,
+    MAIN_JOBS,
+    RUNS,
+    first_stage,
+    load,
+    name,
+    pairs,
+)
 from tests.hooks.toy import build
 
 
@@ -58,6 +66,20 @@ def small_runner(path: Path, work_dir: Path, **changes: Any) -> Any:
     return build(cfg)
 
 
+def learned_before(path: Path, work_dir: Path) -> dict[str, Any]:
+    """What a distillation takes from a first stage, whose two iterations are run."""
+    changed = pairs(load(path)) if path in DISTILLATIONS else {}
+    files = [entry.loss.get('tokens') for entry in changed.values()]
+    stages = {first_stage(path, file) for file in files if file is not None}
+    if not stages:
+        return {}
+    (stage,) = stages
+    small_runner(stage, work_dir / 'tokens').train()
+    for entry in changed.values():
+        entry.loss.tokens = str(work_dir / 'tokens' / 'iter_2.pth')
+    return {'pairs': changed}
+
+
 @pytest.fixture(autouse=True)
 def _unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the hosts' formatting of a config's text, seconds each of many times."""
@@ -78,7 +100,7 @@ def _unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures('data_at_hand')
 def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None:
-    runner = small_runner(path, tmp_path)
+    runner = small_runner(path, tmp_path, **learned_before(path, tmp_path))
     runner.train()
     assert runner.iter == 2
     logged = runner.message_hub.log_scalars

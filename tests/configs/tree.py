@@ -110,7 +110,16 @@ def pairs(cfg: Config) -> dict[str, Any]:
     return {key: pair for key, pair in cfg.model.pairs.items() if pair is not None}
 
 
+def first_stage(path: Path, tokens: str) -> Path:
+    """The config of ours whose work_dir a distillation's loss reads tokens from."""
+    return path.with_name(f'{Path(tokens).parent.name}.py')
+
+
 DISTILLATIONS = [path for path in FILES if distils(path)]
+# First stages of a distillation: of a teacher, without a student.
+FIRST_STAGES = [
+    path for path in FILES if "type='kd_plugins.MaskLearner'" in path.read_text()
+]
 # On the embedded data, at the top: what one runs first.
 MAIN_JOBS = [path for path in DISTILLATIONS if path.parent == CONFIGS]
 # A benchmark's protocol names configs, it is none.

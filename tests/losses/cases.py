@@ -1,7 +1,11 @@
 """One row per registered loss: what the contract tests run it on."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +17,11 @@ from kd_plugins.losses import (
     AILLoss,
     ATLoss,
     BDKDLoss,
+    BoxIoULoss,
     CCLoss,
     CIRKDLoss,
     CRDLoss,
+    CrossKDLoss,
     CWDLoss,
     DarkRankLoss,
     DeltaL2Loss,
@@ -25,12 +31,14 @@ from kd_plugins.losses import (
     FBKDLoss,
     FGDLoss,
     FSPLoss,
+    GradientATLoss,
     HintLoss,
     HolisticLoss,
     KDLoss,
     LDLoss,
     LogitL2Loss,
     LossContext,
+    MasKDLoss,
     MGDLoss,
     NKDLoss,
     NSTLoss,
@@ -122,6 +130,35 @@ class LearnedCase(LossCase):
         return value
 
 
+@cache
+def learned_tokens() -> str:
+    """A file of tokens for three channels, weighted and not, until the tests end."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        f'masks.{name}.0.{parameter}': torch.randn(shape, generator=generator)
+        for name, parameter, *shape in (
+            ('plain', 'tokens', 4, 3),
+            ('weighted', 'tokens', 4, 3),
+            ('weighted', 'weighting.0.weight', 3, 3, 3, 3),
+            ('weighted', 'weighting.0.bias', 3),
+            ('weighted', 'weighting.2.weight', 4, 3, 1, 1),
+            ('weighted', 'weighting.2.bias', 4),
+        )
+    }
+    torch.save(weights, f'{folder}/tokens.pth')
+    return f'{folder}/tokens.pth'
+
+
+@dataclass(frozen=True)
+class TokensCase(LossCase):
+    """A loss that reads learned tokens."""
+
+    def build(self, **options: Any) -> DistillationLoss:
+        return super().build(tokens=learned_tokens(), **options)
+
+
 def logits(columns: int) -> Callable[[int], Rows]:
     """Logits of as many classes, shape (rows, columns)."""
     return lambda rows: {
@@ -165,6 +202,14 @@ def aimed(*shape: int) -> Callable[[int], Rows]:
         **features(*shape)(rows),
         'target': torch.randn(rows, *shape, dtype=torch.float64),
     }
+
+
+def boxes(rows: int) -> Rows:
+    """Boxes of four to eight pixels a side, and others at most one pixel away."""
+    corners = 4 + 4 * torch.rand(rows, 2, dtype=torch.float64)
+    box = torch.cat([-corners, corners], dim=1) / 2
+    offsets = 2 * torch.rand(2, rows, 4, dtype=torch.float64) - 1
+    return {'student': box + offsets[0], 'teacher': box + offsets[1]}
 
 
 ENTROPY = {
@@ -332,6 +377,27 @@ CASES = [
         {'normalizer': 8.0},
         mask_sides=(1, 1),
     ),
+    LossCase('box_iou', BoxIoULoss, boxes),
+    LossCase(
+        'box_iou-iou',
+        BoxIoULoss,
+        boxes,
+        {'kind': 'iou'},
+        opt_outs={
+            'test_behind_a_layer_under_autocast': (
+                'a random layer makes boxes that do not overlap: there is no gradient'
+            ),
+        },
+    ),
+    LossCase('crosskd', CrossKDLoss, logits(4)),
+    LossCase(
+        'crosskd-one_column',
+        CrossKDLoss,
+        logits(1),
+        {'beta': 2.0},
+        LossContext(activation='sigmoid'),
+    ),
+    LossCase('crosskd-maps', CrossKDLoss, features(3, 1, 1), mask_sides=(1, 1)),
     LossCase('ld', LDLoss, features(4, 5)),
     LossCase(
         'ld-mean_over_bins',
@@ -463,6 +529,22 @@ CASES = [
         opt_outs=TRAINED,
     ),
     LossCase('fsp', FSPLoss, features(3, 4)),
+    LossCase('gradient_at', GradientATLoss, features(3, 2, 4)),
+    TokensCase('maskd', MasKDLoss, features(3, 2, 4), {'learned_as': 'weighted'}),
+    TokensCase(
+        'maskd-customized',
+        MasKDLoss,
+        features(3, 2, 4),
+        {'learned_as': 'plain', 'customize_after': 0},
+        opt_outs={'test_gradcheck': "the student's own masks take no gradient"},
+    ),
+    TokensCase(
+        'maskd-maps',
+        MasKDLoss,
+        features(3, 1, 1),
+        {'learned_as': 'weighted'},
+        mask_sides=(1, 1),
+    ),
     LearnedCase(
         'mgd',
         MGDLoss,

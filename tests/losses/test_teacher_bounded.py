@@ -133,7 +133,9 @@ def test_module_hands_its_margin_on() -> None:
 
 
 def test_missing_targets_are_refused_naming_the_views_that_have_them() -> None:
-    with pytest.raises(ConfigError, match=r"'rpn\.deltas' .*'roi\.deltas'"):
+    with pytest.raises(
+        ConfigError, match=r"'rpn\.deltas', 'head\.deltas' or 'roi\.deltas'"
+    ):
         TeacherBoundedLoss()(WORSE, BETTER)
 
 
