@@ -9,6 +9,7 @@ from .boxes import Boxes, BoxFidelity, box_iou, match_boxes
 from .calibration import calibration_bins, calibration_error, expected_calibration_error
 from .cka import FeatureMoments, feature_rows, linear_cka
 from .pixels import PixelFidelity, sample_pixels
+from .rois import RoIFidelity
 from .teacher import TeacherPredictions
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'Boxes',
     'FeatureMoments',
     'PixelFidelity',
+    'RoIFidelity',
     'TeacherPredictions',
     'agreement',
     'binary_divergence',

@@ -33,6 +33,7 @@ class PairFeatures:
             and not pair.view.source.on_rois
             and all(len(place.student) == 4 for place in pair.places)
         ]
+        self._keys = {pair.name: f'cka_{pair.statistic}' for pair in self._pairs}
         self.moments: dict[str, list[FeatureMoments]] = {}
         self.left_out: dict[str, str] = {}
 
@@ -66,7 +67,8 @@ class PairFeatures:
                 continue
             self.left_out[pair.name] = (
                 f"the layer '{source.paths[which]}' of the {which} does not run as in "
-                f'training when it predicts: fidelity/cka_{pair.name} is left out.'
+                'training when it predicts: '
+                f'fidelity/{self._keys[pair.name]} is left out.'
             )
         return found
 
@@ -88,11 +90,11 @@ class PairFeatures:
         ]
 
     def values(self) -> dict[str, float]:
-        """``cka_<pair>``, the mean of its levels."""
+        """``cka_<pair>``, the mean of its levels; no key contains 'loss'."""
         found = {}
         for name, moments in self.moments.items():
             values = [float(moment.linear_cka()) for moment in moments]
-            found[f'cka_{name}'] = sum(values) / len(values)
+            found[self._keys[name]] = sum(values) / len(values)
         return found
 
 

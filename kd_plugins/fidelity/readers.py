@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, DistillationError
+from ..teachers.class_map import ClassMap
 from .boxes import Boxes, BoxFidelity, plain_boxes
 from .pixels import PixelFidelity, sample_pixels
+from .rois import other_classes
 
 
 class Reader(Protocol):
@@ -17,12 +19,13 @@ class Reader(Protocol):
     def fidelity(self) -> PixelFidelity | BoxFidelity:
         """What is added up."""
 
-    def read(self, predicted: Any, annotated: Any) -> Any:
+    def read(self, predicted: Any, annotated: Any, which: str) -> Any:
         """What is compared of one image: small, and on the CPU.
 
         Args:
             predicted: a data sample of the host, from ``predict``.
             annotated: likewise, whose annotations are read.
+            which: whose prediction it is, 'student' or 'teacher'.
         """
 
     def add(self, student: Any, teacher: Any, annotated: Any) -> None:
@@ -30,7 +33,12 @@ class Reader(Protocol):
 
 
 def reader_of(
-    predicted: Any, student: Any, teacher: Any, pixels: int, score_thr: float
+    predicted: Any,
+    student: Any,
+    teacher: Any,
+    class_map: ClassMap | None,
+    pixels: int,
+    score_thr: float,
 ) -> Reader:
     """The reader for what a model predicts.
 
@@ -38,18 +46,20 @@ def reader_of(
         predicted: a data sample of the host, from ``predict``.
         student: the student model.
         teacher: the teacher's.
+        class_map: where it knows other classes.
         pixels: of each image at most, where pixels are classified.
         score_thr: lowest score of a detection.
 
-    Raises: ConfigError for predictions that have neither.
+    Raises: ConfigError for predictions that have neither, and for heads whose pixels
+        cannot be compared.
     """
     if 'seg_logits' in predicted:
         for which, model in (('student', student), ('teacher', teacher)):
             _check_softmax(model, which)
-        head = _head(student)
-        return PixelReader(head.ignore_index, pixels)
+        _check_classes(student, teacher, class_map)
+        return PixelReader(_head(student).ignore_index, pixels, class_map)
     if 'pred_instances' in predicted and 'bboxes' in predicted.pred_instances:
-        return BoxReader(score_thr)
+        return BoxReader(score_thr, class_map)
     raise ConfigError(
         f'FidelityHook compares pixels (seg_logits) or boxes (pred_instances), got '
         f'{sorted(predicted.keys())} from a {type(student).__name__}. Remove the hook '
@@ -58,14 +68,20 @@ def reader_of(
 
 
 class PixelReader:
-    """Logits of an image's sampled pixels, (M, K); 4 M K bytes."""
+    """Logits of an image's sampled pixels, (M, K); 4 M K bytes.
 
-    def __init__(self, ignore_index: int | None, pixels: int) -> None:
+    With a class map of the shared classes alone, and of pixels whose label is one.
+    """
+
+    def __init__(
+        self, ignore_index: int | None, pixels: int, class_map: ClassMap | None
+    ) -> None:
         self.fidelity = PixelFidelity()
         self._ignore_index = ignore_index
         self._pixels = pixels
+        self._classes = class_map
 
-    def read(self, predicted: Any, annotated: Any) -> Tensor:
+    def read(self, predicted: Any, annotated: Any, which: str) -> Tensor:
         logits = predicted.seg_logits.data
         labels = _labels(annotated)
         if logits.shape[1:] != labels.shape[-2:]:
@@ -77,34 +93,49 @@ class PixelReader:
             )
         if len(logits) == 1:  # the host gives the probability of the second of two
             logits = torch.cat([torch.zeros_like(logits), logits.logit(eps=1e-7)])
-        indices = sample_pixels(labels, self._ignore_index, self._pixels)
+        indices, _ = self._sampled(labels)
         rows: Tensor = logits.flatten(1)[:, indices.to(logits.device)].T
+        if self._classes is not None:
+            rows = (
+                self._classes.of_student(rows)
+                if which == 'student'
+                else self._classes.of_teacher(rows)
+            )
         return rows.float().cpu()
 
     def add(self, student: Tensor, teacher: Tensor, annotated: Any) -> None:
-        if student.shape[1] != teacher.shape[1]:
-            raise ConfigError(
-                f'FidelityHook: the student scores {student.shape[1]} classes, the '
-                f'teacher {teacher.shape[1]}. Remove the hook from custom_hooks, or '
-                'choose a teacher of the same classes.'
-            )
-        labels = _labels(annotated)
-        indices = sample_pixels(labels, self._ignore_index, self._pixels)
-        self.fidelity.add(student, teacher, labels.flatten()[indices].cpu())
+        _, labels = self._sampled(_labels(annotated))
+        self.fidelity.add(student, teacher, labels.cpu())
+
+    def _sampled(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Which pixels are compared, and their labels."""
+        ignored, flat = self._ignore_index, labels.flatten()
+        if self._classes is not None:
+            kept = (flat >= 0) & (flat < len(self._classes.student))
+            if ignored is not None:
+                kept &= flat != ignored
+            flat, known = self._classes.shared_labels(flat.masked_fill(~kept, 0))
+            ignored, flat = -1, flat.masked_fill(~(kept & known), -1)
+        indices = sample_pixels(flat, ignored, self._pixels)
+        return indices, flat[indices]
 
 
 class BoxReader:
-    """Detections of an image, from a score on; 28 bytes each."""
+    """Detections of an image, from a score on; 28 bytes each.
 
-    def __init__(self, score_thr: float) -> None:
+    With a class map those of the shared classes, and the annotations likewise.
+    """
+
+    def __init__(self, score_thr: float, class_map: ClassMap | None) -> None:
         self.fidelity = BoxFidelity(score_thr)
+        self._classes = class_map
 
-    def read(self, predicted: Any, annotated: Any) -> Boxes:
+    def read(self, predicted: Any, annotated: Any, which: str) -> Boxes:
         found = predicted.pred_instances
         boxes = Boxes(
             plain_boxes(found.bboxes).cpu(), found.labels.cpu(), found.scores.cpu()
         )
-        return boxes.above(self.fidelity.score_thr)
+        return self._shared(boxes, which).above(self.fidelity.score_thr)
 
     def add(self, student: Boxes, teacher: Boxes, annotated: Any) -> None:
         truth = None
@@ -114,7 +145,19 @@ class BoxReader:
             truth = Boxes(
                 plain_boxes(instances.bboxes).cpu(), labels, torch.ones(len(labels))
             )
+            truth = self._shared(truth, 'student')
         self.fidelity.add(student, teacher, truth)
+
+    def _shared(self, boxes: Boxes, which: str) -> Boxes:
+        """Those of shared classes, whose labels then are these classes' numbers."""
+        if self._classes is None:
+            return boxes
+        labels, known = (
+            self._classes.shared_labels(boxes.labels)
+            if which == 'student'
+            else self._classes.shared_labels_of_teacher(boxes.labels)
+        )
+        return Boxes(boxes.boxes[known], labels[known], boxes.scores[known])
 
 
 def _labels(annotated: Any) -> Tensor:
@@ -130,6 +173,23 @@ def _labels(annotated: Any) -> Tensor:
 def _head(model: Any) -> Any:
     head = model.decode_head
     return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
+def _check_classes(student: Any, teacher: Any, class_map: ClassMap | None) -> None:
+    """See to it that two segmentors score the same classes, or those of the map."""
+    # A single column of logits says the second of two.
+    columns = [max(_head(model).out_channels, 2) for model in (student, teacher)]
+    if class_map is None:
+        if columns[0] != columns[1]:
+            raise other_classes(*columns)
+        return
+    class_map.check_numbers(columns[0], columns[1], 'FidelityHook')
+    if len(class_map.shared) == 1:
+        raise ConfigError(
+            f"FidelityHook: only '{class_map.shared[0]}' is shared, and of one class "
+            f'all pixels agree. Name more in {class_map.where}.rename, or remove the '
+            'hook from custom_hooks.'
+        )
 
 
 def _check_softmax(model: Any, which: str) -> None:

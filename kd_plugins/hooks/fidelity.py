@@ -16,9 +16,10 @@ from ..errors import ConfigError, nearest
 from ..fidelity import TeacherPredictions
 from ..fidelity.features import PairFeatures, Rows
 from ..fidelity.readers import Reader, reader_of
+from ..fidelity.rois import KeptRoIs, RoIFidelity, roi_fidelity
 from ..losses._common import check_number, check_whole
 from ..registry import HOOKS
-from ..views import attached
+from ..views import Capture, attached
 
 
 @HOOKS.register_module()
@@ -33,13 +34,21 @@ class FidelityHook(Hook):
     - ``fidelity/cka_<pair>``: linear CKA of what each 'layer' pair of this teacher
       compares, without its adapter, the mean of its levels. Pairs inside a RoI head
       have none: both models choose RoIs of their own;
+    - ``fidelity/roi_agreement``, ``fidelity/roi_kl``: where both are two-stage
+      detectors, of what their RoI heads say of the same RoIs, the teacher's best, as
+      :class:`~kd_plugins.fidelity.RoIFidelity` says;
     - ``teacher/<metric>``: the teacher's own score by the validation's metrics, where
       all batches are measured.
 
+    A teacher of other classes (``class_map``) is compared over those that are shared,
+    and the background of RoIs: probabilities are renormalised over them, pixels, boxes
+    and annotations of others left out. A detection's score stays what its model gave.
+    There is no ``teacher/<metric>`` then: the metrics are of the student's classes.
+
     The teacher runs once: what is needed of its predictions is kept in memory, for
-    each image 4 K bytes a pixel or 28 bytes a box, and 64 C bytes a level of a pair.
-    A validation that changes its images has it run again, and a warning says so. The
-    training does not notice.
+    each image 4 K bytes a pixel, 28 bytes a box or 4 K + 24 a RoI, and 64 C bytes a
+    level of a pair. A validation that changes its images has it run again, and a
+    warning says so. The training does not notice.
 
     Args:
         max_batches: how many batches of a validation (on each process) are measured, at
@@ -48,6 +57,7 @@ class FidelityHook(Hook):
         pixels: how many of an image are compared at most, drawn once from those that
             are not ignored.
         score_thr: lowest score of a detection that is compared.
+        rois: how many of an image are compared at most.
 
     Raises: ConfigError for arguments that cannot be, a model that is no distiller, a
         run without validation, and models whose predictions cannot be compared.
@@ -62,15 +72,19 @@ class FidelityHook(Hook):
         teacher: str | None = None,
         pixels: int = 1024,
         score_thr: float = 0.3,
+        rois: int = 64,
     ) -> None:
         self.max_batches = check_whole('max_batches', max_batches)
         self.teacher = teacher
-        if check_whole('pixels', pixels) is None:
-            raise ConfigError('pixels must be a whole number >= 1, got None.')
+        for name, value in (('pixels', pixels), ('rois', rois)):
+            if check_whole(name, value) is None:
+                raise ConfigError(f'{name} must be a whole number >= 1, got None.')
         self.pixels = pixels
+        self.rois = rois
         self.score_thr = check_number('score_thr', score_thr)
         self._predictions: TeacherPredictions | None = None
         self._features: PairFeatures | None = None
+        self._rois: RoIFidelity | None = None
         self._watching = ExitStack()
         self._captured: dict[Any, Any] = {}
         self._reader: Reader | None = None
@@ -106,12 +120,6 @@ class FidelityHook(Hook):
                 f'{nearest(name, model.teachers)}'
             )
         teacher = model.teachers[name]
-        if getattr(teacher, 'class_map', None) is not None:
-            raise ConfigError(
-                f"FidelityHook: teacher '{name}' knows other classes than the student "
-                '(class_map): their predictions cannot be compared. Remove the hook '
-                'from custom_hooks, or set its teacher to another.'
-            )
         metainfo = getattr(runner.val_dataloader.dataset, 'metainfo', None) or {}
         if metainfo.get('classes') is not None:
             teacher.expect_classes([str(each) for each in metainfo['classes']])
@@ -122,8 +130,18 @@ class FidelityHook(Hook):
         assert self._features is not None
         self._reader = None
         self._features.moments.clear()
+        predictions, student = self._predictions, unwrap(runner.model).student
+        assert predictions is not None
+        teacher = predictions.teacher
+        self._rois = roi_fidelity(
+            student, teacher.model, teacher.class_map, self.rois, teacher.scale
+        )
         cfg = runner.cfg.get('val_evaluator')
-        known = self._score is not None or self.max_batches is not None
+        known = (
+            self._score is not None
+            or self.max_batches is not None
+            or teacher.class_map is not None
+        )
         self._evaluator = None
         if not known and cfg is not None and not isinstance(cfg, Evaluator):
             self._evaluator = runner.build_evaluator(copy.deepcopy(cfg))
@@ -134,10 +152,9 @@ class FidelityHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None
     ) -> None:
         if self._measured(batch_idx):
-            assert self._features is not None
             student: Any = unwrap(runner.model).student
             self._captured = self._watching.enter_context(
-                attached(student, self._features.captures('student'))
+                attached(student, self._captures('student'))
             )
 
     def after_val_iter(
@@ -159,32 +176,39 @@ class FidelityHook(Hook):
                 outputs[0],
                 student,
                 predictions.teacher.model,
+                predictions.teacher.class_map,
                 self.pixels,
                 self.score_thr,
             )
-        reader = self._reader
+        reader, rois = self._reader, self._rois
 
-        def run_teacher() -> tuple[list[Any], Rows]:
+        def run_teacher() -> tuple[list[Any], Rows, KeptRoIs | None]:
             model = predictions.teacher.model
-            with attached(model, features.captures('teacher')) as recorded:
+            with attached(model, self._captures('teacher')) as recorded:
                 device = next(student.parameters()).device
                 samples = predictions.predict(data_batch, device)
             if self._evaluator is not None:
                 self._evaluator.process(samples, data_batch)
             pairs = zip(samples, outputs, strict=True)
-            read = [reader.read(own, sample) for own, sample in pairs]
-            return read, features.read(recorded, samples, 'teacher')
+            return (
+                [reader.read(own, sample, 'teacher') for own, sample in pairs],
+                features.read(recorded, samples, 'teacher'),
+                None if rois is None else rois.read(recorded),
+            )
 
-        read, taught = predictions.get(batch_idx, data_batch, run_teacher)
+        read, taught, proposed = predictions.get(batch_idx, data_batch, run_teacher)
         for sample, other in zip(outputs, read, strict=True):
-            reader.add(reader.read(sample, sample), other, sample)
+            reader.add(reader.read(sample, sample, 'student'), other, sample)
         features.add(features.read(captured, outputs, 'student'), taught)
+        if rois is not None:
+            rois.add(student, captured, proposed)
 
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
         self._watching.close()
         reader, predictions, features = self._reader, self._predictions, self._features
+        rois = self._rois
         if reader is None or metrics is None:
             return
         assert predictions is not None and features is not None
@@ -205,6 +229,9 @@ class FidelityHook(Hook):
         for tensor in (*reader.fidelity.tensors(), *features.tensors()):
             all_reduce(tensor)
         found = reader.fidelity.values() | features.values()
+        if rois is not None:
+            all_reduce(rois.sums)
+            found |= rois.values()
         told = {f'fidelity/{name}': value for name, value in found.items()}
         metrics.update(
             {name: value for name, value in told.items() if math.isfinite(value)}
@@ -213,6 +240,12 @@ class FidelityHook(Hook):
 
     def after_run(self, runner: Any) -> None:
         self._watching.close()
+
+    def _captures(self, which: str) -> list[Capture]:
+        """What to attach to the 'student' or the 'teacher' while it predicts."""
+        assert self._features is not None
+        rois = [] if self._rois is None else self._rois.captures()
+        return [*self._features.captures(which), *rois]
 
     def _measured(self, batch_idx: int) -> bool:
         return self.max_batches is None or batch_idx < self.max_batches

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from ..analysis import gradient_shares
 from ..distillers import Distiller
 from ..distillers.interface import unwrap
+from ..distillers.pair import statistic_name
 from ..errors import ConfigError
 from ..losses._common import check_whole
 from ..registry import HOOKS
@@ -57,7 +58,7 @@ class GradientSharesHook(Hook):
         told = []
         for name in shares.pairs:
             share = shares.share(name)
-            # No key with 'loss': the host adds those up.
-            runner.message_hub.update_scalar(f'train/kd_share/{name}', share)
+            key = f'train/kd_share/{statistic_name(name)}'
+            runner.message_hub.update_scalar(key, share)
             told.append(f'{name} {share:.3g} ({shares.verdict(name)})')
         runner.logger.info(f"Shares of the task's gradient: {', '.join(told)}")

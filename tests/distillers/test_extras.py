@@ -107,6 +107,18 @@ def test_a_step_moves_both_and_tells_of_both_sides() -> None:
     assert_close(told['critic_holistic'], gap)
 
 
+def test_no_key_of_what_a_critic_says_contains_loss() -> None:
+    pairs = dict(whole_loss=holistic())
+    model = distiller(pairs, student=segmentor(), teacher=teacher_of(segmentor(8)))
+    told = Steps(model)(wrapper_of(model), 1)
+    losses = {key for key in told if 'loss' in key and 'decode' not in key}
+    assert losses - {key for key in told if 'aux' in key} == {
+        'loss',
+        'loss_kd_whole_loss',
+    }
+    assert {'critic_whole_term', 'critic_whole_term_penalty'} <= set(told)
+
+
 def test_weight_0_leaves_the_student_that_of_the_host() -> None:
     ours = build(loss_weight=0.0)
     torch.manual_seed(0)

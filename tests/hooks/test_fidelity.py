@@ -94,7 +94,7 @@ def segmentation(hooks: list[Any], **changes: Any) -> tuple[Any, dict[str, Any]]
 FAMILIES = dict(detection=detection, segmentation=segmentation)
 SHARED = {'agreement', 'kl', 'ece_student', 'ece_teacher'}
 KEYS = dict(
-    detection=SHARED | {'recall', 'precision', 'cka_hint'},
+    detection=SHARED | {'recall', 'precision', 'cka_hint', 'roi_agreement', 'roi_kl'},
     segmentation=SHARED | {'cka_stage'},
 )
 
@@ -157,8 +157,9 @@ def test_each_validation_has_it_and_the_training_is_the_same(
     assert first['ece_student'] != second['ece_student']
     assert not any('loss' in key for key in first)
     for line in (first, second):
-        assert all(0 <= line[key] <= 1 for key in line if key != 'kl')
-        assert line.get('kl', 0) >= 0
+        shares = [key for key in line if not key.endswith('kl')]
+        assert all(0 <= line[key] <= 1 for key in shares)
+        assert line.get('kl', 0) >= 0 and line.get('roi_kl', 0) >= 0
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -181,6 +182,8 @@ def test_identical_models_agree(family: str, tmp_path: Path) -> None:
         assert found.get(f'teacher/{metric}') == found.get(metric)
     if family == 'detection':
         assert found['fidelity/recall'] == found['fidelity/precision'] == 1
+        assert found['fidelity/roi_agreement'] == 1
+        assert found['fidelity/roi_kl'] == pytest.approx(0, abs=1e-6)
 
 
 def test_pixels_are_those_of_both_predictions(tmp_path: Path) -> None:
@@ -296,6 +299,93 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
         runner.val_loop.run()
 
 
+def reordered(family: str) -> tuple[Any, dict[str, Any]]:
+    """A teacher of classes in another order, of which one is its own: 'x'.
+
+    The student's 'b' is no class of it.
+    """
+    model, options = FAMILIES[family]([HOOK | dict(rois=8)])
+    if family == 'detection':
+        names = dict(student=list('abc'), teacher=list('cxa'))
+        model['pairs'] = dict(hint=hint())
+        teacher = teacher_of(faster_rcnn())
+    else:
+        names = dict(student=list('abcd'), teacher=list('dxcax'))
+        names['teacher'][-1] = 'y'
+        decode = head('PSPHead', 8, pool_scales=(1, 2), num_classes=5)
+        teacher = teacher_of(segmentor(decode=decode))
+    model['teacher'] = teacher | dict(class_map=names)
+    return model, options
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_other_classes_are_compared_where_they_are_shared(
+    family: str, tmp_path: Path
+) -> None:
+    model, options = reordered(family)
+    runner = made(model, tmp_path, **options)
+    student = runner.model.student
+    teacher: Any = runner.model.teachers['teacher'].prepare(torch.device('cpu'))
+    columns, last = ([2, 0, 0], 'roi_head.bbox_head.fc_')
+    if family == 'segmentation':
+        columns, last = ([3, 0, 2, 0, 0], 'decode_head.conv_seg')
+    weights = {
+        name: value
+        for name, value in student.state_dict().items()
+        if last not in name and 'auxiliary' not in name
+    }
+    teacher.load_state_dict(weights, strict=False)
+    # The same model, but for the order of its last layer's columns.
+    with torch.no_grad():
+        if family == 'detection':
+            own, other = student.roi_head.bbox_head, teacher.roi_head.bbox_head
+            own.fc_cls.bias[1] = other.fc_cls.bias[1] = -50  # 'b' and 'x': never seen
+            kept = torch.tensor([0, 2, 3])
+            order = torch.tensor([*columns, 3])[kept]
+            for part in ('weight', 'bias'):
+                value = getattr(own.fc_cls, part)[order]
+                getattr(other.fc_cls, part)[kept] = value
+                boxes = getattr(own.fc_reg, part).unflatten(0, (3, 4))[columns]
+                getattr(other.fc_reg, part).copy_(boxes.flatten(0, 1))
+        else:
+            own, other = student.decode_head.conv_seg, teacher.decode_head.conv_seg
+            for part in ('weight', 'bias'):
+                getattr(other, part).copy_(getattr(own, part)[columns])
+            other.bias[[1, 4]] = 50  # 'x' and 'y': everywhere, were they compared
+            own.bias[1] = 50  # 'b' likewise
+    found = runner.val_loop.run()
+    # A score by metrics of the student's classes would be nobody's.
+    assert not any(key.startswith('teacher/') for key in found)
+    keys = ['agreement'] if family == 'segmentation' else ['agreement', 'roi_agreement']
+    for key in keys:
+        assert found[f'fidelity/{key}'] == 1
+        kl = found[f'fidelity/{key.replace("agreement", "kl")}']
+        assert kl == pytest.approx(0, abs=1e-6)
+    assert found['fidelity/ece_student'] == pytest.approx(
+        found['fidelity/ece_teacher'], abs=1e-6
+    )
+    if family == 'detection':
+        assert found['fidelity/recall'] == found['fidelity/precision'] == 1
+
+
+def test_a_class_map_is_that_of_the_data_and_of_the_heads(tmp_path: Path) -> None:
+    model, options = reordered('segmentation')
+    options['val_dataloader'] = loader('OtherClasses')
+    runner = made(model, tmp_path / 'data', **options)
+    with pytest.raises(ConfigError, match=r'class_map.student must be the classes of'):
+        runner.val_loop.run()
+    model, options = reordered('segmentation')
+    model['teacher']['class_map']['teacher'] = list('dxca')
+    del model['pairs']['pixels']
+    runner = made(model, tmp_path / 'head', **options)
+    with pytest.raises(ConfigError, match='head of the teacher knows 5 classes'):
+        runner.val_loop.run()
+    model['teacher']['class_map']['teacher'] = list('dvxyz')
+    runner = made(model, tmp_path / 'one', **options)
+    with pytest.raises(ConfigError, match=r"only 'd' is shared.*class_map.rename"):
+        runner.val_loop.run()
+
+
 def test_sigmoid_classes_are_refused(tmp_path: Path) -> None:
     loss = dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True)
     decode = head('FCNHead', 8, num_convs=1, loss_decode=loss)
@@ -321,6 +411,7 @@ def test_labels_of_another_size_are_refused(tmp_path: Path) -> None:
     [
         (dict(max_batches=0), 'max_batches must be a whole number >= 1'),
         (dict(pixels=None), 'pixels must be a whole number >= 1, got None'),
+        (dict(rois=None), 'rois must be a whole number >= 1, got None'),
         (dict(score_thr=-1), 'score_thr must be a finite number >= 0'),
     ],
 )
@@ -353,3 +444,11 @@ def test_a_pair_of_levels_has_their_mean(tmp_path: Path) -> None:
     assert len(values) == 3
     assert found['fidelity/cka_one'] == pytest.approx(values[1])
     assert found['fidelity/cka_all'] == pytest.approx(sum(values) / 3)
+
+
+def test_no_key_of_a_measure_contains_loss(tmp_path: Path) -> None:
+    model, options = segmentation([HOOK])
+    model['pairs'] = dict(stage_loss=model['pairs']['stage'])
+    found = made(model, tmp_path, **options).val_loop.run()
+    assert 0 <= found['fidelity/cka_stage_term'] <= 1
+    assert not any('loss' in key for key in found)

@@ -37,6 +37,7 @@ def test_shares_are_logged_at_the_interval_and_the_training_is_the_same(
 ) -> None:
     ramp = dict(type='LinearRamp', start=0, end=1, begin=2, until=3)
     pairs = all_pairs()
+    pairs['rpn_loss'] = pairs.pop('rpn_reg')
     pairs['hint']['loss']['loss_weight'] = ramp
     with_hook = train(
         config(pairs),
@@ -47,7 +48,7 @@ def test_shares_are_logged_at_the_interval_and_the_training_is_the_same(
     )
     without = train(config(pairs), tmp_path / 'without', **OURS)
     assert_same_weights(with_hook.model.state_dict(), without.model.state_dict())
-    keys = {f'kd_share/{name}' for name in pairs}
+    keys = {f'kd_share/{name}' for name in ('rpn_term', *pairs)} - {'kd_share/rpn_loss'}
     one, two, three, four = (
         {key: value for key, value in line.items() if key.startswith('kd_share/')}
         for line in scalars(tmp_path / 'with')
