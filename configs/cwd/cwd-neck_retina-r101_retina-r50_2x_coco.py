@@ -13,9 +13,9 @@ model = dict(
             'https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_r101_fpn_2x_coco/'
             'retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth')),
     pairs=dict(
-        # A weight of 5 for each of the first four of five levels; a pair takes the mean
-        # of its levels, the released code adds them up: four times as much.
+        # The first four of five levels, added up as in the released code.
         neck=dict(
             layer='neck',
             levels=[0, 1, 2, 3],
-            loss=dict(type='CWDLoss', temperature=1.0, loss_weight=20.0))))
+            levels_reduction='sum',
+            loss=dict(type='CWDLoss', temperature=1.0, loss_weight=5.0))))

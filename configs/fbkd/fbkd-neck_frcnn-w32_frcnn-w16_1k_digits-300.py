@@ -19,9 +19,9 @@ model = dict(
     # that is compared on the digits does, the one without pairs too.
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     pairs=dict(
-        # Features under attention, the attention itself, and non-local relations. The
-        # weights for two-stage detectors are of each level, and a pair takes the mean
-        # of its four: four times as much.
+        # Features under attention, the attention itself, and non-local relations, with
+        # the weights for two-stage detectors. As in the paper, the levels are added up.
         neck=dict(
             layer='neck',
-            loss=dict(type='FBKDLoss', loss_weight=4.0))))
+            levels_reduction='sum',
+            loss=dict(type='FBKDLoss'))))

@@ -13,15 +13,14 @@ model = dict(
             'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r101_fpn_2x_coco/'
             'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth')),
     pairs=dict(
-        # The paper's weights are of each of the first four levels; a pair takes the
-        # mean of its levels, the paper adds them up: four times as much.
+        # The first four of five levels, added up as in the paper, with its weights.
         neck=dict(
             layer='neck',
             levels=[0, 1, 2, 3],
+            levels_reduction='sum',
             loss=dict(
                 type='FGDLoss',
                 foreground_weight=5e-5,
                 background_weight=2.5e-5,
                 attention_weight=5e-5,
-                context_weight=5e-7,
-                loss_weight=4.0))))
+                context_weight=5e-7))))

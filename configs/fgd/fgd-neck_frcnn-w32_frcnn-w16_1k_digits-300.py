@@ -20,14 +20,13 @@ model = dict(
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     pairs=dict(
         # Foreground, background, attention and context, with the paper's weights for
-        # two-stage detectors. They are of each level, and a pair takes the mean of its
-        # four: four times as much.
+        # two-stage detectors. As there, the levels are added up.
         neck=dict(
             layer='neck',
+            levels_reduction='sum',
             loss=dict(
                 type='FGDLoss',
                 foreground_weight=5e-5,
                 background_weight=2.5e-5,
                 attention_weight=5e-5,
-                context_weight=5e-7,
-                loss_weight=4.0))))
+                context_weight=5e-7))))

@@ -16,15 +16,14 @@ model = dict(
     # head.
     init_from_teacher=['neck', 'bbox_head'],
     pairs=dict(
-        # The paper's weights are of each of five levels; a pair takes the mean of its
-        # levels, the paper adds them up: five times as much. The attention's is that of
-        # the released configuration.
+        # All five levels, added up as in the paper, with its weights; that of the
+        # attention is the released configuration's.
         neck=dict(
             layer='neck',
+            levels_reduction='sum',
             loss=dict(
                 type='FGDLoss',
                 foreground_weight=1e-3,
                 background_weight=5e-4,
                 attention_weight=5e-4,
-                context_weight=5e-6,
-                loss_weight=5.0))))
+                context_weight=5e-6))))

@@ -16,8 +16,8 @@ model = dict(
     # head.
     init_from_teacher=['neck', 'bbox_head'],
     pairs=dict(
-        # A weight of 2e-5 for each of five levels; a pair takes the mean of its levels,
-        # the paper adds them up: five times as much.
+        # All five levels, added up as in the paper, with its weight.
         neck=dict(
             layer='neck',
-            loss=dict(type='MGDLoss', masked_ratio=0.65, loss_weight=1e-4))))
+            levels_reduction='sum',
+            loss=dict(type='MGDLoss', masked_ratio=0.65, loss_weight=2e-5))))

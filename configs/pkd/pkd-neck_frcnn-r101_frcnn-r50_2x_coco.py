@@ -13,9 +13,9 @@ model = dict(
             'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r101_fpn_2x_coco/'
             'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth')),
     pairs=dict(
-        # A weight of 6 for each of the first four of five levels; a pair takes the mean
-        # of its levels, the paper adds them up: four times as much.
+        # The first four of five levels, added up as in the paper.
         neck=dict(
             layer='neck',
             levels=[0, 1, 2, 3],
-            loss=dict(type='PKDLoss', loss_weight=24.0))))
+            levels_reduction='sum',
+            loss=dict(type='PKDLoss', loss_weight=6.0))))

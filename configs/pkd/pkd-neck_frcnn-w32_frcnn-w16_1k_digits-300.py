@@ -19,8 +19,9 @@ model = dict(
     # that is compared on the digits does, the one without pairs too.
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     pairs=dict(
-        # What remains of the features without their magnitude. The paper's weight, 6,
-        # is of each level, and a pair takes the mean of its four: 24.
+        # What remains of the features without their magnitude. With the released
+        # weight for Faster R-CNN; as there, the levels are added up.
         neck=dict(
             layer='neck',
-            loss=dict(type='PKDLoss', loss_weight=24.0))))
+            levels_reduction='sum',
+            loss=dict(type='PKDLoss', loss_weight=6.0))))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DistillationError
+from ..errors import ConfigError
 from ..recorders import shadow_method
 from .base import Capture, Matched, Place
 from .localization_region import TOPK, valuable_region
@@ -66,7 +66,7 @@ def match_distributions(
     head: Any,
     own: tuple[Maps, Maps],
     teacher: Maps,
-    results: Sequence[Any],
+    targets: tuple[Any, ...],
     data_samples: Sequence[Any],
 ) -> Matched:
     """Logits of the bins (M, 4, n + 1), of the anchors in a region.
@@ -76,17 +76,10 @@ def match_distributions(
         head: the student's.
         own: its class logits and distributions, (N, ..., H, W) a level.
         teacher: distributions of the teacher, of the same sizes.
-        results: what ``get_targets`` of the student's head gave, call by call.
+        targets: what ``get_targets`` of the student's head gave.
         data_samples: of the batch.
-
-    Raises: DistillationError if it was not called.
     """
-    if not results:
-        raise DistillationError(
-            "the student's bbox_head did not compute targets by 'get_targets' while it "
-            "computed its losses, so 'head.distributions' has nothing to match."
-        )
-    anchors, labels, label_weights = results[-1][:3]
+    anchors, labels, label_weights = targets[:3]
     logits, maps = own
     weights: Maps
     if region == 'main':

@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..losses import LossContext
 from ..registry import VIEWS
 from .base import Capture, Matched, Place, View
+from .heads import run_for
 from .layer_source import Choice, LayerSource
 from .probe import SIDE
 
@@ -39,7 +40,20 @@ class LayerView(View):
         value: str = 'output',
     ) -> None:
         self.source = LayerSource(layer, levels, value)
+        self._of_pair = False
         self._contexts: list[LossContext] = []
+
+    @classmethod
+    def of_pair(
+        cls,
+        layer: Choice,
+        levels: Sequence[int] | dict[str, Any] | None = None,
+        value: str = 'output',
+    ) -> 'LayerView':
+        """A view of which these are keys of the pair itself, as messages then say."""
+        view = cls(layer, levels, value)
+        view._of_pair = True
+        return view
 
     def teacher_parts(self) -> tuple[str, ...]:
         return self.source.teacher_parts()
@@ -51,6 +65,7 @@ class LayerView(View):
         return (self.source.capture('teacher'),)
 
     def bind(self, probe: Any, where: str) -> list[Place]:
+        where = where if self._of_pair else f'{where}.view'
         self.source.find(probe, where)
         student, teacher = self.source.bind(probe, self, where)
         if len(student) != len(teacher):
@@ -100,6 +115,16 @@ class LayerView(View):
             )
         context = LossContext(level=number, stride=stride, teacher_norm=norm)
         return Place(name, tuple(own.shape), tuple(other.shape), stretch, context)
+
+    def maps(self, run: Any, which: str) -> list[Tensor]:
+        source = self.source
+        if source.on_rois:
+            return []
+        key = run_for(run, source.paths[which], None, 'maps')
+        recorded = run.recorded(source.capture(which), key)
+        levels = source.levels[which]
+        chosen = recorded if levels is None else [recorded[level] for level in levels]
+        return [run.crop(item) for item in chosen if item.dim() == 4]
 
     def match(self, step: Any) -> list[Matched | None]:
         found = self.source.read(step, len(self._contexts))

@@ -14,6 +14,7 @@ from ..recorders import VALUES, LayerRecorder, find_layer
 from .base import Capture, View
 from .heads import ROI_HEAD, part_of, run_for, stage_of
 from .norms import traced_norms
+from .queries import refuse_behind_queries
 from .roi_capture import RoICapture, roi_stages
 
 Choice = str | dict[str, str]
@@ -66,7 +67,7 @@ class LayerSource:
                 f" teacher='...'), got {layer!r}."
             )
         self.paths = {which: str(both[which]) for which in SIDES}
-        self.levels = _levels(levels)
+        self.levels = read_levels(levels)
         self.value = check_choice('value', value, VALUES)
         self.norms: list[nn.Module | None] = []
         self._key = key
@@ -106,7 +107,9 @@ class LayerSource:
         faults = []
         for which in SIDES:
             try:
-                find_layer(getattr(probe, which), self.paths[which], f'{at} ({which})')
+                model, path = getattr(probe, which), self.paths[which]
+                find_layer(model, path, f'{at} ({which})')
+                refuse_behind_queries(model, path, f'{at} ({which})')
             except ConfigError as error:
                 faults.append(str(error))
         if faults:
@@ -163,16 +166,8 @@ class LayerSource:
     def _select(
         self, outputs: Sequence[Tensor], which: str, where: str
     ) -> list[Tensor]:
-        levels = self.levels[which]
-        if levels is None:
-            return list(outputs)
-        wrong = [level for level in levels if not 0 <= level < len(outputs)]
-        if wrong:
-            raise ConfigError(
-                f"{where}.levels: '{self.paths[which]}' of the {which} gives "
-                f'{len(outputs)} levels, counted from 0; there is no {wrong[0]}.'
-            )
-        return [outputs[level] for level in levels]
+        what = f"{where}.levels: '{self.paths[which]}' of the {which}"
+        return chosen_levels(outputs, self.levels[which], what)
 
     def read(self, step: Any, expected: int) -> Both | None:
         """Tensors of both models in this step; None where the student's did not run.
@@ -226,7 +221,37 @@ def _check_recorded(recorder: LayerRecorder) -> None:
         )
 
 
-def _levels(levels: Any) -> dict[str, list[int] | None]:
+def chosen_levels(
+    outputs: Sequence[Tensor], levels: Sequence[int] | None, what: str
+) -> list[Tensor]:
+    """The outputs of these levels; all for None.
+
+    Args:
+        outputs: one a level.
+        levels: numbers from 0.
+        what: configuration key and layer, for messages.
+
+    Raises: ConfigError for a level there is not.
+    """
+    if levels is None:
+        return list(outputs)
+    wrong = [level for level in levels if not 0 <= level < len(outputs)]
+    if wrong:
+        raise ConfigError(
+            f'{what} gives {len(outputs)} levels, counted from 0; there is no '
+            f'{wrong[0]}.'
+        )
+    return [outputs[level] for level in levels]
+
+
+def read_levels(levels: Any) -> dict[str, list[int] | None]:
+    """Chosen levels of 'student' and 'teacher', None for all.
+
+    Args:
+        levels: a list for both, ``dict(student=[...], teacher=[...])``, or None.
+
+    Raises: ConfigError for anything else.
+    """
     both = levels if isinstance(levels, dict) else dict.fromkeys(SIDES, levels)
     chosen: dict[str, list[int] | None] = dict.fromkeys(SIDES)
     for which, numbers in both.items():

@@ -18,6 +18,7 @@ from .roi_capture import (
     teacher_proposals,
     teacher_scores,
 )
+from .roi_masks import MaskCapture, mask_places, mask_stages, match_masks
 from .roi_match import match_deltas, match_features, match_logits, softmax_context
 from .run import norms_frozen
 
@@ -26,11 +27,13 @@ ROI_SOURCES = ('student', 'teacher', 'union')
 
 @VIEWS.register_module()
 class RoIView(View):
-    """Class logits, box deltas or features of a RoI head, on the same RoIs.
+    """Class logits, box deltas, features or masks of a RoI head, on the same RoIs.
 
     Args:
         value: 'logits' (R, K + 1); 'deltas' (R, 4), of each RoI's assigned class and in
-            the student's box coding; or 'features' (R, D), what the classifier reads.
+            the student's box coding; 'features' (R, D), what the classifier reads; or
+            'masks' (R, 1, H, W) of the RoIs that hold an object, mask logits of its
+            class, sigmoid: each cell is a row. A teacher's of another size are resized.
         stage: of a cascade: a number for both models, or ``dict(student=, teacher=)``.
             Default: every stage of the student, each with the teacher's stage of the
             same number, or its last.
@@ -40,15 +43,15 @@ class RoIView(View):
         num_rois: proposals kept of the teacher an image, for 'teacher' and 'union'.
 
     With a teacher's ``class_map``, logits are those of the shared classes and of the
-    background, deltas of a class those of the teacher's class of the same name, and
-    RoIs of classes that are not shared are masked.
+    background, deltas and masks of a class those of the teacher's class of the same
+    name, and RoIs of classes that are not shared are masked.
 
     Source: Chen et al., Learning Efficient Object Detection Models with Knowledge
         Distillation, NIPS 2017, section 3.2 (the RCN terms).
     """
 
     prefix = 'roi'
-    values = ('logits', 'deltas', 'features')
+    values = ('logits', 'deltas', 'features', 'masks')
 
     def __init__(
         self,
@@ -62,9 +65,9 @@ class RoIView(View):
                 "roi_source must be 'student', 'teacher' or 'union', got "
                 f"'{roi_source}'."
             )
-        if value == 'deltas' and roi_source != 'student':
+        if value in ('deltas', 'masks') and roi_source != 'student':
             raise ConfigError(
-                f"value='deltas' needs the labels assigned to the student's RoIs, and "
+                f"value='{value}' needs the labels assigned to the student's RoIs, and "
                 f"roi_source='{roi_source}' has none. Use roi_source='student'."
             )
         self.value = value
@@ -76,17 +79,17 @@ class RoIView(View):
 
     @property
     def same_classes(self) -> bool:
-        """True of logits, and of deltas, which are those of a class."""
+        """True of logits, and of deltas and masks, which are those of a class."""
         return self.value != 'features'
 
     def bind(self, probe: Any, where: str) -> list[Place]:
-        student = roi_stages(probe.student, f'{where} (student)')
-        teacher = roi_stages(probe.teacher, f'{where} (teacher)')
+        student = self._heads(probe.student, f'{where} (student)')
+        teacher = self._heads(probe.teacher, f'{where} (teacher)')
         self._stages = self._pair_stages(len(student), len(teacher), where)
         self._classes = probe.class_map if self.same_classes else None
         places = []
         for number, other in self._stages:
-            head, teacher_head = student[number][1], teacher[other][1]
+            head, teacher_head = student[number], teacher[other]
             numbers = (head.num_classes, teacher_head.num_classes)
             if self._classes is not None:
                 self._classes.check_numbers(*numbers, where)
@@ -100,8 +103,16 @@ class RoIView(View):
             if self.value == 'logits':
                 for which, each in (('student', head), ('teacher', teacher_head)):
                     _check_softmax(each, f'{where} ({which})')
-            places.append(self._place(number, head, teacher_head))
+            if self.value != 'masks':
+                places.append(self._place(number, head, teacher_head))
+        if self.value == 'masks':
+            return mask_places(probe, self, self._stages, where)
         return places
+
+    def _heads(self, model: Any, where: str) -> list[Any]:
+        if self.value == 'masks':
+            return mask_stages(model, where)
+        return [head for _, head in roi_stages(model, where)]
 
     def _pair_stages(
         self, student: int, teacher: int, where: str
@@ -162,12 +173,14 @@ class RoIView(View):
 
     @property
     def gives_target(self) -> bool:
-        return self.roi_source == 'student'
+        return self.roi_source == 'student' and self.value != 'masks'
 
     def student_captures(self) -> Sequence[Capture]:
-        return (RoICapture(),)
+        return (MaskCapture() if self.value == 'masks' else RoICapture(),)
 
     def match(self, step: Any) -> list[Matched | None]:
+        if self.value == 'masks':
+            return match_masks(step, self._stages, self._classes)
         captured: dict[int, RoIOutputs] = step.captured[RoICapture()]
         if not captured:
             raise DistillationError(

@@ -13,6 +13,7 @@ from ..errors import ConfigError, DistillationError
 from ..losses import LossContext
 from ..recorders import shadow_method
 from ..registry import VIEWS
+from .assignment import by_anchor, rows_at
 from .base import Capture, Matched, Place, View
 from .coders import same_coder, translate
 from .priors import check_priors
@@ -156,6 +157,13 @@ class RPNView(View):
     def student_captures(self) -> Sequence[Capture]:
         return (RPNCapture(),)
 
+    def maps(self, run: Any, which: str) -> list[Tensor]:
+        """Of every level, though the pair compares the sampled anchors of all."""
+        found, columns = teacher_rpn(run)[1], 4
+        if self.value == 'logits':
+            found, columns = teacher_rpn(run)[0], run.model.rpn_head.cls_out_channels
+        return [item.reshape(-1, columns, *item.shape[2:]) for item in found]
+
     def match(self, step: Any) -> list[Matched | None]:
         own: RPNOutputs = step.captured[RPNCapture()]
         if not own.targets:
@@ -167,26 +175,26 @@ class RPNView(View):
         head, teacher_head = step.student.rpn_head, step.teacher.model.rpn_head
         labels, _, targets, _ = own.targets
         sampled = own.sampled
-        positive = _rows(labels, sampled) == 0  # 1 is background, even here
+        positive = rows_at(labels, sampled) == 0  # 1 is background, even here
         count = float(positive.shape[0])
         if self.value == 'logits':
             columns = head.cls_out_channels
             sigmoid = columns == 1
             return [
                 Matched(
-                    _rows(_by_anchor(own.logits, columns), sampled),
-                    _rows(_by_anchor(logits, columns), sampled),
+                    rows_at(by_anchor(own.logits, columns), sampled),
+                    rows_at(by_anchor(logits, columns), sampled),
                     positive.float() if sigmoid else (~positive).long(),
                     count=count,
                     context=_context(head),
                 )
             ]
-        target = _rows(targets, sampled)
-        student = _rows(_by_anchor(own.deltas, 4), sampled)
-        teacher = _rows(_by_anchor(deltas, 4), sampled)
+        target = rows_at(targets, sampled)
+        student = rows_at(by_anchor(own.deltas, 4), sampled)
+        teacher = rows_at(by_anchor(deltas, 4), sampled)
         recode = not same_coder(head.bbox_coder, teacher_head.bbox_coder)
         if recode or head.reg_decoded_bbox:
-            anchors = _rows(_stack_anchors(own.anchors), sampled)
+            anchors = rows_at(_stack_anchors(own.anchors), sampled)
             coder = head.bbox_coder
             if recode:
                 teacher = translate(teacher, anchors, teacher_head.bbox_coder, coder)
@@ -202,18 +210,6 @@ def _context(head: Any) -> LossContext:
     if head.cls_out_channels == 1:
         return LossContext(activation='sigmoid')
     return LossContext(activation='softmax', background=1)
-
-
-def _by_anchor(maps: Maps, columns: int) -> list[Tensor]:
-    """Maps (N, A C, H, W) as rows (N, H W A, C), the order of the host's targets."""
-    return [
-        item.permute(0, 2, 3, 1).reshape(item.shape[0], -1, columns) for item in maps
-    ]
-
-
-def _rows(levels: Sequence[Tensor], numbers: Tensor) -> Tensor:
-    """Rows (M, ...) of these numbers, of levels (N, A, ...)."""
-    return torch.cat([level.flatten(0, 1) for level in levels])[numbers]
 
 
 def _stack_anchors(anchors: Sequence[Maps]) -> list[Tensor]:

@@ -40,6 +40,7 @@ class ModelRun:
 
     Attributes:
         features: of its neck, where heads are to read them.
+        input_size: height and width of ``inputs``.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class ModelRun:
         self.scale = scale
         self._memory: dict[Hashable, Any] = {}
         self._recorded: dict[Hashable, dict[Capture, Sequence[Tensor]]] = {}
-        height, width = inputs.shape[-2:]
+        self.input_size = height, width = tuple(inputs.shape[-2:])
         unpadded = unpadded or (height, width)
         self._kept = (unpadded[0] / height, unpadded[1] / width)
         compute: Any = self.model.extract_feat

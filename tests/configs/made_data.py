@@ -29,6 +29,7 @@ def make_coco(root: Path) -> None:
                     image_id=number,
                     category_id=1,
                     bbox=[left, top, right - left, bottom - top],
+                    segmentation=[[left, top, right, top, right, bottom, left, bottom]],
                     area=(right - left) * (bottom - top),
                     iscrowd=0,
                 )

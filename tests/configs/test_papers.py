@@ -120,6 +120,35 @@ def test_structured_distillation_weighs_as_in_the_paper(path: Path) -> None:
         assert cfg.model.pairs.pair.layer == layer
 
 
+# Of each level of a neck, for detectors of two stages and of one.
+OF_A_LEVEL = {
+    'fgd': (1.0, 1.0),  # it has weights of its own
+    'mgd': (5e-7, 2e-5),
+    'fbkd': (1.0, None),
+    'pkd': (6.0, 10.0),
+    'cwd': (None, 5.0),
+}
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        path
+        for path in DISTILLATIONS
+        if path.parent.name in OF_A_LEVEL and 'neck' in path.stem
+    ],
+    ids=name,
+)
+def test_levels_of_a_neck_are_added_up_with_the_papers_weight(path: Path) -> None:
+    cfg = load(path)
+    pair = cfg.model.pairs.neck
+    assert pair.levels_reduction == 'sum'
+    teacher = path.stem.split('_')[1]
+    stages = 2 if teacher.startswith(('frcnn', 'mask')) else 1
+    weight = OF_A_LEVEL[path.parent.name][2 - stages]
+    assert pair.loss.get('loss_weight', 1.0) == weight
+
+
 def test_schedule_of_the_paper() -> None:
     path = CONFIGS / f'cityscapes/pspnet_r18-d8{OWN_SCHEDULE}.py'
     cfg = load(path)

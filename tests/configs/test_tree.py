@@ -13,12 +13,14 @@ from kd_plugins.config_files import read_config
 from tests.configs.tree import (
     DISTILLATIONS,
     FILES,
+    FIRST_STAGES,
     MAIN_JOBS,
     OWN_MODEL,
     OWN_SCHEDULE,
     ROOT,
     alone,
     bases,
+    first_stage,
     header,
     host_base,
     load,
@@ -36,7 +38,10 @@ KINDS = {
     'MaskRCNN': 'mask',
     'FCOS': 'fcos',
     'RetinaNet': 'retina',
+    'ATSS': 'atss',
     'GFL': 'gfl',
+    'RTMDet': 'rtmdet',
+    'DINO': 'dino',
     'PSPHead': 'psp',
     'ASPPHead': 'dl3',
     'SegformerHead': 'segformer',
@@ -44,6 +49,9 @@ KINDS = {
 }
 # By number of layers and width: B0 and B4.
 MIX_TRANSFORMERS = {(8, 32): 'b0', (41, 64): 'b4'}
+# Likewise; those of RTMDet by their two factors.
+SWIN_TRANSFORMERS = {(24, 96): 'swin-s', (24, 192): 'swin-l'}
+CSP_NEXT = {(1, 1): 'l', (0.33, 0.5): 's'}
 # What a distillation's name says, and what it then compares: with or without adapter,
 # weight of the background, loss.
 TERMS: dict[str, dict[str, Any]] = {
@@ -107,7 +115,7 @@ def dataset_of(cfg: Config) -> str:
         return 'voc0712'
     root = Path(dataset.data_root).name
     crop = [step.crop_size for step in dataset.pipeline if step.type == 'RandomCrop']
-    if crop:  # of segmentation
+    if crop and dataset.type != 'CocoDataset':  # of segmentation
         root = {'ADEChallengeData2016': 'ade20k'}.get(root, root)
         return f'{root}-{"x".join(map(str, crop[0]))}'
     if (
@@ -124,6 +132,10 @@ def backbone_of(model: Any) -> str:
         return 'mv2'
     if backbone.type == 'MixVisionTransformer':
         return MIX_TRANSFORMERS[sum(backbone.num_layers), backbone.embed_dims]
+    if backbone.type == 'SwinTransformer':
+        return SWIN_TRANSFORMERS[sum(backbone.depths), backbone.embed_dims]
+    if backbone.type == 'CSPNeXt':
+        return CSP_NEXT[backbone.deepen_factor, backbone.widen_factor]
     width = f'-w{backbone.base_channels}' if 'base_channels' in backbone else ''
     return f'r{backbone.depth}{width}'
 
@@ -153,6 +165,34 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
         return
     full = FULL.get(method) if where == 'full' else None
     assert what_is_compared(cfg) == (full or TERMS[where])
+
+
+@pytest.mark.parametrize('path', FIRST_STAGES, ids=name)
+def test_name_of_a_first_stage_is_true(path: Path) -> None:
+    cfg = load(path)
+    what, teacher, schedule, dataset = path.stem.split('_')
+    assert what == f'{path.parent.name}-tokens'
+    assert teacher == model_of(teacher_model(cfg))
+    assert schedule == schedule_of(cfg)
+    assert dataset == dataset_of(cfg)
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in DISTILLATIONS if path.parent.name == 'maskd'], ids=name
+)
+def test_tokens_are_those_that_the_first_stage_leaves(path: Path) -> None:
+    cfg, text = load(path), header(path)
+    for pair, entry in pairs(cfg).items():
+        before = first_stage(path, entry.loss.tokens)
+        assert before in FIRST_STAGES
+        told = re.search(r'^# First: +python tools/train\.py +(\S+)', text, re.M)
+        assert told and ROOT / told[1] == before
+        learned = load(before)
+        last = f'iter_{learned.train_cfg.max_iters}.pth'
+        assert entry.loss.tokens == f'work_dirs/{before.stem}/{last}'
+        assert learned.model.teacher == cfg.model.teacher
+        layer = learned.model.masks[pair].layer
+        assert entry.get('layer', 'decode_head.conv_seg') == layer
 
 
 def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:
@@ -225,7 +265,9 @@ def test_name_of_a_plain_depth_estimator_is_true(path: Path) -> None:
     [
         path
         for path in FILES
-        if host_base(path) and not path.stem.endswith((OWN_SCHEDULE, OWN_MODEL))
+        if host_base(path)
+        and path not in FIRST_STAGES
+        and not path.stem.endswith((OWN_SCHEDULE, OWN_MODEL))
     ],
     ids=name,
 )

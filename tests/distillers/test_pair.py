@@ -40,6 +40,27 @@ def test_a_hint_is_the_mean_over_levels_and_images() -> None:
     torch.testing.assert_close(losses_of(model)['loss_kd_a'], expected)
 
 
+def test_the_sum_over_levels_is_as_many_times_their_mean() -> None:
+    pairs = dict(
+        a=hint(), b=hint(levels_reduction='sum'), c=hint(levels_reduction='mean')
+    )
+    model = distiller(pairs)
+    losses = losses_of(model)
+    torch.testing.assert_close(losses['loss_kd_b'], 3 * losses['loss_kd_a'])
+    assert torch.equal(losses['loss_kd_c'], losses['loss_kd_a'])
+    weights = [line.split()[-1] for line in model.plan().splitlines()]
+    assert weights.count('each') == 1 and '1 each' in model.plan()
+
+
+def test_levels_that_are_summed_are_logged_as_they_are() -> None:
+    whole = losses_of(distiller(dict(a=hint(levels_reduction='sum'))))
+    levels = losses_of(distiller(dict(a=hint(levels_reduction='sum', per_level=True))))
+    parts = [levels[f'loss_kd_a_{level}'] for level in range(3)]
+    torch.testing.assert_close(sum(parts), whole['loss_kd_a'])
+    single = losses_of(distiller(dict(a=hint(levels=[1]))))
+    torch.testing.assert_close(parts[1], single['loss_kd_a'])
+
+
 def test_order_of_the_pairs_changes_no_result() -> None:
     pairs = all_pairs()
     pairs['hint_2'] = hint(adapter=dict(type='ConvAdapter', kernel_size=3))

@@ -160,6 +160,10 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"W\), got \(2, 16\). For rows use type='LinearAdapter'",
         ),
         (
+            hint(levels_reduction='max'),
+            r"model.pairs.a.levels_reduction must be 'mean' or 'sum', got 'max'",
+        ),
+        (
             hint(teacher='techer'),
             r"model.pairs.a.teacher: no teacher 'techer'. Close: 'teacher'",
         ),

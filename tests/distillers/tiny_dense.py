@@ -95,3 +95,32 @@ def retinanet(base: int = 4, width: int = 8, **head: Any) -> dict[str, Any]:
         debug=False,
     )
     return model
+
+
+def rtmdet(base: int = 4, width: int = 8) -> dict[str, Any]:
+    """RTMDet with the norms of its head apart, on the same levels."""
+    model = fcos(base, width)
+    model['type'] = 'mmdet.RTMDet'
+    model['use_syncbn'] = False
+    model['bbox_head'] = dict(
+        type='mmdet.RTMDetSepBNHead',
+        num_classes=CLASSES,
+        in_channels=width,
+        feat_channels=width,
+        stacked_convs=1,
+        with_objectness=False,
+        exp_on_reg=True,
+        anchor_generator=dict(
+            type='mmdet.MlvlPointGenerator', offset=0, strides=[4, 8, 16]
+        ),
+        bbox_coder=dict(type='mmdet.DistancePointBBoxCoder'),
+        loss_cls=dict(type='mmdet.QualityFocalLoss', use_sigmoid=True),
+        loss_bbox=dict(type='mmdet.GIoULoss'),
+    )
+    model['train_cfg'] = dict(
+        assigner=dict(type='mmdet.DynamicSoftLabelAssigner', topk=9),
+        allowed_border=-1,
+        pos_weight=-1,
+        debug=False,
+    )
+    return model

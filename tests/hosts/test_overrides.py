@@ -70,6 +70,7 @@ def check(**options: Any) -> None:
         'model.pairs.hint.loss.norm',  # an argument that the config leaves out
         'model.pairs.hint.adapter.type',
         'model.pairs.hint.per_level',
+        'model.pairs.hint.levels_reduction',
         'model.pairs.cls.view.stage',
         'model.pairs.cls.loss.loss_weight.until',
         'model.task_loss_weights.loss_rpn_cls',

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from kd_plugins.views.dense import DenseCapture
+from kd_plugins.views.distributions import TargetsCapture
 from kd_plugins.views.roi_capture import RoICapture
 from tests.distillers.test_extras import wrapper_of
 from tests.distillers.tiny import (
@@ -243,13 +244,22 @@ def test_dense_heads_give_the_shared_columns() -> None:
     assert [place.teacher[1] for place in places] == [2, 2, 2]
     with observed(model) as seen:
         scores = seen.captured[DenseCapture()][-1][0]
+        labels = seen.captured[TargetsCapture()][-1][0]
         with torch.no_grad():
             features = seen.run.model.extract_feat(seen.inputs)
             expected = seen.run.model.bbox_head(features)[0]
-        for item, own, other in zip(seen.matched['a'], scores, expected, strict=True):
-            assert item is not None and item.target is None
+        for item, own, other, level in zip(
+            seen.matched['a'], scores, expected, labels, strict=True
+        ):
+            assert item is not None and item.target is not None
             assert torch.equal(item.student, own[:, [0, 2]])
             assert_close(item.teacher, other[:, [2, 1]])
+            # 'dog' is not shared; the background, 3, comes behind those that are.
+            label, kept = level.view_as(item.target), item.mask
+            assert kept is not None and not kept[label == 1].any()
+            for before, after in ((0, 0), (2, 1), (3, 2)):
+                assert (item.target[label == before] == after).all()
+        assert any((level == 1).any() for level in labels)
 
 
 @pytest.mark.parametrize('size', ['student', 'teacher'])

@@ -213,6 +213,31 @@ def test_scalars_and_rows_differ_from_maps() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(layer='nek'), r"a\.view\.layer \(student\): .* no layer 'nek'"),
+        (
+            dict(layer='neck', levels=[3]),
+            r"a\.view\.levels: 'neck' of the student gives 3 levels",
+        ),
+        (
+            dict(layer=both('neck', 'backbone.conv1')),
+            r"a\.view\.levels: student 'neck' gives 3 maps, teacher 'backbone\.conv1'",
+        ),
+        (
+            dict(
+                layer=both('roi_head.bbox_head.fc_cls', 'roi_head.bbox_roi_extractor')
+            ),
+            r'a\.view\.layer: student \(1, 4\) and teacher .* differ in kind',
+        ),
+    ],
+)
+def test_a_layer_of_a_view_is_named_where_it_stands(options: Any, message: str) -> None:
+    view = dict(type='LayerView', **options)
+    refused(message, dict(a=dict(view=view, loss=dict(type='HintLoss'))))
+
+
 def test_a_model_that_cannot_run_is_told_in_the_dry_run() -> None:
     student = faster_rcnn(roi_head__bbox_head=dict(in_channels=9))
     refused(

@@ -1,0 +1,29 @@
+# Soft labels of the RoIs, of standardised logits, on digits in photographs.
+# Sun et al., CVPR 2024, arXiv:2403.01427
+# Run:    python tools/train.py \
+#     configs/kd/kd-standardized_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
+    # Where the shapes agree, the student starts from the teacher's weights, as all
+    # that is compared on the digits does, the one without pairs too.
+    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    pairs=dict(
+        # What is in this box? Logits that each model has brought to mean 0 and
+        # deviation 1, so that only their order and distances count. Temperature and
+        # weight of the released code for CIFAR-100, which also gives the hard labels a
+        # weight of 0.1; the paper has none for detection.
+        standardized=dict(
+            view='roi.logits',
+            loss=dict(
+                type='KDLoss', temperature=2.0, standardize=True, loss_weight=9.0))))

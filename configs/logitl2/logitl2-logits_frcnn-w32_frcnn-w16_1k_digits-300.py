@@ -1,0 +1,26 @@
+# Logits of the RoIs regressed, on digits in photographs.
+# Ba and Caruana 2014, https://arxiv.org/abs/1312.6184
+# Run:    python tools/train.py \
+#     configs/logitl2/logitl2-logits_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
+    # Where the shapes agree, the student starts from the teacher's weights, as all
+    # that is compared on the digits does, the one without pairs too.
+    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    pairs=dict(
+        # What is in this box? The student regresses the teacher's logits, before any
+        # softmax.
+        logits=dict(
+            view='roi.logits',
+            loss=dict(type='LogitL2Loss', loss_weight=1.0))))
