@@ -15,14 +15,13 @@ model = dict(
             'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r101_fpn_2x_coco/'
             'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth')),
     pairs=dict(
-        # The authors' weight, 1, is read as that of each level; a pair takes the mean
-        # of its five: five times as much. After an epoch, of 16 images a step, the
-        # masks are the student's too.
+        # The authors' weight, 1, is read as that of each of the five levels, which add
+        # up. After an epoch, of 16 images a step, the masks are the student's too.
         neck=dict(
             layer='neck',
+            levels_reduction='sum',
             adapter=dict(type='ConvAdapter'),
             loss=dict(
                 type='MasKDLoss',
                 tokens='work_dirs/maskd-tokens_frcnn-r101_2k_coco/iter_2000.pth',
-                customize_after=7330,
-                loss_weight=5.0))))
+                customize_after=7330))))

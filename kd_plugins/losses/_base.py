@@ -17,7 +17,8 @@ class LossContext:
         pair: name of the pair in the configuration.
         activation: how the head turns these logits into probabilities.
         background: column of the background class, where there is one.
-        level: index of the FPN level the tensors come from.
+        level: index of the FPN level the tensors come from, in the student.
+        teacher_level: likewise in the teacher, where a pair may choose another there.
         stage: index of the cascade's stage.
         stride: pixels of the student's input between two cells of a map.
         data_samples: of the batch, as the host hands them out, boxes and all.
@@ -34,6 +35,7 @@ class LossContext:
     activation: Literal['softmax', 'sigmoid'] | None = None
     background: int | None = None
     level: int | None = None
+    teacher_level: int | None = None
     stage: int | None = None
     stride: int | None = None
     data_samples: Sequence[Any] = field(default=(), compare=False, repr=False)

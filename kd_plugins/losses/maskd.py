@@ -232,7 +232,9 @@ class MasKDLoss(DistillationLoss):
         key = f'pairs.{context.pair}.loss.tokens' if context.pair else 'tokens'
         if not self._learned:
             self._learned = tokens_by_level(self.tokens, name, key)
-        level = context.level
+        level = context.teacher_level
+        if level is None:
+            level = context.level
         if level is None and len(self._learned) == 1:
             (level,) = self._learned
         if level not in self._learned:

@@ -1,17 +1,34 @@
 """What a one-stage head's own loss asks of its points or anchors, read as it asks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DistillationError
-from .distributions import TargetsCapture
+from ..recorders import shadow_method
+from .base import Capture
 
 Maps = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class TargetsCapture(Capture):
+    """What ``bbox_head.get_targets`` gives, while the model computes its losses."""
+
+    @contextmanager
+    def open(self, model: nn.Module) -> Iterator[list[Any]]:
+        results: list[Any] = []
+
+        def assigned(args: tuple[Any, ...], result: Any) -> None:
+            results.append(result)
+
+        with shadow_method(model.bbox_head, 'get_targets', assigned):
+            yield results
 
 
 class Columns(NamedTuple):
@@ -47,6 +64,23 @@ class Assignment:
         """
         labels = torch.cat([level.flatten() for level in self.labels])
         return torch.nonzero((labels >= 0) & (labels < self.num_classes)).flatten()
+
+    @cached_property
+    def count(self) -> Tensor:
+        """How many positives there are, a scalar; an image counts one at least.
+
+        So count mmdet's heads of anchors; FCOS counts one at least of a whole batch.
+        """
+        labels = torch.cat(list(self.labels), dim=1)
+        positive = (labels >= 0) & (labels < self.num_classes)
+        return positive.sum(dim=1).clamp(min=1).sum().float()
+
+    @cached_property
+    def label_weights(self) -> Tensor:
+        """Weights (N, A) in the class loss, all levels; 0 where it does not judge."""
+        if self.weights is None:
+            return torch.ones_like(torch.cat(list(self.labels), dim=1)).float()
+        return torch.cat(list(self.weights), dim=1).float()
 
     def label_maps(self, level: int, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Labels (N A, H, W) of a level, anchor by anchor, and 1 where they count.

@@ -12,14 +12,13 @@ from ..build import build_together
 from ..errors import ConfigError
 from ..losses import LossContext
 from ..registry import VIEWS
-from .assigned import assigned_weights
+from .assignment import TargetsCapture, assigned_columns, assignment_of, by_anchor
 from .base import Capture, Matched, Place, Shape, View
 from .crossing import TOWERS, Maps, aligned, check_towers, crossed
-from .dense import BBOX_HEAD, dense_head
-from .distributions import TargetsCapture
+from .dense import BBOX_HEAD, check_same_points, dense_head
+from .dense_logits import check_sigmoid
 from .heads import head_outputs
 from .layer_source import SIDES, LayerSource
-from .priors import check_priors
 
 
 @dataclass(frozen=True)
@@ -100,24 +99,14 @@ class CrossHeadView(View):
             which: dense_head(getattr(probe, which), f'{where} ({which})')
             for which in SIDES
         }
-        if probe.scale != 1:
-            raise ConfigError(
-                f"{where}: teacher '{probe.teacher_name}' sees its input scaled by "
-                f'{probe.scale}, so that its points are not those of the student. '
-                'Remove input_scale, or distil layers only.'
-            )
         build_together(
             *(
                 partial(check_towers, head, self.layer, f'{where} ({which})')
                 for which, head in heads.items()
             )
         )
-        check_priors(
-            heads['student'],
-            heads['teacher'],
-            'strides and anchors of bbox_head',
-            where,
-        )
+        check_same_points(heads['student'], heads['teacher'], probe, where)
+        _check_assigns(heads['student'], f'{where} (student)')
         shape = self._shape(heads['teacher'], f'{where} (teacher)')
         for source in self._sources:
             source.find(probe, where)
@@ -132,12 +121,7 @@ class CrossHeadView(View):
         """Of the rows that this head gives of the value."""
         from mmdet.models.dense_heads import GFLHead
 
-        if head.cls_out_channels != head.num_classes:
-            raise ConfigError(
-                f'{where}: {type(head).__name__} does not train its classes by a '
-                'sigmoid each, as cross.* reads them. Set use_sigmoid=True in '
-                "bbox_head.loss_cls, or use a 'layer' pair."
-            )
+        check_sigmoid(head, 'cross.*', where)
         if self.value == 'logits':
             return (-1, head.num_classes)
         if (self.value == 'distributions') != isinstance(head, GFLHead) or (
@@ -202,15 +186,8 @@ class CrossHeadView(View):
         (answer,) = head_outputs(run, BBOX_HEAD)
         teacher = [[run.crop(item) for item in maps] for maps in answer]
         student = crossed(head, self.layer, features)
-        rows = _rows(teacher[0], head.cls_out_channels)
-        weights, positives = assigned_weights(
-            dense_head(step.student, 'pairs'),
-            step.captured[TargetsCapture()],
-            images=len(rows),
-            priors=rows.shape[1],
-            view=f'cross.{self.value}',
-        )
-        return Crossing(student, teacher, weights, positives)
+        assignment = assignment_of(step, f'cross.{self.value}')
+        return Crossing(student, teacher, assignment.label_weights, assignment.count)
 
     def _read(self, head: Any, outputs: Sequence[Maps]) -> Tensor:
         """Rows (M, ...) of the value, of what a head predicts."""
@@ -224,10 +201,20 @@ class CrossHeadView(View):
         return _rows(outputs[1], 4 * bins).view(-1, 4, bins)
 
 
+def _check_assigns(head: Any, where: str) -> None:
+    """Refuse a student's head of which nobody knows how its loss weighs its points."""
+    if assigned_columns(head) is None:
+        raise ConfigError(
+            f'{where}: cross.* weighs points as the class loss of the student does, of '
+            'RetinaHead, ATSSHead, GFLHead or FCOSHead; bbox_head is a '
+            f"{type(head).__name__}, which has its own. Use 'head.logits', or a "
+            "'layer' pair."
+        )
+
+
 def _rows(maps: Maps, columns: int) -> Tensor:
     """Maps (N, A columns, H, W) a level as (N, anchors, columns), as in the host."""
-    rows = [item.permute(0, 2, 3, 1).reshape(len(item), -1, columns) for item in maps]
-    return torch.cat(rows, dim=1)
+    return torch.cat(by_anchor(maps, columns), dim=1)
 
 
 def _boxes(head: Any, maps: Maps) -> Tensor:

@@ -26,13 +26,19 @@ def check_towers(head: Any, layer: int, where: str) -> None:
     Raises: ConfigError for heads of other kinds.
     """
     from mmcv.cnn import ConvModule
-    from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead
+    from mmdet.models import dense_heads as heads
 
     towers = [getattr(head, name, None) for name in TOWERS]
-    if not isinstance(head, (ATSSHead, FCOSHead, GFLHead, RetinaHead)) or not all(
-        isinstance(tower, nn.ModuleList)
-        and all(isinstance(conv, ConvModule) for conv in tower)
-        for tower in towers
+    known = (heads.ATSSHead, heads.FCOSHead, heads.GFLHead, heads.RetinaHead)
+    # RTMDet's is an ATSSHead that predicts no centerness, whose loss it yet has.
+    if (
+        not isinstance(head, known)
+        or isinstance(head, heads.RTMDetHead)
+        or not all(
+            isinstance(tower, nn.ModuleList)
+            and all(isinstance(conv, ConvModule) for conv in tower)
+            for tower in towers
+        )
     ):
         raise ConfigError(
             f'{where}: crossed heads need a GFLHead, RetinaHead, FCOSHead or ATSSHead '
@@ -105,9 +111,8 @@ def _entered(tower: Any, layer: int, features: Maps) -> Iterator[None]:
     last = tower[layer - 1]
 
     def given(feature: Tensor) -> Tensor:
-        level = next(levels)
         # Not by a call: who records this activation of the head wants its own.
-        result: Tensor = last.activate.forward(level) if last.with_activation else level
+        result: Tensor = last.activate.forward(next(levels))
         return result
 
     def passed(feature: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ..errors import ConfigError, DistillationError
 from ..losses import LossContext
 from ..registry import VIEWS
 from ..teachers.class_map import ClassMap
-from .assignment import assigned_columns, assignment_of, targets_of
+from .assignment import TargetsCapture, assigned_columns, assignment_of, targets_of
 from .base import Capture, Matched, Place, View
 from .dense_deltas import deltas_place, match_deltas
 from .dense_logits import (
@@ -21,12 +21,7 @@ from .dense_logits import (
     inside_image,
     match_logits,
 )
-from .distributions import (
-    REGIONS,
-    TargetsCapture,
-    distribution_place,
-    match_distributions,
-)
+from .distributions import REGIONS, distribution_place, match_distributions
 from .heads import head_outputs
 from .priors import check_priors
 from .queries import refuse_queries
@@ -69,6 +64,26 @@ def dense_head(model: Any, where: str) -> Any:
             "or GFLHead. Use a 'layer' pair."
         )
     return head
+
+
+def check_same_points(student: Any, teacher: Any, probe: Any, where: str) -> None:
+    """Refuse two heads that do not judge the same points or anchors.
+
+    Args:
+        student: the student's head.
+        teacher: the teacher's.
+        probe: a :class:`~kd_plugins.views.probe.Probe` of the two models.
+        where: configuration key of the pair, for messages.
+
+    Raises: ConfigError naming the key to change.
+    """
+    if probe.scale != 1:
+        raise ConfigError(
+            f"{where}: teacher '{probe.teacher_name}' sees its input scaled by "
+            f'{probe.scale}, so that its points are not those of the student. '
+            'Remove input_scale, or distil layers only.'
+        )
+    check_priors(student, teacher, 'strides and anchors of bbox_head', where)
 
 
 @VIEWS.register_module()
@@ -123,13 +138,7 @@ class DenseHeadView(View):
     def bind(self, probe: Any, where: str) -> list[Place]:
         student = dense_head(probe.student, f'{where} (student)')
         teacher = dense_head(probe.teacher, f'{where} (teacher)')
-        if probe.scale != 1:
-            raise ConfigError(
-                f"{where}: teacher '{probe.teacher_name}' sees its input scaled by "
-                f'{probe.scale}, so that its points are not those of the student. '
-                'Remove input_scale, or distil layers only.'
-            )
-        check_priors(student, teacher, 'strides and anchors of bbox_head', where)
+        check_same_points(student, teacher, probe, where)
         if self.value == 'distributions':
             return [distribution_place(student, teacher, where)]
         if self.value == 'deltas':
@@ -142,7 +151,7 @@ class DenseHeadView(View):
         self._labelled = assigned_columns(student) is not None
         shapes: dict[str, list[Any]] = {}
         for which, head in (('student', student), ('teacher', teacher)):
-            check_sigmoid(head, f'{where} ({which})')
+            check_sigmoid(head, 'head.logits', f'{where} ({which})')
             with probe.run(self, which, where) as run:
                 (output,) = head_outputs(run, BBOX_HEAD)
                 shapes[which] = [

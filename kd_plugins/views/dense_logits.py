@@ -15,8 +15,13 @@ from .base import Matched
 Maps = Sequence[Tensor]
 
 
-def check_sigmoid(head: Any, where: str) -> None:
+def check_sigmoid(head: Any, view: str, where: str) -> None:
     """Refuse a head that does not give a logit of a sigmoid for each class.
+
+    Args:
+        head: of a one-stage detector.
+        view: which reads them, for messages.
+        where: configuration key and model, for messages.
 
     Raises: ConfigError naming what to change.
     """
@@ -28,7 +33,7 @@ def check_sigmoid(head: Any, where: str) -> None:
     if getattr(head, 'cls_out_channels', None) != head.num_classes:
         raise ConfigError(
             f'{where}: {type(head).__name__} does not train its classes by a sigmoid '
-            'each, as head.logits reads them. Set use_sigmoid=True in '
+            f'each, as {view} reads them. Set use_sigmoid=True in '
             "bbox_head.loss_cls, or use a 'layer' pair."
         )
 

@@ -1,35 +1,17 @@
 """Box distributions of one-stage heads: bins of each edge, in a region of anchors."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ConfigError
-from ..recorders import shadow_method
-from .base import Capture, Matched, Place
+from .base import Matched, Place
 from .localization_region import TOPK, valuable_region
 
 Maps = Sequence[Tensor]
 REGIONS = ('main', 'vlr')
-
-
-@dataclass(frozen=True)
-class TargetsCapture(Capture):
-    """What ``bbox_head.get_targets`` gives, while the model computes its losses."""
-
-    @contextmanager
-    def open(self, model: nn.Module) -> Iterator[list[Any]]:
-        results: list[Any] = []
-
-        def assigned(args: tuple[Any, ...], result: Any) -> None:
-            results.append(result)
-
-        with shadow_method(model.bbox_head, 'get_targets', assigned):
-            yield results
 
 
 def distribution_place(student: Any, teacher: Any, where: str) -> Place:

@@ -98,9 +98,12 @@ class LayerView(View):
                 f'{tuple(other.shape)} differ in kind. Choose layers that both give '
                 'maps (N, C, H, W), or both rows (R, C).'
             )
-        paths, chosen = self.source.paths, self.source.levels['student']
-        number = level if chosen is None else chosen[level]
-        name = paths['student'] + (f'[{number}]' if levels > 1 else '')
+        paths = self.source.paths
+        numbers = {
+            which: level if chosen is None else chosen[level]
+            for which, chosen in self.source.levels.items()
+        }
+        name = paths['student'] + (f'[{numbers["student"]}]' if levels > 1 else '')
         if paths['student'] != paths['teacher']:
             name += f' / {paths["teacher"]}'
         if self.source.value == 'input':
@@ -113,7 +116,12 @@ class LayerView(View):
                 other.shape[-2] / own.shape[-2],
                 other.shape[-1] / own.shape[-1],
             )
-        context = LossContext(level=number, stride=stride, teacher_norm=norm)
+        context = LossContext(
+            level=numbers['student'],
+            teacher_level=numbers['teacher'],
+            stride=stride,
+            teacher_norm=norm,
+        )
         return Place(name, tuple(own.shape), tuple(other.shape), stretch, context)
 
     def maps(self, run: Any, which: str) -> list[Tensor]:

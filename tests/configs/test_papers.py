@@ -149,6 +149,35 @@ def test_levels_of_a_neck_are_added_up_with_the_papers_weight(path: Path) -> Non
     assert pair.loss.get('loss_weight', 1.0) == weight
 
 
+# The convolution where heads are crossed, and the weight of each term.
+CROSSED = {
+    'gfl': (3, dict(CrossKDLoss=1.0, LDLoss=4.0)),
+    'retina': (3, dict(CrossKDLoss=1.0, BoxIoULoss=1.0)),
+    'atss': (3, dict(CrossKDLoss=1.0, BoxIoULoss=1.0, KDLoss=1.0)),
+    'fcos': (2, dict(CrossKDLoss=0.4, BoxIoULoss=0.75)),
+}
+
+
+@pytest.mark.parametrize(
+    'path',
+    [path for path in DISTILLATIONS if path.parent.name == 'crosskd'],
+    ids=name,
+)
+def test_heads_are_crossed_where_and_weighed_as_released(path: Path) -> None:
+    kind = path.stem.split('_')[1].split('-')[0]
+    layer, weights = CROSSED[kind]
+    found = {}
+    for pair in pairs(load(path)).values():
+        view = pair.view if isinstance(pair.view, dict) else dict(value=pair.view)
+        assert view.get('layer', 3) == layer
+        found[pair.loss.type] = pair.loss.get('loss_weight', 1.0)
+        if pair.loss.type == 'LDLoss':
+            assert pair.loss.temperature == 1.0
+        if pair.loss.type == 'BoxIoULoss':
+            assert pair.loss.kind == ('iou' if kind == 'fcos' else 'giou')
+    assert found == weights
+
+
 def test_schedule_of_the_paper() -> None:
     path = CONFIGS / f'cityscapes/pspnet_r18-d8{OWN_SCHEDULE}.py'
     cfg = load(path)

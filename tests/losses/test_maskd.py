@@ -272,6 +272,18 @@ def test_takes_the_tokens_of_its_pair_and_level(file: str) -> None:
         assert_close(loss(student, teacher, context=context), expected)
 
 
+def test_tokens_are_of_the_teachers_level_where_the_students_is_another(
+    file: str,
+) -> None:
+    student, teacher = maps()
+    tokens = read(file, 'neck.2', True)
+    expected = masked_distance(
+        student, teacher, tokens.masks(teacher), weights=tokens.weights(teacher)
+    )
+    value = MasKDLoss(file)(student, teacher, context=at(0, teacher_level=2))
+    assert_close(value, expected)
+
+
 def test_pixels_that_are_dropped_may_be_anything(file: str) -> None:
     student, teacher = maps()
     pixels = torch.ones(2, 4, 5)

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
+from kd_plugins.views.assignment import TargetsCapture
 from kd_plugins.views.dense import DenseCapture
-from kd_plugins.views.distributions import TargetsCapture
 from kd_plugins.views.roi_capture import RoICapture
 from tests.distillers.test_extras import wrapper_of
 from tests.distillers.tiny import (

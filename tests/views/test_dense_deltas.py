@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import teacher_bounded_regression
+from kd_plugins.views.assignment import TargetsCapture
 from kd_plugins.views.dense import DenseCapture
-from kd_plugins.views.distributions import TargetsCapture
 from tests.distillers.tiny import (
     BOXES,
     CLASSES,
@@ -143,6 +143,21 @@ def test_targets_are_boxes_coded_by_the_students_coder(kind: str) -> None:
             assert (box == boxes).all(dim=1).any()  # one of the ground truth
             expected = encode(anchor[None], box[None])
             assert torch.isclose(target, expected).all(dim=1).any()
+
+
+def test_targets_of_gfl_reach_no_farther_than_its_last_bin() -> None:
+    few = gfl(), gfl(8, 16)
+    for each in few:
+        each['bbox_head']['reg_max'] = 2
+    model = build(*few)
+    calls: list[Tensor] = []
+    model.student.bbox_head.loss_dfl.register_forward_pre_hook(
+        lambda _, args: calls.append(args[1])
+    )
+    with observed(model) as seen:
+        target = seen.first('a').target
+    assert target is not None and (target == target.max()).sum() > 1
+    assert_close(target.flatten(), torch.cat(calls))
 
 
 def test_a_teacher_of_another_coding_is_said_in_the_students() -> None:

@@ -85,6 +85,28 @@ def test_labels_are_those_of_the_hosts_loss(kind: str) -> None:
     assert sum(item.count for item in found) == rows[2].sum()
 
 
+def test_labels_of_images_that_are_no_squares() -> None:
+    model = build(retinanet)
+    wide = dict(
+        sizes=((32, 64), (32, 64)),
+        boxes=([[4, 6, 28, 30], [30, 2, 60, 28]], [[10, 4, 40, 28]]),
+    )
+    with (
+        asked(model.student.bbox_head.loss_cls) as calls,
+        observed(model, **wide) as seen,
+    ):
+        found = [item for item in seen.matched['a'] if item is not None]
+    for item, (logits, labels, weights) in zip(found, calls, strict=True):
+        for maps, rows in (
+            (item.student, logits),
+            (item.target, labels),
+            (item.mask, (weights > 0).float()),
+        ):
+            assert maps is not None
+            assert torch.equal(in_order_of_the_host(maps, 2), rows)
+    assert sum((labels < CLASSES).sum() for _, labels, _ in calls) > 2
+
+
 def _inside(maps: Any, offset: float) -> Any:
     """Points in the second image, 56 x 60, of the batch; the first has no padding."""
     stride = 64 // maps.shape[-1]

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import localization_divergence
 from kd_plugins.registry import MODELS
+from kd_plugins.views.assignment import TargetsCapture
 from kd_plugins.views.dense import DenseCapture
-from kd_plugins.views.distributions import TargetsCapture
 from kd_plugins.views.localization_region import valuable_region
 from tests.distillers.tiny import (
     BOXES,

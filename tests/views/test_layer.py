@@ -67,6 +67,8 @@ def test_levels_of_both_and_of_each() -> None:
             ]
             for name in ('one', 'two')
         }
+        told = [item.context for item in seen.matched['two'] if item is not None]
+    assert [(each.level, each.teacher_level) for each in told] == [(1, 0), (2, 1)]
     assert shapes['one'] == [((2, 8, 16, 16),) * 2, ((2, 8, 4, 4),) * 2]
     assert shapes['two'] == [
         ((2, 8, 8, 8), (2, 4, 16, 16)),

@@ -178,7 +178,7 @@ def test_nothing_of_the_teacher_is_kept_by_it() -> None:
     clone = copy.deepcopy(model)  # as EMA does
     (place,), (copied,) = (item._guidance.pairs[0].places for item in (model, clone))
     assert copied.context.teacher_norm is place.context.teacher_norm
-    assert place.context == LossContext(level=1, stride=8)
+    assert place.context == LossContext(level=1, teacher_level=1, stride=8)
 
 
 def test_margins_without_a_batch_norm_are_refused_with_the_key() -> None:

@@ -80,6 +80,22 @@ def test_memory_is_what_both_decoders_read(kind: str) -> None:
     assert at == rows.shape[1]
 
 
+def test_memory_of_images_that_are_no_squares() -> None:
+    model = distiller(MEMORY, student=dino(), teacher=teacher_of(dino(8)))
+    sizes = ((32, 64), (28, 60))
+    with observed(model, sizes=sizes) as seen:
+        matched = [item for item in seen.matched['memory'] if item is not None]
+        samples = batch(model, sizes=sizes)['data_samples']
+        rows = host_memory(seen.run.model, seen.inputs, samples)
+    cells = [item.teacher.permute(0, 2, 3, 1).flatten(1, 2) for item in matched]
+    assert_close(torch.cat(cells, dim=1), rows)
+    assert [item.teacher.shape[2:] for item in matched] == [(8, 16), (4, 8), (2, 4)]
+    inside = torch.zeros(8, 16)
+    inside[:7, :15] = 1
+    mask = matched[0].mask
+    assert mask is not None and torch.equal(mask[1], inside)
+
+
 def test_tokens_on_the_padding_are_masked() -> None:
     model = distiller(MEMORY, student=deformable_detr(), teacher=TEACHER)
     with observed(model) as seen:
@@ -178,6 +194,19 @@ def test_a_teacher_of_larger_padding_sees_images_of_the_same_size() -> None:
     # 24x24 cells of 96x96 pixels, of which the first image has 16x16.
     first = masks[0][0, : 24 * 24].view(24, 24)
     assert not first[:16, :16].any() and first[16:].all() and first[:, 16:].all()
+
+
+def test_an_enlarged_teacher_sees_the_padding_enlarged() -> None:
+    teacher = teacher_of(deformable_detr(8), input_scale=2.0)
+    pair = dict(view='encoder.memory', adapter=dict(type='ResizeAdapter'), loss=HINT)
+    model = distiller(dict(memory=pair), student=deformable_detr(), teacher=teacher)
+    with observed(model) as seen:
+        mask = seen.first('memory').mask
+    inside = torch.zeros(32, 32)  # images of 64x64 and 56x60, twice, stride 4
+    inside[:28, :30] = 1
+    assert mask is not None and torch.equal(mask[1], inside)
+    assert bool((mask[0] == 1).all())
+    assert losses_of(model)['loss_kd_memory'] > 0
 
 
 @pytest.mark.parametrize('layer', ['backbone', 'backbone.layer3', 'neck'])
