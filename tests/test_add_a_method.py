@@ -120,6 +120,8 @@ def test_the_page_adds_a_method_and_its_tests_pass(tmp_path: Path) -> None:
     for block in blocks():
         if block.path:
             write(tmp_path, block)
+    (code,) = commands('-c')
+    assert run(tmp_path, '-c', *code).splitlines()[-1] == 'CosineLoss()'
     # All tests that it names in one process, for time; of its own loss by `-k`.
     asked = commands('-m pytest')
     paths = {word for command in asked for word in command if '/' in word}

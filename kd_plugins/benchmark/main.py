@@ -125,8 +125,8 @@ def report_pages(
         chapters.append(Chapter(report, pictures, options or {}))
     out.parent.mkdir(parents=True, exist_ok=True)
     pages = out.with_name(f'{out.name}.html'), out.with_name(f'{out.name}.md')
-    write_text(pages[0], html_page(chapters))
-    write_text(pages[1], markdown_page(chapters))
+    write_text(pages[0], html_page(chapters, out))
+    write_text(pages[1], markdown_page(chapters, out))
     return pages
 
 

@@ -34,7 +34,7 @@ class Point:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Its interval, or twice its gain."""
+        """Both ends of its interval; of a single seed the gain is both."""
         return self.interval or (self.gain, self.gain)
 
 
@@ -152,9 +152,8 @@ def _axes(x: Scale, y: Scale, unit: str) -> Iterator[str]:
     for value in ticks(y.low, y.high, 5):
         kind = 'grid' if value else 'zero'
         yield _line(kind, x.start, y(value), x.end, y(value))
-        yield _text(
-            'tick end', x.start - 8, y(value) + 4, f'{value:+g}'.replace('+0', '0')
-        )
+        text = f'{value:+g}' if value else '0'
+        yield _text('tick end', x.start - 8, y(value) + 4, text)
     for value in ticks(x.low, x.high, 5 if x.end - x.start > 400 else 3):
         yield _text('tick middle', x(value), y.start + 18, f'{value:g}x')
     yield _text('axis', 4, 13, f'gain, {unit}')

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timezone
 
 from .machine import in_words
 from .page_tables import gain_kind
@@ -27,8 +28,9 @@ HOW_TO_READ = {
     'Time': "Training time over the baseline's: iterations times the median iteration, "
     'median over the seeds. Validation is not in it.',
     'Memory': "Peak beyond the baseline's, whose own row has the peak itself; median "
-    'over the seeds; of the process on a CPU, of the tensors on a GPU. Differences as '
-    'small as those between seeds mean nothing.',
+    'over the seeds; of the process on a CPU, of the tensors on a GPU. Validation is '
+    'in it, and where fidelity was measured what that keeps. Differences as small as '
+    'those between seeds mean nothing.',
     'Start': '"Same" was checked: hashes of the first weights of the student and of '
     "the first batches equal the baseline's, seed by seed.",
     'Agrees, KL': 'Fidelity: how often student and teacher predict the same, and the '
@@ -91,13 +93,17 @@ def facts(report: Report, given: str) -> list[tuple[str, str]]:
         shown = place if len(places) == 1 else f'{place} ({number} runs)'
         told.append(('Measured with', shown))
     if report.runs:
-        ended = sorted(
-            str(run['finished'])[:16].replace('T', ' ') for run in report.runs
-        )
-        told.append(('Runs ended', f'{ended[0]} to {ended[-1]}'))
+        ended = sorted(_in_utc(run['finished']) for run in report.runs)
+        told.append(('Runs ended', f'{ended[0]} to {ended[-1]} UTC'))
         spent = sum(float(run['seconds']) for run in report.runs)
         told.append(('Training time', f'{duration(spent)}, of all runs together'))
     return told
+
+
+def _in_utc(moment: str) -> str:
+    """Of runs of several machines the clocks may have different zones."""
+    read = datetime.strptime(moment, '%Y-%m-%dT%H:%M:%S%z')
+    return f'{read.astimezone(timezone.utc):%Y-%m-%d %H:%M}'
 
 
 def _fewer(report: Report) -> str:

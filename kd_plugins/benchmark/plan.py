@@ -18,6 +18,7 @@ from .protocol import Protocol, Recipe
 
 RESULT = 'result.json'
 _WEIGHTS = ('.pth', '.pt', '.safetensors')
+_OF_TEACHER = ('model', 'data_preprocessor', 'default_scope')
 _FIDELITY = 'FidelityHook'
 _HOOK = 'kd_plugins.benchmark.fingerprint.FingerprintHook'
 
@@ -170,13 +171,15 @@ def _with_contents(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_with_contents(item) for item in value]
     if isinstance(value, str) and value.endswith('.py') and '::' in value:
-        return [value, read_config(value).to_dict()]  # such as the teacher's
+        # Such as the teacher's: what is read of it, not where its data lie.
+        content = read_config(value).to_dict()
+        return [value, {key: content.get(key) for key in _OF_TEACHER}]
     if isinstance(value, str) and value.endswith(_WEIGHTS) and '{}' not in value:
         try:
-            content = locate(value, 'checkpoint').read_bytes()
+            weights = locate(value, 'checkpoint').read_bytes()
         except CheckpointError:  # the run itself will say so
             return [value, 'missing']
-        return [value, hashlib.sha256(content).hexdigest()]
+        return [value, hashlib.sha256(weights).hexdigest()]
     return value
 
 

@@ -77,11 +77,15 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """'seen in every seed', 'seen in the mean', 'not seen' or 'not run yet'."""
+        """'seen in every seed', 'seen in the mean', 'not seen' or 'not run yet'.
+
+        Of a single seed 'seen in the one seed', which proves nothing.
+        """
         if self.gain is None:
             return 'not run yet'
         if self.gain.in_every_seed:
-            return 'seen in every seed'
+            single = len(self.gain.differences) == 1
+            return 'seen in the one seed' if single else 'seen in every seed'
         return 'seen in the mean' if self.gain.mean > 0 else 'not seen'
 
 

@@ -4,6 +4,7 @@ The HTML page is one file: nothing is fetched, neither from the net nor from bes
 Every figure on both comes from the runs' results.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,8 +71,13 @@ def find_pictures(folder: Path) -> list[Picture]:
     ]
 
 
-def html_page(chapters: Sequence[Chapter]) -> str:
-    """The whole page; at least one chapter, their names all different."""
+def html_page(chapters: Sequence[Chapter], out: Path) -> str:
+    """The whole page.
+
+    Args:
+        chapters: at least one, their names all different.
+        out: of the pages, without their endings, as the page's own command says it.
+    """
     parts = [f'<header>\n<h1>{TITLE}</h1>\n<p class="lede">{LEDE}</p>']
     places = {each.name: each.title for each in chapters}
     links = ''.join(
@@ -88,7 +94,7 @@ def html_page(chapters: Sequence[Chapter]) -> str:
         '<section id="how-to-read">\n<h2>How to read this</h2>\n'
         f'<dl class="terms">{terms}</dl>\n</section>\n</main>'
     )
-    command = escape(_report_command(chapters))
+    command = escape(_report_command(chapters, out))
     parts.append(
         f'<footer><p>This page: <code>{command}</code></p></footer>\n'
         '<p class="told" role="status" aria-live="polite"></p>'
@@ -101,7 +107,7 @@ def html_page(chapters: Sequence[Chapter]) -> str:
     )
 
 
-def markdown_page(chapters: Sequence[Chapter]) -> str:
+def markdown_page(chapters: Sequence[Chapter], out: Path) -> str:
     """The same figures as Markdown; drawings and pictures are on the other page."""
     lines = [f'# {TITLE}', '', LEDE, '']
     for chapter in chapters:
@@ -115,7 +121,7 @@ def markdown_page(chapters: Sequence[Chapter]) -> str:
         lines.append('')
     lines += ['## How to read this', '']
     lines += [f'- **{key}**: {text}' for key, text in HOW_TO_READ.items()]
-    lines += ['', f'This page: `{_report_command(chapters)}`']
+    lines += ['', f'This page: `{_report_command(chapters, out)}`']
     return '\n'.join(lines) + '\n'
 
 
@@ -162,9 +168,10 @@ def _given(chapter: Chapter) -> str:
     return f' --cfg-options {options}' if options else ''
 
 
-def _report_command(chapters: Sequence[Chapter]) -> str:
+def _report_command(chapters: Sequence[Chapter], out: Path) -> str:
     paths = ' '.join(str(chapter.report.protocol.path) for chapter in chapters)
-    return f'python tools/benchmark.py --report {paths}{_given(chapters[0])}'
+    given = f' --out {os.path.relpath(out)}{_given(chapters[0])}'
+    return f'python tools/benchmark.py --report {paths}{given}'
 
 
 def _with_code(key: str, text: str) -> str:

@@ -99,6 +99,7 @@ def test_key_follows_config_options_and_weights_but_not_the_place_of_the_data(
     config.write_text(
         f'{config.read_text()}\ndata_root = '
         f"'{{{{$KD_PLUGINS_DATA:data}}}}/digits'\nload_from = {str(weights)!r}\n"
+        "teacher = 'kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py'\n"
     )
     key = key_of(config, {})
     monkeypatch.setenv('KD_PLUGINS_DATA', '/elsewhere')

@@ -1,6 +1,7 @@
 """The page of a report: its figures are those of the runs, and no others."""
 
 import json
+import os
 import re
 import runpy
 import shutil
@@ -131,6 +132,12 @@ def test_pieces_give_one_page_with_all_rows(pieces):
     assert table['later'] == ['not run yet', *[''] * 6, '0, 1, 2', '']
     for text in ('+5.00 [+0.70, +9.30]', '+2.00 (one seed)', 'not run yet', '0.750'):
         assert text in markdown
+    (expected,) = page.tables['protocol-comparisons'][1:]
+    assert [cell.split() for cell in expected[1:]] == [
+        ['+2.00', '(one', 'seed)'],
+        ['+2.00'],
+        ['seen', 'in', 'the', 'one', 'seed'],
+    ]
     story = (
         'The baseline, baseline, scores 21.00 mAP, the teacher 50.00: a gap of 29.00.'
     )
@@ -139,6 +146,15 @@ def test_pieces_give_one_page_with_all_rows(pieces):
     assert ' '.join((story, counts, sure)) in page.text
     assert ' '.join((story, counts, sure)) in markdown
     assert '7 of 10 finished' in page.text
+
+
+def test_a_row_is_compared_with_the_baseline_of_its_own_seeds(pieces):
+    change_score(pieces, 'baseline/seed0', score=0.0, seconds=99.0, peak_memory=9000.0)
+    change_score(pieces, 'baseline/seed1', seconds=10.0, peak_memory=1000.0)
+    change_score(pieces, 'plain/seed1', seconds=15.0, peak_memory=1200.0)
+    plain = rows(pages(pieces)[0])['A <plain> one plain']
+    # 23 over 21 of the teacher's 50, as if there were no other seed.
+    assert plain[:5] == ['+2.00 (one seed)', '23.00', '7 %', '1.50x', '+200 MiB']
 
 
 def test_every_figure_of_the_tables_comes_from_the_runs(pieces):
@@ -196,6 +212,8 @@ def test_the_page_needs_nothing_from_outside_and_its_tags_close(pieces):
 
 
 def test_command_versions_machine_and_dates_are_told(pieces):
+    change_score(pieces, 'hint/seed1', finished='2001-01-31T23:30:00-0100')
+    change_score(pieces, 'hint/seed2', finished='2101-02-01T01:29:59+0200')
     page, markdown = pages(pieces)
     result = json.loads((pieces / 'work' / 'hint/seed0/result.json').read_text())
     for text in (page.text, markdown):
@@ -203,8 +221,10 @@ def test_command_versions_machine_and_dates_are_told(pieces):
         assert f'torch {result["versions"]["torch"]}' in text
         assert result['machine']['processor'] in text
         assert 'runs side by side: 2' in text
-        assert result['finished'][:10] in text
+        assert '2001-02-01 00:30 to 2101-01-31 23:29 UTC' in text
         assert '1 min, of all runs together' in text
+        own = f'--out {os.path.relpath(pieces / "out" / "all")}'
+        assert re.search(f'--report \\S+protocol.py {re.escape(own)}', text)
     assert str(pieces / 'work') not in markdown  # a folder of this machine
 
 
@@ -353,6 +373,13 @@ def test_labels_of_a_crowd_cover_neither_points_nor_each_other():
     assert drawing.count('<title>method-') == 60
     left, below = ({round(float(each[axis])) for each in places} for axis in (0, 1))
     assert len(left) >= 2 and len(below) == len({round(y) for y in below})
+
+
+def test_ticks_above_zero_have_their_sign():
+    points = [Point('one', 'p', 1.2, 0.4, (-0.6, 1.4), 'unsure')]
+    drawing = gain_against_cost(points, size=(340, 400), kind='', unit='mAP')
+    shown = re.findall(r'class="tick end"[^>]*>([^<]*)<', drawing)
+    assert shown == ['-0.5', '0', '+0.5', '+1', '+1.5']
 
 
 def test_the_teacher_is_a_line_where_it_is_not_far_off():

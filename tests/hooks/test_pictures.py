@@ -1,15 +1,20 @@
 """Pictures in the run's visualizer, of a training that does not notice."""
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.hooks import DistillationPicturesHook
+from kd_plugins.hooks import pictures as hook_module
+from kd_plugins.pictures import shots as shots_module
 from tests.distillers.runs import assert_same_weights, train
 from tests.distillers.tiny import faster_rcnn
 from tests.pictures.made import TASKS
@@ -62,6 +67,35 @@ def test_pictures_at_the_interval_and_the_training_is_the_same(
     expected_names = sorted(f'{page}_{step}.png' for page in pages for step in (3, 4))
     assert drawn(tmp_path / 'with') == expected_names
     assert not drawn(tmp_path / 'without')
+
+
+def drawing_lots(call: Callable[..., Any]) -> Callable[..., Any]:
+    """As mmdet does to choose a colour, or a model that predicts at random."""
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        np.random.seed(42)
+        random.random()
+        torch.rand(3)
+        return call(*args, **kwargs)
+
+    return called
+
+
+def test_random_streams_stand_where_they_would(tmp_path: Path) -> None:
+    draws = []
+    for name, hooks in (('with', [HOOK]), ('without', [])):
+        with (
+            patch.object(
+                hook_module, 'first_images', drawing_lots(hook_module.first_images)
+            ),
+            patch.object(
+                hook_module, 'make_pages', drawing_lots(hook_module.make_pages)
+            ),
+            patch.object(shots_module, '_take', drawing_lots(shots_module._take)),
+        ):
+            run('segmentation', tmp_path / name, *hooks)
+        draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert draws[0] == draws[1]
 
 
 def test_what_is_drawn_is_the_start_beside_the_present(tmp_path: Path) -> None:

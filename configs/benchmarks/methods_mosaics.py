@@ -1,0 +1,66 @@
+# The protocol of the report on segmentation: the methods that the field knows by name,
+# on the mosaics, each over the same student with nothing distilled, from the same
+# initial weights and on the same batches. Three seeds for those most asked for, one for
+# the rest. Weights are those of the configs: the papers' where a comment says so.
+# Run:    python tools/benchmark.py configs/benchmarks/methods_mosaics.py
+# Cost and result: not run yet. It resumes: --recipes and --seeds run a part of it.
+title = 'Segmentation: mosaics of photographs'
+metric = 'mIoU'
+unit = 'mIoU'
+details = ['mAcc', 'aAcc']
+seeds = [0, 1, 2]
+fidelity = dict()
+teacher = dict(
+    config='../mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
+    checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors',
+)
+
+baseline = 'alone'
+recipes = {
+    'alone': dict(
+        config='../mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py',
+        method='the student alone',
+    ),
+    'pixel': dict(
+        config='../skd/skd-pixel_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='KD of pixels (Hinton; Liu, pixel-wise)',
+    ),
+    'skd-pixel-pair': dict(
+        config='../skd/skd-pixel-pair_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='SKD, pixel- and pair-wise',
+    ),
+    'skd': dict(config='../seg_skd.py', method='SKD, with the critic'),
+    'cwd': dict(
+        config='../cwd/cwd-logits_psp-w24_psp-w6_1500it_mosaics-300.py', method='CWD'
+    ),
+    'dist': dict(
+        config='../dist/dist-logits_psp-w24_psp-w6_1500it_mosaics-300.py', method='DIST'
+    ),
+    'at': dict(
+        config='../at/at-backbone_psp-w24_psp-w6_1500it_mosaics-300.py', method='AT'
+    ),
+    'cirkd': dict(
+        config='../cirkd/cirkd-features_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='CIRKD',
+    ),
+    'nst': dict(
+        config='../nst/nst-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='NST',
+        seeds=[0],
+    ),
+    'ofd': dict(
+        config='../ofd/ofd-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='OFD',
+        seeds=[0],
+    ),
+    'ab': dict(
+        config='../ab/ab-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='AB',
+        seeds=[0],
+    ),
+    'crd': dict(
+        config='../crd/crd-features_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='CRD of pixels',
+        seeds=[0],
+    ),
+}
