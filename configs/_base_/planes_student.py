@@ -14,6 +14,10 @@ model = dict(
         embed_dim=8,
         feature_dim=64,
         num_deconv_filters=(16, 16)))
+# The rate at which the student alone ends lowest, of 1e-3, 4e-3 and its doublings up to
+# 6.4e-2: 1.81, 1.76, 1.74, 1.69, 1.64 and 1.71 m RMSE (one seed, the last 200 training
+# images, which it does not see).
+optim_wrapper = dict(optimizer=dict(lr=3.2e-2))
 # The first 300 of the 3,000 images that the teacher learned from.
 train_dataloader = dict(dataset=dict(indices=300))
 train_cfg = dict(max_iters=1000, val_interval=1000)

@@ -8,6 +8,11 @@ title = 'Segmentation: mosaics of photographs'
 metric = 'mIoU'
 unit = 'mIoU'
 details = ['mAcc', 'aAcc']
+# As in skd_mosaics.py, whose finished runs may be copied beside these.
+options = {
+    'val_evaluator.type': 'kd_plugins.ClasswiseIoUMetric',
+    'test_evaluator.type': 'kd_plugins.ClasswiseIoUMetric',
+}
 seeds = [0, 1, 2]
 fidelity = dict()
 teacher = dict(
@@ -25,11 +30,11 @@ recipes = {
         config='../skd/skd-pixel_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='KD of pixels (Hinton; Liu, pixel-wise)',
     ),
-    'skd-pixel-pair': dict(
+    'pixel-pair': dict(
         config='../skd/skd-pixel-pair_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='SKD, pixel- and pair-wise',
     ),
-    'skd': dict(config='../seg_skd.py', method='SKD, with the critic'),
+    'full': dict(config='../seg_skd.py', method='SKD, with the critic'),
     'cwd': dict(
         config='../cwd/cwd-logits_psp-w24_psp-w6_1500it_mosaics-300.py', method='CWD'
     ),

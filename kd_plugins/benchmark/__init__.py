@@ -1,1 +1,1 @@
-"""What a recipe gains, what it costs, and what it looks like."""
+"""What a recipe gains and what it costs, over seeds: tables, and a page of them."""

@@ -3,12 +3,12 @@
 import json
 import math
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DistillationError, nearest
+from ..hosts.scalars import scalar_lines
 
 _NO_METRIC = ('data_time', 'time', 'step')
 
@@ -79,18 +79,6 @@ def read_test(folder: Path, metric: str) -> dict[str, float] | None:
     if not found:
         return None
     return _metrics(json.loads(found[-1].read_text()), metric)
-
-
-def scalar_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """What the host logged of all attempts, a line a training window or validation."""
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):  # by time of start
-        for text in path.read_text().splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:  # cut off by a kill
-                continue
-            if isinstance(line, dict) and 'step' in line:
-                yield line
 
 
 def _metrics(line: dict[str, Any], wanted: str) -> dict[str, float]:

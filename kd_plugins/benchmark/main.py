@@ -9,10 +9,10 @@ import torch
 from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
+from ..hosts.opening import first_batch, open_config
 from ._common import write_json, write_text
 from .cost import measure_cost
 from .cost_table import cost_json, cost_markdown
-from .host import first_batch, open_config
 from .machine import cores, machine, versions
 from .plan import plan_runs, teacher_run, write_configs
 from .plot import save_plot

@@ -1,4 +1,4 @@
-"""Pictures of a distillation: what its pairs compare, and what its models predict."""
+"""Pictures: what pairs compare, what models predict, side by side, and curves."""
 
 from .curves import draw_curves, read_scalars
 from .maps import PairMap, pair_maps

@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..benchmark.logs import scalar_lines
 from ..errors import ConfigError, nearest
+from ..hosts.scalars import scalar_lines
 
 _NO_SCALAR = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory', 'lr')
 _ACROSS = 3

@@ -9,10 +9,10 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, VISUALIZERS
 
-from ..benchmark.host import open_config
 from ..distillers import Distiller
 from ..distillers.loading import load_any
 from ..errors import ConfigError
+from ..hosts.opening import open_config
 from ..losses._common import check_number, check_whole
 from ..registry import MODELS
 from .curves import draw_curves, save_figure

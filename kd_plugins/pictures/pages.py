@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..benchmark.drawing import caption
-from ..benchmark.layout import Colour, arrange
-from ..benchmark.panels import SIDE
+from .drawing import caption
+from .layout import Colour, arrange
 from .maps import PROBABILITY
 from .painting import PredictionPainter, paint_heat, scale_lines
+from .panels import SIDE
 from .shots import Shot
 
 ClassNames = Mapping[str, Sequence[str] | None]

@@ -13,16 +13,16 @@ from mmengine.visualization import Visualizer
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..benchmark.detection_picture import LEGEND
-from ..benchmark.drawing import (
+from ..fidelity.boxes import plain_boxes
+from .detection import LEGEND
+from .drawing import (
     Objects,
     font,
     mark_predictions,
     mark_truth,
     paint,
 )
-from ..benchmark.layout import Colour
-from ..fidelity.boxes import plain_boxes
+from .layout import Colour
 
 _NAME = 'kd_plugins_pictures'  # not that of the run's visualizer
 _NOT_ITS_OWN = ('type', 'name', 'vis_backends', 'save_dir')

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..benchmark.panels import SIDE
 from ..distillers import Distiller
 from ..distillers.pair import Pair
 from ..fidelity import TeacherPredictions
 from ..random_stream import get_random_state, set_random_state
 from ..views.run import frozen
 from .maps import PairMap, pair_maps
+from .panels import SIDE
 
 
 @dataclass(frozen=True)

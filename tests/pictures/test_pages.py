@@ -12,7 +12,7 @@ from mmengine.visualization import Visualizer
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from kd_plugins.benchmark.drawing import COLOURS
+from kd_plugins.pictures.drawing import COLOURS
 from kd_plugins.pictures.main import class_names
 from kd_plugins.pictures.maps import choose_pairs
 from kd_plugins.pictures.pages import Column, make_pages

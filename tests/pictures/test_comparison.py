@@ -10,7 +10,11 @@ import torch
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from kd_plugins.benchmark.drawing import (
+from kd_plugins.distillers.student import student_config
+from kd_plugins.errors import ConfigError
+from kd_plugins.hosts.opening import open_config
+from kd_plugins.pictures.comparison import Entry, choose_samples, make_picture, task_of
+from kd_plugins.pictures.drawing import (
     COLOURS,
     MISSED,
     RIGHT,
@@ -22,11 +26,7 @@ from kd_plugins.benchmark.drawing import (
     mark_truth,
     paint,
 )
-from kd_plugins.benchmark.host import open_config
-from kd_plugins.benchmark.layout import arrange, save_png
-from kd_plugins.benchmark.picture import Entry, choose_samples, make_picture, task_of
-from kd_plugins.distillers.student import student_config
-from kd_plugins.errors import ConfigError
+from kd_plugins.pictures.layout import arrange, save_png
 from kd_plugins.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

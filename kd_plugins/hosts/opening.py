@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS, init_default_scope
 from mmengine.runner import Runner
 
 from ..config_files import read_config
-from ..hosts.overrides import apply_overrides
+from .overrides import apply_overrides
 
 _DATA_HOOK = 'PrepareDataHook'
 

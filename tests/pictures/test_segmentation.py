@@ -11,13 +11,13 @@ import torch
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from kd_plugins.benchmark.drawing import caption
-from kd_plugins.benchmark.host import open_config
-from kd_plugins.benchmark.panels import Sample
-from kd_plugins.benchmark.picture import choose_samples, task_of
-from kd_plugins.benchmark.segmentation_picture import SegmentationTask, share_right
 from kd_plugins.distillers.student import student_config
 from kd_plugins.errors import ConfigError
+from kd_plugins.hosts.opening import open_config
+from kd_plugins.pictures.comparison import choose_samples, task_of
+from kd_plugins.pictures.drawing import caption
+from kd_plugins.pictures.panels import Sample
+from kd_plugins.pictures.segmentation import SegmentationTask, share_right
 from kd_plugins.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -76,7 +76,7 @@ def test_share_of_pixels_is_of_labelled_ones():
 def test_a_caption_tells_the_share(monkeypatch):
     told = []
     monkeypatch.setattr(
-        'kd_plugins.benchmark.segmentation_picture.caption',
+        'kd_plugins.pictures.segmentation.caption',
         lambda panel, text: told.append(text) or panel,
     )
     task, truth = SegmentationTask(CLASSES), sample([[0, 1], [0, 255]])

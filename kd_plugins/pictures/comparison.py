@@ -13,13 +13,13 @@ from mmengine.registry import DATASETS
 
 from ..distillers.student import student_config
 from ..errors import ConfigError
+from ..hosts.opening import open_config
 from ..registry import MODELS
 from ..teachers.checkpoints import load_strictly, load_weights
-from .detection_picture import DetectionTask
-from .host import open_config
+from .detection import DetectionTask
 from .layout import arrange, save_png
 from .panels import Sample, Task
-from .segmentation_picture import SegmentationTask
+from .segmentation import SegmentationTask
 
 
 @dataclass(frozen=True)
