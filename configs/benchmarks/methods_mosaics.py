@@ -3,7 +3,8 @@
 # initial weights and on the same batches. Three seeds for those most asked for, one for
 # the rest. Weights are those of the configs: the papers' where a comment says so.
 # Run:    python tools/benchmark.py configs/benchmarks/methods_mosaics.py
-# Cost and result: not run yet. It resumes: --recipes and --seeds run a part of it.
+# Cost and result: only the ladder, CWD and one seed of DIST have run so far: see
+# METHODS.md. It resumes: --recipes and --seeds run a part of it.
 title = 'Segmentation: mosaics of photographs'
 metric = 'mIoU'
 unit = 'mIoU'
