@@ -1,6 +1,7 @@
-"""Evaluate a student; no teacher is needed.
+"""Evaluate a student; no teacher is needed, but for --fidelity.
 
-Usage: python tools/test.py CONFIG CHECKPOINT [--out FILE] [--show-dir DIR] [--tta] ...
+Usage: python tools/test.py CONFIG CHECKPOINT [--out FILE] [--show-dir DIR] [--tta]
+           [--fidelity] ...
 
 CONFIG may be a distillation's or the student's own; CHECKPOINT one of training, the
 student_*.pth beside it, or an exported file. Not for unlabelled images: for those,
@@ -31,6 +32,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--wait-time', type=float, default=2.0, help='seconds that each is shown'
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--fidelity',
+        action='store_true',
+        help='compare with the teacher too, on the validation data',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -63,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         show_dir=args.show_dir,
         wait_time=args.wait_time,
         tta=args.tta,
+        fidelity=args.fidelity,
     )
 
 

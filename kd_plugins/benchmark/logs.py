@@ -68,6 +68,15 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
     )
 
 
+def read_validation(folder: Path, metric: str) -> dict[str, float] | None:
+    """Metrics of the last validation in a work directory; None if there is none.
+
+    Raises: as :func:`read_training`.
+    """
+    validations = [line for line in scalar_lines(folder) if 'loss' not in line]
+    return _metrics(validations[-1], metric) if validations else None
+
+
 def read_test(folder: Path, metric: str) -> dict[str, float] | None:
     """Metrics that the host's test wrote to ``<timestamp>/<timestamp>.json``.
 

@@ -17,6 +17,7 @@ from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe
 
 RESULT = 'result.json'
+FIDELITY_CONFIG = 'fidelity.py'
 _WEIGHTS = ('.pth', '.pt', '.safetensors')
 _OF_TEACHER = ('model', 'data_preprocessor', 'default_scope')
 _FIDELITY = 'FidelityHook'
@@ -34,6 +35,8 @@ class Run:
         arguments: of the command: config, and checkpoint where it is a test.
         options: dotted keys to values, as text.
         key: hash of config, options, seed and the weights the config names.
+        fidelity: arguments of the hook that measures it afterwards, of its last
+            checkpoint; None: not measured so.
     """
 
     recipe: str
@@ -42,6 +45,7 @@ class Run:
     arguments: tuple[str, ...]
     options: Mapping[str, str]
     key: str
+    fidelity: Mapping[str, Any] | None = None
 
     @property
     def title(self) -> str:
@@ -52,6 +56,16 @@ class Run:
         """What the finished run wrote; None if it is not finished, or was another."""
         result = read_json(self.folder / RESULT)
         return result if result and result.get('key') == self.key else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of it is left to do."""
+        result = self.result()
+        return result is not None and not self.lacks_fidelity(result)
+
+    def lacks_fidelity(self, result: Mapping[str, Any]) -> bool:
+        """Whether that is still to be measured of what it trained."""
+        return self.fidelity is not None and result.get('fidelity') != self.fidelity
 
     @property
     def outdated(self) -> bool:
@@ -83,6 +97,11 @@ def plan_runs(
     keys = {
         name: key_of(recipe.config, options[name]) for name, recipe in recipes.items()
     }
+    fidelity = {
+        name: None if protocol.fidelity is None else dict(protocol.fidelity)
+        for name, recipe in recipes.items()
+        if recipe.fidelity and _lacks_fidelity(recipe.config)
+    }
     return [
         Run(
             name,
@@ -91,6 +110,7 @@ def plan_runs(
             (str(work_dir / name / 'config.py'),),
             {**_as_text(options[name]), 'randomness.seed': str(seed)},
             _digest([keys[name], seed]),
+            fidelity.get(name),
         )
         for seed in seeds
         for name, recipe in recipes.items()
@@ -115,26 +135,30 @@ def write_configs(
     recipes: Mapping[str, Recipe],
     fidelity: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write each recipe's ``config.py``: the recipe, with the hooks that watch it.
+    """Write each recipe's ``config.py``, with a record of what it starts from.
 
     Args:
         work_dir: of the benchmark.
         recipes: by name.
-        fidelity: arguments of the hook that measures it, where it is a distillation;
-            None: without that hook.
+        fidelity: arguments of the hook that measures it; None: not measured. A
+            ``fidelity.py`` beside is the recipe with that hook. Measured afterwards,
+            it costs the training no time and no memory.
     """
     for name, recipe in recipes.items():
         folder = work_dir / name
         folder.mkdir(parents=True, exist_ok=True)
-        hooks = {'fingerprint': {'type': _HOOK}}
-        if fidelity is not None and recipe.fidelity and _lacks_fidelity(recipe.config):
-            hooks['fidelity'] = {'type': f'kd_plugins.{_FIDELITY}', **fidelity}
-        text = (
-            f'# The recipe, and a record of what it starts from: {_HOOK}.\n'
-            f'_base_ = [{str(recipe.config.resolve())!r}]\n'
-            f'default_hooks = {hooks!r}\n'
-        )
-        write_text(folder / 'config.py', text)
+        files = {'config.py': ('fingerprint', {'type': _HOOK})}
+        if fidelity is not None:
+            hook = {'type': f'kd_plugins.{_FIDELITY}', **fidelity}
+            files[FIDELITY_CONFIG] = ('fidelity', hook)
+        for file, (key, hook) in files.items():
+            hooks = {key: hook}
+            text = (
+                f'# The recipe, watched by {hook["type"]}.\n'
+                f'_base_ = [{str(recipe.config.resolve())!r}]\n'
+                f'default_hooks = {hooks!r}\n'
+            )
+            write_text(folder / file, text)
 
 
 def _lacks_fidelity(path: Path) -> bool:

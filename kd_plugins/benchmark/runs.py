@@ -1,13 +1,12 @@
 """Run what is not finished, several runs side by side; stop and go on at any time."""
 
-import fcntl
+import math
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,13 +16,12 @@ from mmengine.logging import print_log
 from ..errors import DistillationError
 from ._common import read_json, write_json
 from .fingerprint import FILE as FINGERPRINT
-from .logs import read_test, read_training
+from .folders import STARTED, clear, locked, tail
+from .logs import read_test, read_training, read_validation
 from .machine import machine, versions
-from .plan import RESULT, Run
+from .plan import FIDELITY_CONFIG, RESULT, Run
 
-_STARTED = 'started.json'
 _OUTPUT = 'output.log'
-_TAIL = 15  # lines of output shown of a run that failed
 _THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
@@ -45,7 +43,8 @@ class Executor:
 
     A finished run has a ``result.json`` of its own key, written whole or not at all,
     and is not run again. One that was interrupted is resumed; one of another key (the
-    config changed) starts anew.
+    config changed) starts anew. Where fidelity is wanted and was not measured yet, the
+    last checkpoint is validated once more, beside the teacher.
 
     Args:
         commands: the tools.
@@ -68,7 +67,7 @@ class Executor:
 
         Returns: what went wrong, one text a run; the others run all the same.
         """
-        waiting = [run for run in runs if run.result() is None]
+        waiting = [run for run in runs if not run.complete]
         print_log(
             f'{len(runs) - len(waiting)} of {len(runs)} runs are finished already.',
             'current',
@@ -98,49 +97,93 @@ class Executor:
         return failures
 
     def run(self, run: Run) -> dict[str, Any]:
-        """Result of one run, which is started or resumed if there is none yet.
+        """Result of one run, of which what is not done yet is done.
 
         Raises: DistillationError with the end of its output, if it failed.
         """
         run.folder.mkdir(parents=True, exist_ok=True)
-        with _lock(run.folder / '.lock') as lock:
+        with locked(run.folder / '.lock') as lock:
             result = run.result()
-            if result is not None:
-                return result
-            resume = (read_json(run.folder / _STARTED) or {}).get('key') == run.key
-            result = self._attempt(run, resume, lock)
-            if result is None and resume:
-                # Killed between its last checkpoint and the end of its validation.
-                result = self._attempt(run, False, lock)
             if result is None:
-                raise DistillationError(
-                    f"ended without a validation. See '{run.folder / _OUTPUT}'."
-                )
-            write_json(run.folder / RESULT, result)
-            return result
+                result = self._train(run, lock)
+                write_json(run.folder / RESULT, result)
+            if run.lacks_fidelity(result):
+                result = self._compare(run, result, lock)
+                write_json(run.folder / RESULT, result)
+        return result
+
+    def _train(self, run: Run, lock: int) -> dict[str, Any]:
+        """Result of a training, which is started or resumed."""
+        resume = (read_json(run.folder / STARTED) or {}).get('key') == run.key
+        result = self._attempt(run, resume, lock)
+        if result is None and resume:
+            # Killed between its last checkpoint and the end of its validation.
+            result = self._attempt(run, False, lock)
+        if result is None:
+            raise DistillationError(
+                f"ended without a validation. See '{run.folder / _OUTPUT}'."
+            )
+        return result
+
+    def _compare(
+        self, run: Run, result: Mapping[str, Any], lock: int
+    ) -> dict[str, Any]:
+        """The result, with fidelity among the metrics."""
+        folder = run.folder / 'fidelity'
+        last = run.folder / 'last_checkpoint'
+        checkpoint = run.folder / (Path(last.read_text()).name if last.exists() else '')
+        if not checkpoint.is_file():
+            raise DistillationError(
+                f"'{run.folder}' holds no checkpoint to measure fidelity of. Remove "
+                f"'{RESULT}' there to train it anew, or 'fidelity' from the protocol."
+            )
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        config = run.folder.parent / FIDELITY_CONFIG
+        command = [*self.commands.test, str(config), str(checkpoint), '--fidelity']
+        command += ['--work-dir', str(folder)]
+        self._call([*command, *_options(run)], folder / _OUTPUT, lock)
+        found = read_validation(folder, self.metric)
+        score = math.nan if found is None else found[self.metric]
+        if found is None or not math.isclose(score, result['score'], rel_tol=1e-2):
+            raise DistillationError(
+                f"{self.metric} of '{checkpoint}' is {score}, and after its training "
+                f'was {result["score"]}: data, versions or machine changed. Remove '
+                f"'{RESULT}' there to train it anew."
+            )
+        measured = {
+            key: value for key, value in found.items() if key.startswith('fidelity/')
+        }
+        metrics = {**result['metrics'], **measured}
+        return {**result, 'metrics': metrics, 'fidelity': run.fidelity}
 
     def _attempt(self, run: Run, resume: bool, lock: int) -> dict[str, Any] | None:
         if not resume:
-            _clear(run.folder)
-            write_json(run.folder / _STARTED, {'key': run.key})
-        with open(run.folder / _OUTPUT, 'ab') as output:
-            code, peak = self._execute(self._command(run, resume), output, lock)
-        if code != 0:
-            raise DistillationError(
-                f'ended with code {code}. The end of {run.folder / _OUTPUT}:\n'
-                + _tail(run.folder / _OUTPUT)
-            )
-        return self._read(run, peak)
+            clear(run.folder)
+            write_json(run.folder / STARTED, {'key': run.key})
+        command = self._command(run, resume)
+        return self._read(run, self._call(command, run.folder / _OUTPUT, lock))
 
     def _command(self, run: Run, resume: bool) -> list[str]:
         tool = self.commands.test if run.seed is None else self.commands.train
         command = [*tool, *run.arguments, '--work-dir', str(run.folder)]
         if resume and run.seed is not None:
             command.append('--resume')
-        if run.options:
-            command += ['--cfg-options']
-            command += [f'{key}={value}' for key, value in run.options.items()]
-        return command
+        return [*command, *_options(run)]
+
+    def _call(self, command: Sequence[str], log: Path, lock: int) -> float:
+        """Peak of resident memory of a command, MiB.
+
+        Raises: DistillationError with the end of its output, if it failed.
+        """
+        with open(log, 'ab') as output:
+            code, peak = self._execute(command, output, lock)
+        if code != 0:
+            raise DistillationError(
+                f'ended with code {code}. The end of {log}:\n{tail(log)}'
+            )
+        return peak
 
     def _execute(
         self, command: Sequence[str], output: IO[bytes], lock: int
@@ -200,39 +243,7 @@ class Executor:
         }
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left in its folder; the lock stays."""
-    for path in _entries(folder):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _entries(folder: Path) -> Iterable[Path]:
-    entries = [path for path in folder.iterdir() if path.name != '.lock']
-    if entries and not any(path.name == _STARTED for path in entries):
-        raise DistillationError(
-            f"'{folder}' holds files that no benchmark wrote. Choose another "
-            '--work-dir.'
-        )
-    # The mark of a folder of ours goes last: a kill in between leaves it.
-    return sorted(entries, key=lambda path: path.name == _STARTED)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[int]:
-    with open(path, 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_log(
-                f'{path.parent} is being written by a process that goes on; waiting.',
-                'current',
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
-
-
-def _tail(path: Path) -> str:
-    return '\n'.join(path.read_text(errors='replace').splitlines()[-_TAIL:])
+def _options(run: Run) -> list[str]:
+    """Of the command line."""
+    options = [f'{key}={value}' for key, value in run.options.items()]
+    return ['--cfg-options', *options] if options else []

@@ -1,6 +1,7 @@
 """Evaluate a student: any checkpoint of it, by its distillation's config or its own."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -13,6 +14,8 @@ from ..teachers import model_config
 from ..teachers.checkpoints import load_strictly, read_checkpoint, weights_of
 from .running import build_runner
 
+_FIDELITY = 'FidelityHook'
+
 
 def evaluate(
     cfg: Config,
@@ -23,11 +26,12 @@ def evaluate(
     show_dir: str | None = None,
     wait_time: float = 2.0,
     tta: bool = False,
+    fidelity: bool = False,
 ) -> dict[str, float]:
     """Evaluate on the config's test data.
 
     Of a distillation's config the student alone is built: no teacher is needed, nor
-    anything that the student learned with.
+    anything that the student learned with; but for fidelity, which compares the two.
 
     Args:
         cfg: as ``prepare_config`` gives it.
@@ -38,10 +42,16 @@ def evaluate(
         show_dir: folder for painted predictions.
         wait_time: seconds that each is shown.
         tta: test-time augmentation, as the host's ``tools/test.py`` does it.
+        fidelity: evaluate on the validation data instead, with the metrics of
+            :class:`~kd_plugins.hooks.FidelityHook` among the others: the config's
+            hook, or one with its defaults.
 
     Returns: the metrics.
+    Raises: ConfigError for options that do not go together.
     """
-    if 'student' in cfg.model:
+    if fidelity:
+        _compare(cfg, {'--out': out, '--show': show or show_dir, '--tta': tta})
+    elif 'student' in cfg.model:
         cfg.model = model_config(cfg.model.student, 'model.student')
     cfg.load_from, cfg.resume = checkpoint, False
     if show or show_dir:
@@ -57,18 +67,42 @@ def evaluate(
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
         content = read_checkpoint(path, key='checkpoint')
         weights = weights_of(content, source=path, key='checkpoint')
-        content = {**content, 'state_dict': weights}
+        prefix = 'student.' if fidelity else ''  # what hooks look into is the distiller
+        whole = {f'{prefix}{name}': value for name, value in weights.items()}
+        content = {**content, 'state_dict': whole}
         runner.call_hook('after_load_checkpoint', checkpoint=content)
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
             model = model.module
+        elif fidelity:
+            model = model.student
         load_strictly(model, weights, 'checkpoint')
         runner.logger.info(f'Load checkpoint from {path}')
 
     # The host's own would unpickle whatever the file holds, and take what fits.
     runner.load_checkpoint = load_safely
-    metrics: dict[str, float] = runner.test()
+    metrics: dict[str, float] = runner.val() if fidelity else runner.test()
     return metrics
+
+
+def _compare(cfg: Config, others: Mapping[str, Any]) -> None:
+    """Have the validation of a distillation measure fidelity."""
+    chosen = [name for name, value in others.items() if value]
+    if chosen:
+        raise ConfigError(
+            '--fidelity compares numbers on the validation data, got '
+            f'{" and ".join(chosen)} too. Leave one out.'
+        )
+    if 'student' not in cfg.model:
+        raise ConfigError(
+            '--fidelity compares a student with its teacher: expected the config of a '
+            f"distillation, got a model of type '{cfg.model.get('type')}'. Give the "
+            'config that the student was distilled with.'
+        )
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.custom_hooks or ())]
+    if not any(str(hook.get('type')).endswith(_FIDELITY) for hook in hooks if hook):
+        hook = ConfigDict(type=f'kd_plugins.{_FIDELITY}')
+        cfg.custom_hooks = [*(cfg.custom_hooks or ()), hook]
 
 
 def _draw(cfg: Config, show: bool, folder: str | None, wait_time: float) -> None:

@@ -276,11 +276,55 @@ def test_a_start_of_its_own_is_in_the_table_but_in_no_drawing(pieces):
     assert ('a', 'href', '#protocol--hint') not in page.attributes
 
 
-def test_fidelity_is_measured_of_distillations_only(pieces):
+def calls(folder: Path) -> list[str]:
+    return (folder / 'work' / 'calls.txt').read_text().splitlines()
+
+
+def test_fidelity_is_measured_afterwards_of_distillations_only(pieces):
     hook = "'fidelity': {'type': 'kd_plugins.FidelityHook', 'pixels': 64}"
-    assert hook in (pieces / 'work' / 'hint' / 'config.py').read_text()
-    for name in ('plain', 'baseline'):
-        assert 'Fidelity' not in (pieces / 'work' / name / 'config.py').read_text()
+    assert hook in (pieces / 'work' / 'hint' / 'fidelity.py').read_text()
+    assert 'Fidelity' not in (pieces / 'work' / 'hint' / 'config.py').read_text()
+    assert calls(pieces).count('hint fidelity') == 3
+    assert not [call for call in calls(pieces) if 'baseline fidelity' in call]
+
+
+def test_fidelity_that_a_finished_run_lacks_is_measured(pieces, commands):
+    protocol = read_protocol(pieces / 'protocol.py')
+    path = pieces / 'work' / 'hint' / 'seed1' / 'result.json'
+    before = json.loads(path.read_text())
+    assert before['fidelity'] == {'pixels': 64}
+    assert before['metrics']['fidelity/kl'] == pytest.approx(0.125)
+    assert 'teacher/coco/bbox_mAP' not in before['metrics']
+    text = (pieces / 'protocol.py').read_text()
+    (pieces / 'protocol.py').write_text(text.replace('pixels=64', 'pixels=32'))
+    protocol = read_protocol(pieces / 'protocol.py')
+    first = len(calls(pieces))
+    benchmark(protocol, pieces / 'work', commands, recipes=['hint'], seeds=[1])
+    assert calls(pieces)[first:] == ['hint fidelity']  # no training
+    after = json.loads(path.read_text())
+    assert after == {**before, 'fidelity': {'pixels': 32}}
+
+
+@pytest.mark.parametrize('fault', ['no checkpoint', 'other data'])
+def test_fidelity_of_something_else_is_refused(pieces, commands, fault, monkeypatch):
+    text = (pieces / 'protocol.py').read_text()
+    (pieces / 'protocol.py').write_text(text.replace('pixels=64', 'pixels=32'))
+    protocol = read_protocol(pieces / 'protocol.py')
+    run = pieces / 'work' / 'hint' / 'seed1'
+    before = (run / 'result.json').read_text()
+    if fault == 'no checkpoint':
+        (run / 'iter_100.pth').unlink()
+    else:
+        monkeypatch.setenv('FAKE_TOOL', fault)
+    outcome = benchmark(
+        protocol, pieces / 'work', commands, recipes=['hint'], seeds=[1]
+    )
+    (failure,) = outcome.failures
+    assert {
+        'no checkpoint': 'holds no checkpoint to measure fidelity of',
+        'other data': 'is 0.35, and after its training was 0.25',
+    }[fault] in failure
+    assert (run / 'result.json').read_text() == before
 
 
 def test_a_recipe_may_do_without_fidelity_or_have_its_own(pieces, commands):
@@ -290,9 +334,9 @@ def test_a_recipe_may_do_without_fidelity_or_have_its_own(pieces, commands):
     plain = config.read_text().replace('FasterRCNN', 'kd_plugins.Distiller')
     config.write_text(plain + "custom_hooks = [dict(type='kd_plugins.FidelityHook')]\n")
     path.write_text(text.replace("'hint.py'", "'hint.py', fidelity=False"))
+    first = len(calls(pieces))
     benchmark(read_protocol(path), pieces / 'work', commands, seeds=[0])
-    for name in ('hint', 'later'):
-        assert 'Fidelity' not in (pieces / 'work' / name / 'config.py').read_text()
+    assert calls(pieces)[first:] == ['later/seed0']
 
 
 def test_seeds_of_a_recipe_are_its_runs(pieces):

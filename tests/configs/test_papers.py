@@ -135,7 +135,7 @@ OF_A_LEVEL = {
     [
         path
         for path in DISTILLATIONS
-        if path.parent.name in OF_A_LEVEL and 'neck' in path.stem
+        if path.parent.name in OF_A_LEVEL and re.search('neck.*_coco', path.stem)
     ],
     ids=name,
 )

@@ -20,6 +20,7 @@ train, test, export_student = (
 )
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs' / 'frcnn_kd.py'
+STUDENT = ROOT / 'configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py'
 SMALL = (
     'train_cfg.max_iters=2',
     'train_cfg.val_interval=2',
@@ -153,6 +154,46 @@ def test_a_distillations_config_takes_the_students_checkpoint_too(
 ) -> None:
     student = trained / 'student_iter_2.pth'
     assert_same(predictions, predict(tmp_path, CONFIG, student, EVERY_BOX))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize('averaged', [False, True])
+def test_fidelity_is_that_of_the_trained_student(
+    trained: Path, tmp_path: Path, averaged: bool
+) -> None:
+    config = tmp_path / 'compared.py'
+    hooks = [dict(type='EMAHook')] * averaged
+    config.write_text(f"_base_ = ['{CONFIG}']\ncustom_hooks = {hooks}\n")
+    arguments = ('--fidelity', '--work-dir', str(tmp_path / 'work'))
+
+    def measured(name: str, checkpoint: str) -> dict[str, float]:
+        path = str(trained / checkpoint)
+        base = tuple(option for option in SMALL if option != 'custom_hooks=[]')
+        others = options(f'fidelity_{averaged}_{name}', EVERY_BOX, base=base)
+        return test.main([str(config), path, *arguments, *others])
+
+    found = measured('whole', 'iter_2.pth')
+    assert {'coco/bbox_mAP', 'teacher/coco/bbox_mAP', 'fidelity/roi_kl'} <= set(found)
+    assert 0 < found['fidelity/cka_hint'] < 1
+    others = measured('student', 'student_iter_2.pth')
+    assert {key: found[key] for key in found if 'time' not in key} == {
+        key: others[key] for key in others if 'time' not in key
+    }
+
+
+@pytest.mark.parametrize(
+    ('config', 'arguments', 'message'),
+    [
+        (CONFIG, ['--tta'], r'--fidelity compares numbers .* got --tta too'),
+        (STUDENT, [], r"--fidelity .* got a model of type 'FasterRCNN'"),
+    ],
+)
+def test_fidelity_needs_a_teacher_and_nothing_else(
+    config: Path, arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    work = ('--work-dir', str(tmp_path))
+    with pytest.raises(ConfigError, match=message):
+        test.main([str(config), 'any.pth', '--fidelity', *work, *arguments])
 
 
 @pytest.mark.host

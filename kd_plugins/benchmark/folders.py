@@ -1,0 +1,54 @@
+"""The folder of a run: one process at a time, and nothing of an earlier run."""
+
+import fcntl
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ..errors import DistillationError
+
+STARTED = 'started.json'
+_TAIL = 15  # lines of output shown of a run that failed
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run left in its folder; the lock stays."""
+    for path in _entries(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    entries = [path for path in folder.iterdir() if path.name != '.lock']
+    if entries and not any(path.name == STARTED for path in entries):
+        raise DistillationError(
+            f"'{folder}' holds files that no benchmark wrote. Choose another "
+            '--work-dir.'
+        )
+    # The mark of a folder of ours goes last: a kill in between leaves it.
+    return sorted(entries, key=lambda path: path.name == STARTED)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold a lock file, once no other process does; its descriptor, to be passed on."""
+    with open(path, 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print_log(
+                f'{path.parent} is being written by a process that goes on; waiting.',
+                'current',
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def tail(path: Path) -> str:
+    """The last lines of a file."""
+    return '\n'.join(path.read_text(errors='replace').splitlines()[-_TAIL:])
