@@ -16,10 +16,10 @@ model = dict(
         checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
     pairs=dict(
         # What the last ReLU of each stage reads: the block calls its one ReLU twice,
-        # and the second call is the block's. As in the released code, weights halve from
-        # each stage to the one before. At its own for segmentation, 1e-5 at the last,
-        # the gradient would be 0.036 of the task's here (tools/analyze.py, at a student
-        # that was trained without it); 28 times that gives 1.
+        # and the second call is the block's. As in the released code, weights halve
+        # from each stage to the one before. At its own for segmentation, 1e-5 at the
+        # last, the gradient would be 0.036 of the task's here (tools/analyze.py, at a
+        # student that was trained without it); 28 times that gives 1.
         backbone_1=dict(
             layer='backbone.layer1.1.relu',
             value='input',

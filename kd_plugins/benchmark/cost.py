@@ -3,11 +3,13 @@
 The parts are timed in turn, on one batch, in one process: the student's step alone (the
 plain model, with its optimiser), the teacher's forward as far as this recipe's pairs
 need it, the adapters' forward and backward on fixed tensors, and the distilling step.
+Where weights follow a schedule, all of it is at the moment of the training, of five
+from its first iteration to its last, at which most pairs are at work.
 """
 
 import copy
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +67,12 @@ class Cost:
         )
 
     @property
+    def step_ratio(self) -> float:
+        """Median over the rounds of the distilling step over the student's own."""
+        pairs = zip(self.seconds[DISTILLING], self.seconds[STUDENT], strict=True)
+        return statistics.median(step / alone for step, alone in pairs)
+
+    @property
     def paired_ratio(self) -> float:
         """Median over the rounds of that ratio within a round."""
         others = [name for name in self.seconds if name != DISTILLING]
@@ -114,7 +122,7 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
     student.init_weights()
     distiller = MODELS.build(cfg.model)
     distiller.student.load_state_dict(student.state_dict())
-    distiller.set_clock(_clock(cfg))
+    distiller.set_clock(_busiest(cfg, distiller._guidance.pairs))
     for model in (student, distiller):
         model.to(device)
         model.train()
@@ -127,10 +135,24 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
     )
 
 
-def _clock(cfg: Config) -> Clock:
+def _busiest(cfg: Config, pairs: Sequence[Any]) -> Clock:
+    """The moment at which most pairs have a weight, the first of several."""
     train_cfg = cfg.get('train_cfg') or {}
-    epochs = train_cfg.get('max_epochs')
-    return Clock(0, 0, train_cfg.get('max_iters'), epochs, by_epoch=epochs is not None)
+    iterations, epochs = train_cfg.get('max_iters'), train_cfg.get('max_epochs')
+
+    def at(quarter: int) -> Clock:
+        iteration, epoch = (
+            quarter * ((last or 1) - 1) // 4 for last in (iterations, epochs)
+        )
+        by_epoch = epochs is not None
+        return Clock(iteration, epoch, iterations, epochs, by_epoch)
+
+    def at_work(clock: Clock) -> int:
+        for pair in pairs:
+            pair.set_weight(clock)
+        return sum(pair.loss.loss_weight != 0 for pair in pairs)
+
+    return max((at(quarter) for quarter in range(5)), key=at_work)
 
 
 def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:

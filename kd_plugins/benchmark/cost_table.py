@@ -59,8 +59,9 @@ def cost_json(
     machine: Mapping[str, Any],
     versions: Mapping[str, str],
     threads: int,
+    keys: Mapping[str, str],
 ) -> dict[str, Any]:
-    """All of it, every round included."""
+    """All of it, every round included; by name, keys are hashes of the configs."""
     return {
         'threads': threads,
         'machine': dict(machine),
@@ -68,9 +69,11 @@ def cost_json(
         'recipes': [
             {
                 'recipe': cost.recipe,
+                'key': keys[cost.recipe],
                 'bound': cost.bound,
                 'ratio': cost.ratio,
                 'paired_ratio': cost.paired_ratio,
+                'step_ratio': cost.step_ratio,
                 'median_seconds': cost.medians,
                 'seconds': {part: list(found) for part, found in cost.seconds.items()},
                 'stages': {

@@ -10,17 +10,19 @@ from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
 from ..hosts.opening import first_batch, open_config
-from ._common import write_json, write_text
+from ._common import read_json, write_json, write_text
 from .cost import measure_cost
 from .cost_table import cost_json, cost_markdown
 from .machine import cores, machine, versions
-from .plan import plan_runs, teacher_run, write_configs
+from .plan import key_of, plan_runs, teacher_run, write_configs
 from .plot import save_plot
 from .protocol import Protocol
 from .report import Report, make_report
 from .report_page import Chapter, find_pictures, html_page, markdown_page
 from .runs import Commands, Executor
 from .table import to_csv, to_json, to_markdown
+
+_COST = 'cost.json'
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,10 @@ def report_pages(
 ) -> tuple[Path, Path]:
     """Write what is finished of several benchmarks as one HTML and one Markdown page.
 
-    Nothing is run. All recipes and seeds of the protocols are on it, those that are not
-    run yet too; in how many pieces the others were run makes no difference.
+    Nothing is run. What a step costs is told where :func:`cost` measured all methods
+    that have run; otherwise the time of their trainings. All recipes and seeds of the
+    protocols are on it, those that are not run yet too; in how many pieces the others
+    were run makes no difference.
 
     Args:
         protocols: what was compared, at least one.
@@ -120,7 +124,8 @@ def report_pages(
     chapters = []
     for protocol, folder in zip(protocols, work_dirs, strict=True):
         runs = plan_runs(protocol, folder, protocol.recipes, protocol.seeds, options)
-        report = make_report(protocol, runs, teacher_run(protocol, folder))
+        costs = _step_costs(protocol, folder, options)
+        report = make_report(protocol, runs, teacher_run(protocol, folder), costs)
         pictures = [*protocol.pictures, *find_pictures(folder)]
         chapters.append(Chapter(report, pictures, options or {}))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -163,10 +168,12 @@ def cost(
     torch.set_num_threads(threads)
     # Else the host lists every initial weight.
     MMLogger.get_instance('kd_plugins_cost', log_level='WARNING')
-    costs = []
+    costs, keys = [], {}
     for name in names:
         recipe = protocol.recipes[name]
-        cfg = open_config(recipe.config, {**recipe.options, **(options or {})})
+        overrides = {**recipe.options, **(options or {})}
+        keys[name] = key_of(recipe.config, overrides)
+        cfg = open_config(recipe.config, overrides)
         costs.append(
             measure_cost(
                 name,
@@ -181,5 +188,23 @@ def cost(
     markdown = cost_markdown(costs, *facts)
     work_dir.mkdir(parents=True, exist_ok=True)
     write_text(work_dir / 'cost.md', markdown)
-    write_json(work_dir / 'cost.json', cost_json(costs, *facts))
+    write_json(work_dir / _COST, cost_json(costs, *facts, keys))
     return markdown
+
+
+def _step_costs(
+    protocol: Protocol, work_dir: Path, options: Mapping[str, Any] | None
+) -> dict[str, float]:
+    """Step time over the student's own, by recipe, as ``--cost`` measured it.
+
+    What was measured of a config that has changed since is left out.
+    """
+    measured = read_json(work_dir / _COST) or {}
+    found = {each['recipe']: each for each in measured.get('recipes', [])}
+    return {
+        name: float(found[name]['step_ratio'])
+        for name, recipe in protocol.recipes.items()
+        if name in found
+        and found[name].get('key')
+        == key_of(recipe.config, {**recipe.options, **(options or {})})
+    }

@@ -19,7 +19,7 @@ class Point:
     Attributes:
         title: its label.
         anchor: id of its row on the page.
-        cost: training time over the baseline's.
+        cost: time over the baseline's, of training or of a step.
         gain: over the baseline.
         interval: of the gain; None for a single seed.
         kind: 'up', 'down' or 'unsure', see ``gain_kind``.
@@ -80,20 +80,22 @@ def gain_against_cost(
     size: tuple[int, int],
     kind: str,
     unit: str,
+    time: str = 'training time',
     lead: float | None = None,
 ) -> str:
-    """Gain upwards, training time to the right; every point leads to its row.
+    """Gain upwards, time to the right; every point leads to its row.
 
     Args:
         points: at least one.
         size: width and height, px.
         kind: class of the drawing in the style sheet.
         unit: of the gain.
+        time: what was timed, in words.
         lead: of the teacher over the baseline; a line where it is not far off.
     """
     width, height = size
     x, y = _scales(points, size, lead)
-    parts = [*_axes(x, y, unit)]
+    parts = [*_axes(x, y, unit, time)]
     if lead is not None and y.low <= lead <= y.high:
         parts.append(_line('teacher', x.start, y(lead), x.end, y(lead)))
         parts.append(_text('label', x.start + 6, y(lead) - 6, 'teacher'))
@@ -108,8 +110,8 @@ def gain_against_cost(
     for point in sorted(points, key=lambda point: -point.gain):
         place = (x(point.cost), y(point.gain))
         label = _label(point.title, place, taken, (x.start, y.end, x.end, y.start))
-        parts.append(_marked(point, place, label, unit))
-    described = f'Gain in {unit} against training time: {len(points)} methods'
+        parts.append(_marked(point, place, label, (unit, time)))
+    described = f'Gain in {unit} against {time}: {len(points)} methods'
     return (
         f'<svg class="plot {kind}" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="group" aria-label="{escape(described)}">'
@@ -148,7 +150,7 @@ def _scales(
     )
 
 
-def _axes(x: Scale, y: Scale, unit: str) -> Iterator[str]:
+def _axes(x: Scale, y: Scale, unit: str, time: str) -> Iterator[str]:
     for value in ticks(y.low, y.high, 5):
         kind = 'grid' if value else 'zero'
         yield _line(kind, x.start, y(value), x.end, y(value))
@@ -157,7 +159,7 @@ def _axes(x: Scale, y: Scale, unit: str) -> Iterator[str]:
     for value in ticks(x.low, x.high, 5 if x.end - x.start > 400 else 3):
         yield _text('tick middle', x(value), y.start + 18, f'{value:g}x')
     yield _text('axis', 4, 13, f'gain, {unit}')
-    yield _text('axis end', x.end, y.start + 35, "training time over the baseline's")
+    yield _text('axis end', x.end, y.start + 35, f"{time} over the baseline's")
 
 
 def _label(
@@ -202,10 +204,12 @@ def _marked(
     point: Point,
     place: tuple[float, float],
     label: tuple[float, float] | None,
-    unit: str,
+    words: tuple[str, str],
 ) -> str:
-    told = f'{point.title}: {point.gain:+.2f} {unit}'
-    told += f' at {point.cost:.2f} times the training time'
+    unit, time = words
+    told = (
+        f'{point.title}: {point.gain:+.2f} {unit} at {point.cost:.2f} times the {time}'
+    )
     if point.interval is None:
         told += ', one seed'
     parts = [f'<title>{escape(told)}</title>']

@@ -25,8 +25,11 @@ HOW_TO_READ = {
     'are marked, and their dots are hollow. Their gain is over the baseline of that '
     'seed.',
     'Gap closed': "The gain as a share of the teacher's lead over the baseline.",
-    'Time': "Training time over the baseline's: iterations times the median iteration, "
-    'median over the seeds. Validation is not in it.',
+    'Time': 'Of steps, where they were measured: a distilling step over a step of the '
+    'student alone, both in turn in one process, on one batch, at the moment of the '
+    'training at which most terms are at work; the median. Of whole trainings '
+    "otherwise, over the baseline's: iterations times the median iteration, median "
+    'over the seeds, which moves with whatever else the machine does.',
     'Memory': "Peak beyond the baseline's, whose own row has the peak itself; median "
     'over the seeds; of the process on a CPU, of the tensors on a GPU. Validation is '
     'in it, and where fidelity was measured what that keeps. Differences as small as '
@@ -83,6 +86,8 @@ def facts(report: Report, given: str) -> list[tuple[str, str]]:
     ]
     if protocol.teacher is not None:
         told.append(('Teacher', str(protocol.teacher.config)))
+    timed = 'steps, measured in turn' if report.steps_timed else 'whole trainings'
+    told.append(('Time', f'of {timed}'))
     if not report.fidelity:
         told.append(('Fidelity', 'not measured'))
     places = Counter(

@@ -2,10 +2,11 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .details import Detail, find_details
+from .doubts import Results, doubts
 from .machine import in_words
 from .plan import Run
 from .protocol import Protocol
@@ -20,7 +21,6 @@ from .statistics import (
 )
 
 FIDELITY = ('fidelity/*',)
-Results = Mapping[int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Row:
         summary: mean and spread; None if nothing is finished.
         gain: over the baseline, of the seeds that both have; None for the baseline.
         gap_closed: share of the teacher's lead over the baseline that the gain closes.
-        time_ratio: training time over that of the baseline, median over the seeds.
+        time_ratio: training time over that of the baseline, median over the seeds; or
+            its step's time over the student's own, see ``Report.steps_timed``.
         seconds: training time, median over the seeds.
         peak_memory: MiB, of the process or, on a GPU, of its tensors; median.
         extra_memory: how much more that is than the baseline's, median over the seeds.
@@ -104,6 +105,8 @@ class Report:
             measured; never scaled.
         unknown_details: sentences on those that the protocol asks for in vain.
         warnings: reasons why figures may not be compared; empty if there is none.
+        steps_timed: whether ratios of time are those of steps, measured in turn, rather
+            than of whole trainings.
         measured_with: machine and versions, in words; empty if nothing is finished.
         runs: results as they were written.
     """
@@ -117,6 +120,7 @@ class Report:
     fidelity: tuple[Detail, ...]
     unknown_details: tuple[str, ...]
     warnings: tuple[str, ...]
+    steps_timed: bool
     measured_with: str
     runs: tuple[Mapping[str, Any], ...]
 
@@ -127,7 +131,10 @@ class Report:
 
 
 def make_report(
-    protocol: Protocol, runs: Sequence[Run], teacher: Run | None = None
+    protocol: Protocol,
+    runs: Sequence[Run],
+    teacher: Run | None = None,
+    costs: Mapping[str, float] | None = None,
 ) -> Report:
     """Gather what is finished.
 
@@ -135,7 +142,10 @@ def make_report(
         protocol: what is compared.
         runs: of all recipes and seeds asked for.
         teacher: its evaluation, where the protocol does not give its score.
+        costs: time of a step over that of the student's own, by recipe; taken where
+            there is one for each finished recipe but the baseline.
     """
+    costs = costs or {}
     names = list(dict.fromkeys(run.recipe for run in runs))
     seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
     results: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in names}
@@ -152,10 +162,18 @@ def make_report(
     }
     evaluated = teacher.result() if teacher is not None else None
     teacher_score = _teacher_score(protocol, evaluated)
+    steps_timed = bool(costs) and all(
+        name in costs for name in names if scores[name] and name != protocol.baseline
+    )
     rows = tuple(
         _row(protocol, name, planned[name], results, scores, teacher_score)
         for name in names
     )
+    if steps_timed:
+        rows = tuple(
+            replace(row, time_ratio=costs.get(row.name, 1.0) if row.scores else None)
+            for row in rows
+        )
     comparisons = tuple(
         Comparison(first, second, _gain(protocol, scores[first], scores[second]))
         for first, second in protocol.comparisons
@@ -175,7 +193,8 @@ def make_report(
         details,
         fidelity,
         unknown_details,
-        (*_outdated(runs), *_warnings(protocol, results)),
+        doubts(protocol, runs, results),
+        steps_timed,
         in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
         tuple(finished),
     )
@@ -254,46 +273,3 @@ def _start(protocol: Protocol, name: str, found: Results, others: Results) -> st
     if any(own != other for own, other in pairs):
         return 'other'
     return 'own' if protocol.recipes[name].own_start else 'same'
-
-
-def _outdated(runs: Sequence[Run]) -> list[str]:
-    names = [run.title for run in runs if run.outdated]
-    if not names:
-        return []
-    return [
-        'Left out, as config, options or weights have changed since they were run: '
-        f'{"; ".join(names)}.'
-    ]
-
-
-def _warnings(protocol: Protocol, results: Mapping[str, Results]) -> list[str]:
-    warnings = []
-    finished = [result for found in results.values() for result in found.values()]
-    for key, what in (
-        ('machine', 'on different machines: times are not comparable'),
-        ('jobs', 'with different numbers of runs side by side: neither are the times'),
-        ('versions', 'with different versions of packages'),
-    ):
-        if len({str(result[key]) for result in finished}) > 1:
-            warnings.append(f'Runs were made {what}.')
-    for key, what in (
-        ('student', 'initial weights of the student'),
-        ('batches', 'first batches'),
-    ):
-        by_seed: dict[int, dict[str, list[str]]] = {}
-        for name, found in results.items():
-            if key == 'student' and protocol.recipes[name].own_start:
-                continue
-            for seed, result in found.items():
-                start = (result.get('start') or {}).get(key)
-                by_seed.setdefault(seed, {}).setdefault(str(start), []).append(name)
-        for seed, groups in sorted(by_seed.items()):
-            unknown = groups.pop('None', [])
-            if unknown:
-                warnings.append(
-                    f'Seed {seed}: {what} of {", ".join(unknown)} were not recorded.'
-                )
-            if len(groups) > 1:
-                shown = '; '.join(', '.join(group) for group in groups.values())
-                warnings.append(f'Seed {seed}: the {what} differ between: {shown}.')
-    return warnings

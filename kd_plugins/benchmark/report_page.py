@@ -216,7 +216,12 @@ def _plots(report: Report, drawn: Sequence[Point]) -> Iterator[str]:
     yield '<figure>'
     for kind, size in (('broad', _LARGE), ('narrow', _SMALL)):
         yield gain_against_cost(
-            drawn, size=size, kind=kind, unit=report.protocol.unit, lead=lead
+            drawn,
+            size=size,
+            kind=kind,
+            unit=report.protocol.unit,
+            time='step time' if report.steps_timed else 'training time',
+            lead=lead,
         )
     recipes = [report.protocol.recipes[row.name] for row in report.rows if row.gain]
     own = [recipe.title for recipe in recipes if recipe.own_start]

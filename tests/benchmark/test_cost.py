@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from kd_plugins.benchmark import cost as cost_module
 from kd_plugins.benchmark import cost_stages
@@ -14,6 +16,7 @@ from kd_plugins.benchmark.cost import (
     STUDENT,
     TEACHER,
     Cost,
+    _busiest,
     measure_cost,
 )
 from kd_plugins.benchmark.cost_stages import EXTRAS, LOSSES, WHOLE
@@ -23,6 +26,7 @@ from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.stopwatch import Stopwatch, time_in_turn
 from kd_plugins.errors import ConfigError
 from kd_plugins.hosts.opening import first_batch, open_config
+from kd_plugins.schedules import Clock
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TINY = {
@@ -67,6 +71,42 @@ def test_ratios_by_hand():
     found = Cost('hint', seconds)
     assert found.ratio == pytest.approx(6 / (4 + 1 + 0))  # of the medians
     assert found.paired_ratio == pytest.approx(1.2)  # median of 1.2, 1.0, 3.0
+    assert found.step_ratio == pytest.approx(1.5)  # median of 1.5, 1.25, 3.75
+
+
+class Scheduled:
+    """As much of a pair as has a weight."""
+
+    def __init__(self, *weights: float) -> None:
+        self.weights = weights
+        self.loss = SimpleNamespace(loss_weight=1.0)
+
+    def set_weight(self, clock: Clock) -> None:
+        step, last = (
+            (clock.epoch, clock.max_epochs)
+            if clock.by_epoch
+            else (clock.iteration, clock.max_iterations)
+        )
+        self.loss.loss_weight = self.weights[step * len(self.weights) // last]
+
+
+@pytest.mark.parametrize('loop', ['max_iters', 'max_epochs'])
+@pytest.mark.parametrize(
+    ('pairs', 'quarter'),
+    [
+        ([], 0),
+        ([Scheduled(1.0), Scheduled(0.1, 0.2)], 0),
+        ([Scheduled(1.0), Scheduled(0.0, 0.2, 0.2)], 2),
+        ([Scheduled(0.1, 0.0, 0.0), Scheduled(0.0, 1.0, 1.0)], 0),
+        ([Scheduled(0.1, 0.1, 0.0), Scheduled(0.0, 0.0, 1.0)], 0),
+        ([Scheduled(*[0.0] * 9, 1.0)], 4),
+    ],
+)
+def test_the_moment_at_which_most_pairs_are_at_work(loop, pairs, quarter):
+    clock = _busiest(Config(dict(train_cfg={loop: 41})), pairs)
+    counted = (clock.iteration, clock.epoch)
+    assert counted == ((10 * quarter, 0) if loop == 'max_iters' else (0, 10 * quarter))
+    assert clock.by_epoch == (loop == 'max_epochs')
 
 
 def test_stopwatch_adds_up_within_a_round_and_lets_go():
@@ -213,9 +253,10 @@ def test_table_says_whether_the_bound_is_kept():
     assert '| 1.04: exceeded |' in text
     assert '| everything else | 750.0         | 1600.0     | 850.0  |' in text
     assert 'Measured with: 1 threads; abacus, 2 cores; torch 2.' in text
-    assert cost_json(costs, MACHINE, {}, 1)['recipes'][0]['ratio'] == pytest.approx(
-        1.05
-    )
+    keys = {'hint': 'a', 'full': 'b'}
+    hint, _ = cost_json(costs, MACHINE, {}, 1, keys)['recipes']
+    assert hint['ratio'] == pytest.approx(1.05)
+    assert (hint['key'], hint['step_ratio']) == ('a', pytest.approx(2.1))
 
 
 def test_parts_of_a_stage_are_not_counted_twice():

@@ -12,7 +12,7 @@ import pytest
 
 from kd_plugins.benchmark.main import benchmark, report_pages
 from kd_plugins.benchmark.page_plot import Point, gain_against_cost
-from kd_plugins.benchmark.plan import plan_runs, teacher_run
+from kd_plugins.benchmark.plan import key_of, plan_runs, teacher_run
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.errors import ConfigError
 
@@ -146,6 +146,33 @@ def test_pieces_give_one_page_with_all_rows(pieces):
     assert ' '.join((story, counts, sure)) in page.text
     assert ' '.join((story, counts, sure)) in markdown
     assert '7 of 10 finished' in page.text
+
+
+def test_steps_that_were_timed_are_the_cost(pieces):
+    """Of all methods that have run, at their present configs; or of none."""
+    protocol = read_protocol(pieces / 'protocol.py')
+    keys = {
+        name: key_of(recipe.config, recipe.options)
+        for name, recipe in protocol.recipes.items()
+    }
+    found = [
+        {'recipe': 'hint', 'key': keys['hint'], 'step_ratio': 1.234},
+        {'recipe': 'plain', 'key': keys['plain'], 'step_ratio': 0.987},
+    ]
+    path = pieces / 'work' / 'cost.json'
+    path.write_text(json.dumps({'recipes': found}))
+    page, markdown = pages(pieces)
+    names = ('hint', 'A <plain> one plain', 'baseline')
+    assert [rows(page)[name][3] for name in names] == ['1.23x', '0.99x', '1.00x']
+    assert 'at 1.23 times the step time' in ' '.join(
+        value for _, name, value in page.attributes if name == 'aria-label'
+    )
+    assert '- Time: of steps, measured in turn' in markdown
+    found[1]['key'] = 'of another config'
+    path.write_text(json.dumps({'recipes': found}))
+    page, markdown = pages(pieces)
+    assert rows(page)['hint'][3] == '1.40x'
+    assert '- Time: of whole trainings' in markdown
 
 
 def test_a_row_is_compared_with_the_baseline_of_its_own_seeds(pieces):

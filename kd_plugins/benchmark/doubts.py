@@ -1,0 +1,65 @@
+"""Reasons why figures of a benchmark may not be compared."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .plan import Run
+from .protocol import Protocol
+
+Results = Mapping[int, Mapping[str, Any]]
+
+
+def doubts(
+    protocol: Protocol, runs: Sequence[Run], results: Mapping[str, Results]
+) -> tuple[str, ...]:
+    """One sentence each; none if there is no reason.
+
+    Args:
+        protocol: what is compared.
+        runs: of all recipes and seeds asked for.
+        results: what is finished, by recipe and seed.
+    """
+    return (*_outdated(runs), *_warnings(protocol, results))
+
+
+def _outdated(runs: Sequence[Run]) -> list[str]:
+    names = [run.title for run in runs if run.outdated]
+    if not names:
+        return []
+    return [
+        'Left out, as config, options or weights have changed since they were run: '
+        f'{"; ".join(names)}.'
+    ]
+
+
+def _warnings(protocol: Protocol, results: Mapping[str, Results]) -> list[str]:
+    warnings = []
+    finished = [result for found in results.values() for result in found.values()]
+    for key, what in (
+        ('machine', 'on different machines: times are not comparable'),
+        ('jobs', 'with different numbers of runs side by side: neither are the times'),
+        ('versions', 'with different versions of packages'),
+    ):
+        if len({str(result[key]) for result in finished}) > 1:
+            warnings.append(f'Runs were made {what}.')
+    for key, what in (
+        ('student', 'initial weights of the student'),
+        ('batches', 'first batches'),
+    ):
+        by_seed: dict[int, dict[str, list[str]]] = {}
+        for name, found in results.items():
+            if key == 'student' and protocol.recipes[name].own_start:
+                continue
+            for seed, result in found.items():
+                start = (result.get('start') or {}).get(key)
+                by_seed.setdefault(seed, {}).setdefault(str(start), []).append(name)
+        for seed, groups in sorted(by_seed.items()):
+            unknown = groups.pop('None', [])
+            if unknown:
+                warnings.append(
+                    f'Seed {seed}: {what} of {", ".join(unknown)} were not recorded.'
+                )
+            if len(groups) > 1:
+                shown = '; '.join(', '.join(group) for group in groups.values())
+                warnings.append(f'Seed {seed}: the {what} differ between: {shown}.')
+    return warnings
