@@ -47,6 +47,11 @@ recipes = {
     'at': dict(
         config='../at/at-backbone_psp-w24_psp-w6_1500it_mosaics-300.py', method='AT'
     ),
+    'at-gradient': dict(
+        config='../at/at-gradient_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='AT, gradient-based',
+        seeds=[0],
+    ),
     'cirkd': dict(
         config='../cirkd/cirkd-features_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='CIRKD',

@@ -74,6 +74,8 @@ TERMS['pixel-pair'] = TERMS['pixel'] | TERMS['pair']
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
 # Of several terms; every other method is one loss, that of its name.
 OF_TERMS = ('chen2017', 'skd')
+# Of a method in another form: what it compares says which.
+LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
 
 
@@ -199,7 +201,8 @@ def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:
     """Of one loss: `where` is its pairs by name, without numbers."""
     told = [re.sub(r'_\d+$', '', pair) for pair in pairs(cfg)]
     assert list(dict.fromkeys(told)) == where.split('-')
-    assert LOSS_OF[method] in {entry.loss.type for entry in pairs(cfg).values()}
+    expected = LOSS_OF_PAIR.get((method, where), LOSS_OF[method])
+    assert expected in {entry.loss.type for entry in pairs(cfg).values()}
 
 
 def what_is_compared(cfg: Config) -> dict[str, Any]:
