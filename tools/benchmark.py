@@ -79,10 +79,14 @@ def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None
         raise ConfigError(
             f'--work-dir: expected one for each protocol, {protocols}, got {work_dirs}.'
         )
-    if arguments.report and (arguments.recipes or arguments.seeds):
+    others = ('recipes', 'seeds', 'jobs', 'report_only', 'cost')
+    given = [
+        f'--{each.replace("_", "-")}' for each in others if getattr(arguments, each)
+    ]
+    if arguments.report and given:
         raise ConfigError(
-            '--report: the page shows a whole protocol, what is not run yet too. Leave '
-            'out --recipes and --seeds.'
+            '--report: the page shows a whole protocol, what is not run yet too, and '
+            f'runs nothing. Leave out {" and ".join(given)}.'
         )
 
 

@@ -110,8 +110,8 @@ class Protocol:
         title: name for people, on the report's page; default: that of the file.
         pictures: for the report's page.
         fidelity: arguments of :class:`~kd_plugins.hooks.FidelityHook`, which then
-            measures at every validation of every distillation. It changes no training,
-            so what is finished without it is not run again. None: it is not added.
+            measures the last checkpoint of every distillation, once it is trained; of
+            what was finished before too. None: it is not measured.
     """
 
     path: Path

@@ -426,7 +426,8 @@ def test_command_line(pieces, capsys):
     for arguments, message in (
         ([protocol, str(other)], 'several protocols go with --report only, got 2'),
         ([*both, '--work-dir', work], 'expected one for each protocol, 2, got 1'),
-        ([*both, '--seeds', '0'], 'Leave out --recipes and --seeds'),
+        ([*both, '--seeds', '0'], r'Leave out --seeds\.'),
+        ([*both, '--jobs', '2', '--cost'], 'Leave out --jobs and --cost'),
         (['--report', protocol, protocol], "must differ, got .'protocol', 'protocol'"),
     ):
         with pytest.raises(ConfigError, match=message):
