@@ -1,6 +1,6 @@
 """Reasons why figures of a benchmark may not be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .plan import Run
@@ -10,7 +10,11 @@ Results = Mapping[int, Mapping[str, Any]]
 
 
 def doubts(
-    protocol: Protocol, runs: Sequence[Run], results: Mapping[str, Results]
+    protocol: Protocol,
+    runs: Sequence[Run],
+    results: Mapping[str, Results],
+    *,
+    steps_timed: bool = False,
 ) -> tuple[str, ...]:
     """One sentence each; none if there is no reason.
 
@@ -18,8 +22,13 @@ def doubts(
         protocol: what is compared.
         runs: of all recipes and seeds asked for.
         results: what is finished, by recipe and seed.
+        steps_timed: whether cost is that of steps, measured apart from the runs.
     """
-    return (*_outdated(runs), *_warnings(protocol, results))
+    return (
+        *_outdated(runs),
+        *(() if steps_timed else _of_times(results)),
+        *_warnings(protocol, results),
+    )
 
 
 def _outdated(runs: Sequence[Run]) -> list[str]:
@@ -32,16 +41,25 @@ def _outdated(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def _of_times(results: Mapping[str, Results]) -> Iterator[str]:
+    if _differ('machine', results):
+        yield 'Runs were made on different machines: times are not comparable.'
+    if _differ('jobs', results):
+        yield (
+            'Runs were made with different numbers of runs side by side: neither are '
+            'the times.'
+        )
+
+
+def _differ(key: str, results: Mapping[str, Results]) -> bool:
+    finished = (result for found in results.values() for result in found.values())
+    return len({str(result[key]) for result in finished}) > 1
+
+
 def _warnings(protocol: Protocol, results: Mapping[str, Results]) -> list[str]:
     warnings = []
-    finished = [result for found in results.values() for result in found.values()]
-    for key, what in (
-        ('machine', 'on different machines: times are not comparable'),
-        ('jobs', 'with different numbers of runs side by side: neither are the times'),
-        ('versions', 'with different versions of packages'),
-    ):
-        if len({str(result[key]) for result in finished}) > 1:
-            warnings.append(f'Runs were made {what}.')
+    if _differ('versions', results):
+        warnings.append('Runs were made with different versions of packages.')
     for key, what in (
         ('student', 'initial weights of the student'),
         ('batches', 'first batches'),

@@ -193,7 +193,7 @@ def make_report(
         details,
         fidelity,
         unknown_details,
-        doubts(protocol, runs, results),
+        doubts(protocol, runs, results, steps_timed=steps_timed),
         steps_timed,
         in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
         tuple(finished),

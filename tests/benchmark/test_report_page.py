@@ -161,7 +161,9 @@ def test_steps_that_were_timed_are_the_cost(pieces):
     ]
     path = pieces / 'work' / 'cost.json'
     path.write_text(json.dumps({'recipes': found}))
+    change_score(pieces, 'hint/seed2', jobs=7)  # of no consequence, then
     page, markdown = pages(pieces)
+    assert 'side by side: neither are the times' not in markdown
     names = ('hint', 'A <plain> one plain', 'baseline')
     assert [rows(page)[name][3] for name in names] == ['1.23x', '0.99x', '1.00x']
     assert 'at 1.23 times the step time' in ' '.join(
@@ -173,6 +175,7 @@ def test_steps_that_were_timed_are_the_cost(pieces):
     page, markdown = pages(pieces)
     assert rows(page)['hint'][3] == '1.40x'
     assert '- Time: of whole trainings' in markdown
+    assert 'side by side: neither are the times' in markdown
 
 
 def test_a_row_is_compared_with_the_baseline_of_its_own_seeds(pieces):
