@@ -55,6 +55,7 @@ recipes = {
     'cirkd': dict(
         config='../cirkd/cirkd-features_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='CIRKD',
+        seeds=[0],
     ),
     'nst': dict(
         config='../nst/nst-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
