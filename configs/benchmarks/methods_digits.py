@@ -28,6 +28,22 @@ recipes = {
         config='../chen2017/chen2017-hint-no-adapter_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='Hint (FitNets), the neck',
     ),
+    'hint-adapter': dict(
+        config='../chen2017/chen2017-hint_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='Hint, with adapters',
+    ),
+    'cls-weighted': dict(
+        config='../chen2017/chen2017-cls-weighted_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='Weighted soft labels',
+    ),
+    'reg-bounded': dict(
+        config='../chen2017/chen2017-reg-bounded_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='Boxes, teacher-bounded',
+    ),
+    'reg-l2': dict(
+        config='../chen2017/chen2017-reg-l2_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='Boxes, L2',
+    ),
     'kd': dict(
         config='../kd/kd-logits_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='KD of RoIs',

@@ -57,6 +57,13 @@ recipes = {
         method='CIRKD',
         seeds=[0],
     ),
+    'maskd': dict(
+        config='../maskd/maskd-logits-auxiliary_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='MasKD',
+        note='First: python tools/train.py '
+        'configs/maskd/maskd-tokens_psp-w24_500it_mosaics.py',
+        seeds=[0],
+    ),
     'nst': dict(
         config='../nst/nst-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='NST',
