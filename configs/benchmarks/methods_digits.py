@@ -1,8 +1,9 @@
 # The protocol of the report on detection: the methods that the field knows by name, on
 # the digits, each over the same start with nothing distilled and on the same batches.
 # Three seeds for those most asked for, one for the rest. Weights are those of the
-# configs: the papers', but where the gradient would be less than 0.2 or more than 5 of
-# the task's on this task; there as large (tools/analyze.py, at the end of 'start').
+# configs: the papers' where a comment says so; where at those the gradient would be
+# less than 0.2 or more than 5 of the task's here, as large as the task's
+# (tools/analyze.py, at the end of 'start').
 # Run:    python tools/benchmark.py configs/benchmarks/methods_digits.py
 # Cost and result: not run yet. It resumes: --recipes and --seeds run a part of it.
 title = 'Detection: digits in photographs'
@@ -90,6 +91,7 @@ recipes = {
     'fsp': dict(
         config='../fsp/fsp-neck_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='FSP',
+        note='In two stages: time is that of a step of the first, 200 of 1,000.',
         seeds=[0],
     ),
     'sp': dict(

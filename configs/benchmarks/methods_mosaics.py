@@ -1,9 +1,9 @@
 # The protocol of the report on segmentation: the methods that the field knows by name,
 # on the mosaics, each over the same student with nothing distilled, from the same
 # initial weights and on the same batches. Three seeds for those most asked for, one for
-# the rest. Weights are those of the configs: the papers', but where the gradient would
-# be less than 0.2 or more than 5 of the task's on this task; there as large
-# (tools/analyze.py, at the end of 'alone').
+# the rest. Weights are those of the configs: the papers' where a comment says so; where
+# at those the gradient would be less than 0.2 or more than 5 of the task's here, as
+# large as the task's (tools/analyze.py, at the end of 'alone').
 # Run:    python tools/benchmark.py configs/benchmarks/methods_mosaics.py
 # Cost and result: only the ladder, CWD and one seed of DIST have run so far: see
 # METHODS.md. It resumes: --recipes and --seeds run a part of it.
@@ -77,6 +77,7 @@ recipes = {
     'ab': dict(
         config='../ab/ab-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='AB',
+        note='In two stages: time is that of a step of the first, 300 of 1,500.',
         seeds=[0],
     ),
     'crd': dict(

@@ -136,7 +136,11 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
 
 
 def _busiest(cfg: Config, pairs: Sequence[Any]) -> Clock:
-    """The moment at which most pairs have a weight, the first of several."""
+    """The moment at which most pairs have a weight, the first of several.
+
+    Where the loop counts epochs, it is looked for by epochs alone: how many iterations
+    one has, the config does not say.
+    """
     train_cfg = cfg.get('train_cfg') or {}
     iterations, epochs = train_cfg.get('max_iters'), train_cfg.get('max_epochs')
 

@@ -60,28 +60,53 @@ def cost_json(
     versions: Mapping[str, str],
     threads: int,
     keys: Mapping[str, str],
+    earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All of it, every round included; by name, keys are hashes of the configs."""
-    return {
+    """All of it, every round included.
+
+    Args:
+        costs: one a recipe.
+        machine: that measured.
+        versions: of the packages.
+        threads: of torch.
+        keys: hashes of the recipes' configs, by name.
+        earlier: what this function gave before; its other recipes are kept, if all of
+            it was measured with the same machine, versions and threads.
+    """
+    facts = {
         'threads': threads,
         'machine': dict(machine),
         'versions': dict(versions),
+    }
+    earlier = earlier or {}
+    same = all(earlier.get(key) == value for key, value in facts.items())
+    return {
+        **facts,
         'recipes': [
-            {
-                'recipe': cost.recipe,
-                'key': keys[cost.recipe],
-                'bound': cost.bound,
-                'ratio': cost.ratio,
-                'paired_ratio': cost.paired_ratio,
-                'step_ratio': cost.step_ratio,
-                'median_seconds': cost.medians,
-                'seconds': {part: list(found) for part, found in cost.seconds.items()},
-                'stages': {
-                    label: {'alone': alone, 'distilling': distilling}
-                    for label, (alone, distilling) in with_rest(cost.stages).items()
-                },
-            }
-            for cost in costs
+            *(
+                each
+                for each in (earlier.get('recipes', ()) if same else ())
+                if each['recipe'] not in keys
+            ),
+            *(
+                {
+                    'recipe': cost.recipe,
+                    'key': keys[cost.recipe],
+                    'bound': cost.bound,
+                    'ratio': cost.ratio,
+                    'paired_ratio': cost.paired_ratio,
+                    'step_ratio': cost.step_ratio,
+                    'median_seconds': cost.medians,
+                    'seconds': {
+                        part: list(found) for part, found in cost.seconds.items()
+                    },
+                    'stages': {
+                        label: {'alone': alone, 'distilling': distilling}
+                        for label, (alone, distilling) in with_rest(cost.stages).items()
+                    },
+                }
+                for cost in costs
+            ),
         ],
     }
 

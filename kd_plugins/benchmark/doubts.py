@@ -26,7 +26,8 @@ def doubts(
     """
     return (
         *_outdated(runs),
-        *(() if steps_timed else _of_times(results)),
+        *_of_fidelity(runs, results),
+        *_of_machines(results, steps_timed),
         *_warnings(protocol, results),
     )
 
@@ -41,13 +42,29 @@ def _outdated(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _of_times(results: Mapping[str, Results]) -> Iterator[str]:
-    if _differ('machine', results):
-        yield 'Runs were made on different machines: times are not comparable.'
-    if _differ('jobs', results):
+def _of_fidelity(runs: Sequence[Run], results: Mapping[str, Results]) -> Iterator[str]:
+    names = [
+        run.title
+        for run in runs
+        if run.seed is not None
+        and run.seed in results.get(run.recipe, {})
+        and run.lacks_fidelity(results[run.recipe][run.seed])
+    ]
+    if names:
         yield (
-            'Runs were made with different numbers of runs side by side: neither are '
-            'the times.'
+            'Fidelity was not measured yet, or otherwise than the protocol says, of: '
+            f'{"; ".join(names)}. Run the benchmark again: it trains nothing anew.'
+        )
+
+
+def _of_machines(results: Mapping[str, Results], steps_timed: bool) -> Iterator[str]:
+    if _differ('machine', results):
+        what = 'memory is' if steps_timed else 'times and memory are'
+        yield f'Runs were made on different machines: {what} not comparable.'
+    if _differ('jobs', results) and not steps_timed:
+        yield (
+            'Runs were made with different numbers of runs side by side: times are not '
+            'comparable.'
         )
 
 

@@ -9,15 +9,16 @@ import torch
 from mmengine.logging import MMLogger
 
 from ..errors import ConfigError
+from ..hooks import FidelityHook
 from ..hosts.opening import first_batch, open_config
 from ._common import read_json, write_json, write_text
-from .cost import measure_cost
+from .cost import Cost, measure_cost
 from .cost_table import cost_json, cost_markdown
-from .machine import cores, machine, versions
+from .machine import cores, in_words, machine, versions
 from .plan import key_of, plan_runs, teacher_run, write_configs
 from .plot import save_plot
 from .protocol import Protocol
-from .report import Report, make_report
+from .report import Report, StepTimes, make_report
 from .report_page import Chapter, find_pictures, html_page, markdown_page
 from .runs import Commands, Executor
 from .table import to_csv, to_json, to_markdown
@@ -68,6 +69,7 @@ def benchmark(
     Raises: ConfigError for recipes or options that there are not.
     """
     chosen = protocol.chosen(recipes)
+    _check_fidelity(protocol)
     runs = plan_runs(protocol, work_dir, chosen, seeds or protocol.seeds, options)
     teacher = teacher_run(protocol, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def benchmark(
 
     failures = []
     if not report_only:
-        write_configs(work_dir, chosen, protocol.fidelity)
+        write_configs(work_dir, chosen)
         executor = Executor(
             commands, protocol.metric, jobs or protocol.workers or _default_jobs()
         )
@@ -90,6 +92,14 @@ def benchmark(
     final = report()
     save_plot(final, work_dir / 'benchmark.png')
     return Outcome(to_markdown(final), failures)
+
+
+def _check_fidelity(protocol: Protocol) -> None:
+    """Before hours of training: would its hook take the arguments?"""
+    try:
+        FidelityHook(**(protocol.fidelity or {}))
+    except TypeError as error:
+        raise ConfigError(f'{protocol.path}: fidelity: {error}.') from error
 
 
 def report_pages(
@@ -124,8 +134,8 @@ def report_pages(
     chapters = []
     for protocol, folder in zip(protocols, work_dirs, strict=True):
         runs = plan_runs(protocol, folder, protocol.recipes, protocol.seeds, options)
-        costs = _step_costs(protocol, folder, options)
-        report = make_report(protocol, runs, teacher_run(protocol, folder), costs)
+        times = _step_times(protocol, folder, options)
+        report = make_report(protocol, runs, teacher_run(protocol, folder), times)
         pictures = [*protocol.pictures, *find_pictures(folder)]
         chapters.append(Chapter(report, pictures, options or {}))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +161,8 @@ def cost(
 ) -> str:
     """Measure the step cost of the protocol's ``cost`` recipes, or of those named.
 
-    ``cost.{md,json}`` in the work directory hold the outcome.
+    ``cost.{md,json}`` in the work directory hold the outcome, recipe by recipe;
+    ``cost.json`` keeps those of earlier calls, with the same machine and versions.
 
     Returns: the tables, as Markdown.
     Raises: ConfigError if there is nothing to measure.
@@ -168,7 +179,11 @@ def cost(
     torch.set_num_threads(threads)
     # Else the host lists every initial weight.
     MMLogger.get_instance('kd_plugins_cost', log_level='WARNING')
-    costs, keys = [], {}
+    costs: list[Cost] = []
+    keys: dict[str, str] = {}
+    facts = (machine(), versions(), threads)
+    earlier = read_json(work_dir / _COST)
+    work_dir.mkdir(parents=True, exist_ok=True)
     for name in names:
         recipe = protocol.recipes[name]
         overrides = {**recipe.options, **(options or {})}
@@ -184,27 +199,26 @@ def cost(
                 bound=protocol.cost.get(name),
             )
         )
-    facts = (machine(), versions(), threads)
-    markdown = cost_markdown(costs, *facts)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    write_text(work_dir / 'cost.md', markdown)
-    write_json(work_dir / _COST, cost_json(costs, *facts, keys))
+        markdown = cost_markdown(costs, *facts)
+        write_text(work_dir / 'cost.md', markdown)
+        write_json(work_dir / _COST, cost_json(costs, *facts, keys, earlier))
     return markdown
 
 
-def _step_costs(
+def _step_times(
     protocol: Protocol, work_dir: Path, options: Mapping[str, Any] | None
-) -> dict[str, float]:
-    """Step time over the student's own, by recipe, as ``--cost`` measured it.
-
-    What was measured of a config that has changed since is left out.
-    """
-    measured = read_json(work_dir / _COST) or {}
-    found = {each['recipe']: each for each in measured.get('recipes', [])}
-    return {
+) -> StepTimes | None:
+    """What ``--cost`` measured, of configs that have not changed since."""
+    measured = read_json(work_dir / _COST)
+    if measured is None:
+        return None
+    found = {each['recipe']: each for each in measured['recipes']}
+    ratios = {
         name: float(found[name]['step_ratio'])
         for name, recipe in protocol.recipes.items()
         if name in found
         and found[name].get('key')
         == key_of(recipe.config, {**recipe.options, **(options or {})})
     }
+    words = in_words(measured['machine'], measured['versions'])
+    return StepTimes(ratios, f'{measured["threads"]} threads; {words}')

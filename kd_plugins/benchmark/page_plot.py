@@ -19,7 +19,7 @@ class Point:
     Attributes:
         title: its label.
         anchor: id of its row on the page.
-        cost: time over the baseline's, of training or of a step.
+        cost: ratio of times, of a step or of a training.
         gain: over the baseline.
         interval: of the gain; None for a single seed.
         kind: 'up', 'down' or 'unsure', see ``gain_kind``.
@@ -80,7 +80,7 @@ def gain_against_cost(
     size: tuple[int, int],
     kind: str,
     unit: str,
-    time: str = 'training time',
+    time: str,
     lead: float | None = None,
 ) -> str:
     """Gain upwards, time to the right; every point leads to its row.
@@ -90,7 +90,7 @@ def gain_against_cost(
         size: width and height, px.
         kind: class of the drawing in the style sheet.
         unit: of the gain.
-        time: what was timed, in words.
+        time: what costs are multiples of, in words.
         lead: of the teacher over the baseline; a line where it is not far off.
     """
     width, height = size
@@ -111,7 +111,7 @@ def gain_against_cost(
         place = (x(point.cost), y(point.gain))
         label = _label(point.title, place, taken, (x.start, y.end, x.end, y.start))
         parts.append(_marked(point, place, label, (unit, time)))
-    described = f'Gain in {unit} against {time}: {len(points)} methods'
+    described = f'Gain in {unit} against cost, times {time}: {len(points)} methods'
     return (
         f'<svg class="plot {kind}" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="group" aria-label="{escape(described)}">'
@@ -159,7 +159,7 @@ def _axes(x: Scale, y: Scale, unit: str, time: str) -> Iterator[str]:
     for value in ticks(x.low, x.high, 5 if x.end - x.start > 400 else 3):
         yield _text('tick middle', x(value), y.start + 18, f'{value:g}x')
     yield _text('axis', 4, 13, f'gain, {unit}')
-    yield _text('axis end', x.end, y.start + 35, f"{time} over the baseline's")
+    yield _text('axis end', x.end, y.start + 35, f'cost, times {time}')
 
 
 def _label(
@@ -207,9 +207,7 @@ def _marked(
     words: tuple[str, str],
 ) -> str:
     unit, time = words
-    told = (
-        f'{point.title}: {point.gain:+.2f} {unit} at {point.cost:.2f} times the {time}'
-    )
+    told = f'{point.title}: {point.gain:+.2f} {unit} at {point.cost:.2f} times {time}'
     if point.interval is None:
         told += ', one seed'
     parts = [f'<title>{escape(told)}</title>']

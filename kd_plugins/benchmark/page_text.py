@@ -32,7 +32,7 @@ HOW_TO_READ = {
     'over the seeds, which moves with whatever else the machine does.',
     'Memory': "Peak beyond the baseline's, whose own row has the peak itself; median "
     'over the seeds; of the process on a CPU, of the tensors on a GPU. Validation is '
-    'in it, and where fidelity was measured what that keeps. Differences as small as '
+    'in it; fidelity, measured afterwards, is not. Differences as small as '
     'those between seeds mean nothing.',
     'Start': '"Same" was checked: hashes of the first weights of the student and of '
     "the first batches equal the baseline's, seed by seed.",
@@ -86,8 +86,8 @@ def facts(report: Report, given: str) -> list[tuple[str, str]]:
     ]
     if protocol.teacher is not None:
         told.append(('Teacher', str(protocol.teacher.config)))
-    timed = 'steps, measured in turn' if report.steps_timed else 'whole trainings'
-    told.append(('Time', f'of {timed}'))
+    timed = f'steps, measured in turn ({report.timed_with})'
+    told.append(('Time', f'of {timed if report.timed_with else "whole trainings"}'))
     if not report.fidelity:
         told.append(('Fidelity', 'not measured'))
     places = Counter(

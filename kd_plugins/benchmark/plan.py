@@ -12,15 +12,14 @@ from mmengine.config import Config, DictAction
 from ..config_files import read_config
 from ..errors import CheckpointError, ConfigError
 from ..hosts.overrides import apply_overrides
+from ..hosts.testing import measures_fidelity
 from ..teachers._locate import locate
 from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe
 
 RESULT = 'result.json'
-FIDELITY_CONFIG = 'fidelity.py'
 _WEIGHTS = ('.pth', '.pt', '.safetensors')
 _OF_TEACHER = ('model', 'data_preprocessor', 'default_scope')
-_FIDELITY = 'FidelityHook'
 _HOOK = 'kd_plugins.benchmark.fingerprint.FingerprintHook'
 
 
@@ -100,7 +99,7 @@ def plan_runs(
     fidelity = {
         name: None if protocol.fidelity is None else dict(protocol.fidelity)
         for name, recipe in recipes.items()
-        if recipe.fidelity and _lacks_fidelity(recipe.config)
+        if recipe.fidelity and _leaves_fidelity_to_us(recipe.config)
     }
     return [
         Run(
@@ -130,51 +129,30 @@ def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
     return Run('teacher', None, work_dir / 'teacher', arguments, _as_text(options), key)
 
 
-def write_configs(
-    work_dir: Path,
-    recipes: Mapping[str, Recipe],
-    fidelity: Mapping[str, Any] | None = None,
-) -> None:
+def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
     """Write each recipe's ``config.py``, with a record of what it starts from.
 
     Args:
         work_dir: of the benchmark.
         recipes: by name.
-        fidelity: arguments of the hook that measures it; None: not measured. A
-            ``fidelity.py`` beside is the recipe with that hook. Measured afterwards,
-            it costs the training no time and no memory.
     """
     for name, recipe in recipes.items():
         folder = work_dir / name
         folder.mkdir(parents=True, exist_ok=True)
-        files = {'config.py': ('fingerprint', {'type': _HOOK})}
-        if fidelity is not None:
-            hook = {'type': f'kd_plugins.{_FIDELITY}', **fidelity}
-            files[FIDELITY_CONFIG] = ('fidelity', hook)
-        for file, (key, hook) in files.items():
-            hooks = {key: hook}
-            text = (
-                f'# The recipe, watched by {hook["type"]}.\n'
-                f'_base_ = [{str(recipe.config.resolve())!r}]\n'
-                f'default_hooks = {hooks!r}\n'
-            )
-            write_text(folder / file, text)
+        hooks = {'fingerprint': {'type': _HOOK}}
+        text = (
+            f'# The recipe, and a record of what it starts from: {_HOOK}.\n'
+            f'_base_ = [{str(recipe.config.resolve())!r}]\n'
+            f'default_hooks = {hooks!r}\n'
+        )
+        write_text(folder / 'config.py', text)
 
 
-def _lacks_fidelity(path: Path) -> bool:
+def _leaves_fidelity_to_us(path: Path) -> bool:
     """Whether a config is a distillation without the hook that measures fidelity."""
     cfg = Config.fromfile(path, use_environment_variables=False)
-    if (cfg.get('model') or {}).get('type') not in DISTILLERS:
-        return False
-    hooks = [
-        *(cfg.get('default_hooks') or {}).values(),
-        *(cfg.get('custom_hooks') or ()),
-    ]
-    return not any(
-        str(hook.get('type')).endswith(_FIDELITY)
-        for hook in hooks
-        if isinstance(hook, Mapping)
-    )
+    distils = (cfg.get('model') or {}).get('type') in DISTILLERS
+    return distils and not measures_fidelity(cfg)
 
 
 def key_of(config: Path, options: Mapping[str, Any]) -> str:

@@ -110,8 +110,9 @@ class Protocol:
         title: name for people, on the report's page; default: that of the file.
         pictures: for the report's page.
         fidelity: arguments of :class:`~kd_plugins.hooks.FidelityHook`, which then
-            measures the last checkpoint of every distillation, once it is trained; of
-            what was finished before too. None: it is not measured.
+            measures the last checkpoint of every distillation without such a hook of
+            its own, once it is trained; of what was finished before too. None: it is
+            not measured.
     """
 
     path: Path

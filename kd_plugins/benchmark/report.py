@@ -35,7 +35,7 @@ class Row:
         gain: over the baseline, of the seeds that both have; None for the baseline.
         gap_closed: share of the teacher's lead over the baseline that the gain closes.
         time_ratio: training time over that of the baseline, median over the seeds; or
-            its step's time over the student's own, see ``Report.steps_timed``.
+            its step's time over the student's own, see ``Report.timed_with``.
         seconds: training time, median over the seeds.
         peak_memory: MiB, of the process or, on a GPU, of its tensors; median.
         extra_memory: how much more that is than the baseline's, median over the seeds.
@@ -91,6 +91,19 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class StepTimes:
+    """What ``--cost`` measured.
+
+    Attributes:
+        ratios: time of a step over that of the student's own, by recipe.
+        measured_with: machine, versions and threads, in words.
+    """
+
+    ratios: Mapping[str, float]
+    measured_with: str
+
+
+@dataclass(frozen=True)
 class Report:
     """All that the tables and the plot show.
 
@@ -105,8 +118,8 @@ class Report:
             measured; never scaled.
         unknown_details: sentences on those that the protocol asks for in vain.
         warnings: reasons why figures may not be compared; empty if there is none.
-        steps_timed: whether ratios of time are those of steps, measured in turn, rather
-            than of whole trainings.
+        timed_with: what measured the steps, in words, where ratios of time are those
+            of steps; empty where they are those of whole trainings.
         measured_with: machine and versions, in words; empty if nothing is finished.
         runs: results as they were written.
     """
@@ -120,7 +133,7 @@ class Report:
     fidelity: tuple[Detail, ...]
     unknown_details: tuple[str, ...]
     warnings: tuple[str, ...]
-    steps_timed: bool
+    timed_with: str
     measured_with: str
     runs: tuple[Mapping[str, Any], ...]
 
@@ -134,7 +147,7 @@ def make_report(
     protocol: Protocol,
     runs: Sequence[Run],
     teacher: Run | None = None,
-    costs: Mapping[str, float] | None = None,
+    times: StepTimes | None = None,
 ) -> Report:
     """Gather what is finished.
 
@@ -142,10 +155,9 @@ def make_report(
         protocol: what is compared.
         runs: of all recipes and seeds asked for.
         teacher: its evaluation, where the protocol does not give its score.
-        costs: time of a step over that of the student's own, by recipe; taken where
-            there is one for each finished recipe but the baseline.
+        times: of steps, taken where there is one for each finished recipe but the
+            baseline.
     """
-    costs = costs or {}
     names = list(dict.fromkeys(run.recipe for run in runs))
     seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
     results: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in names}
@@ -162,16 +174,16 @@ def make_report(
     }
     evaluated = teacher.result() if teacher is not None else None
     teacher_score = _teacher_score(protocol, evaluated)
-    steps_timed = bool(costs) and all(
-        name in costs for name in names if scores[name] and name != protocol.baseline
-    )
+    ratios = {} if times is None else {**times.ratios, protocol.baseline: 1.0}
+    untimed = [name for name in names if scores[name] and name not in ratios]
+    timed_with = '' if times is None or untimed else times.measured_with
     rows = tuple(
         _row(protocol, name, planned[name], results, scores, teacher_score)
         for name in names
     )
-    if steps_timed:
+    if timed_with:
         rows = tuple(
-            replace(row, time_ratio=costs.get(row.name, 1.0) if row.scores else None)
+            replace(row, time_ratio=ratios[row.name] if row.scores else None)
             for row in rows
         )
     comparisons = tuple(
@@ -193,10 +205,20 @@ def make_report(
         details,
         fidelity,
         unknown_details,
-        doubts(protocol, runs, results, steps_timed=steps_timed),
-        steps_timed,
+        (
+            *(_untimed(untimed) if times is not None and untimed else ()),
+            *doubts(protocol, runs, results, steps_timed=bool(timed_with)),
+        ),
+        timed_with,
         in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
         tuple(finished),
+    )
+
+
+def _untimed(names: Sequence[str]) -> tuple[str]:
+    return (
+        'Times are those of whole trainings, as --cost has not measured the present '
+        f'config of: {", ".join(names)}.',
     )
 
 

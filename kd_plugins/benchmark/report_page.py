@@ -220,7 +220,11 @@ def _plots(report: Report, drawn: Sequence[Point]) -> Iterator[str]:
             size=size,
             kind=kind,
             unit=report.protocol.unit,
-            time='step time' if report.steps_timed else 'training time',
+            time=(
+                "the student's step"
+                if report.timed_with
+                else "the baseline's training time"
+            ),
             lead=lead,
         )
     recipes = [report.protocol.recipes[row.name] for row in report.rows if row.gain]

@@ -14,12 +14,12 @@ from typing import IO, Any
 from mmengine.logging import print_log
 
 from ..errors import DistillationError
-from ._common import read_json, write_json
+from ._common import read_json, write_json, write_text
 from .fingerprint import FILE as FINGERPRINT
 from .folders import STARTED, clear, locked, tail
 from .logs import read_test, read_training, read_validation
 from .machine import machine, versions
-from .plan import FIDELITY_CONFIG, RESULT, Run
+from .plan import RESULT, Run
 
 _OUTPUT = 'output.log'
 _THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
@@ -31,7 +31,8 @@ class Commands:
 
     Attributes:
         train: followed by config, ``--work-dir``, ``--resume`` and ``--cfg-options``.
-        test: followed by config, checkpoint and ``--work-dir``.
+        test: followed by config, checkpoint, ``--work-dir``, ``--fidelity`` and
+            ``--cfg-options``.
     """
 
     train: tuple[str, ...]
@@ -135,27 +136,41 @@ class Executor:
         if not checkpoint.is_file():
             raise DistillationError(
                 f"'{run.folder}' holds no checkpoint to measure fidelity of. Remove "
-                f"'{RESULT}' there to train it anew, or 'fidelity' from the protocol."
+                'that folder to train it anew, or set fidelity=False in the recipe.'
             )
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
-        config = run.folder.parent / FIDELITY_CONFIG
+        hooks = {
+            'fidelity': {'type': 'kd_plugins.FidelityHook', **(run.fidelity or {})}
+        }
+        config = folder / 'config.py'
+        text = f"_base_ = ['../../config.py']\ndefault_hooks = {hooks!r}\n"
+        write_text(config, f'# The run, compared with its teacher.\n{text}')
         command = [*self.commands.test, str(config), str(checkpoint), '--fidelity']
         command += ['--work-dir', str(folder)]
         self._call([*command, *_options(run)], folder / _OUTPUT, lock)
         found = read_validation(folder, self.metric)
-        score = math.nan if found is None else found[self.metric]
-        if found is None or not math.isclose(score, result['score'], rel_tol=1e-2):
+        if found is None:
+            raise DistillationError(
+                f"the validation logged nothing. See '{folder / _OUTPUT}'."
+            )
+        score = found[self.metric]
+        if not math.isclose(score, result['score'], rel_tol=1e-2):
             raise DistillationError(
                 f"{self.metric} of '{checkpoint}' is {score}, and after its training "
                 f'was {result["score"]}: data, versions or machine changed. Remove '
-                f"'{RESULT}' there to train it anew."
+                f"the folder '{run.folder}' to train it anew."
             )
         measured = {
             key: value for key, value in found.items() if key.startswith('fidelity/')
         }
-        metrics = {**result['metrics'], **measured}
+        kept = {
+            key: value
+            for key, value in result['metrics'].items()
+            if not key.startswith('fidelity/')
+        }
+        metrics = {**kept, **measured}
         return {**result, 'metrics': metrics, 'fidelity': run.fidelity}
 
     def _attempt(self, run: Run, resume: bool, lock: int) -> dict[str, Any] | None:

@@ -50,7 +50,8 @@ def evaluate(
     Raises: ConfigError for options that do not go together.
     """
     if fidelity:
-        _compare(cfg, {'--out': out, '--show': show or show_dir, '--tta': tta})
+        shown = {'--show': show, '--show-dir': show_dir}
+        _compare(cfg, {'--out': out, **shown, '--tta': tta})
     elif 'student' in cfg.model:
         cfg.model = model_config(cfg.model.student, 'model.student')
     cfg.load_from, cfg.resume = checkpoint, False
@@ -67,9 +68,7 @@ def evaluate(
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
         content = read_checkpoint(path, key='checkpoint')
         weights = weights_of(content, source=path, key='checkpoint')
-        prefix = 'student.' if fidelity else ''  # what hooks look into is the distiller
-        whole = {f'{prefix}{name}': value for name, value in weights.items()}
-        content = {**content, 'state_dict': whole}
+        content = {**content, 'state_dict': weights}
         runner.call_hook('after_load_checkpoint', checkpoint=content)
         model: Any = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
@@ -99,10 +98,19 @@ def _compare(cfg: Config, others: Mapping[str, Any]) -> None:
             f"distillation, got a model of type '{cfg.model.get('type')}'. Give the "
             'config that the student was distilled with.'
         )
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.custom_hooks or ())]
-    if not any(str(hook.get('type')).endswith(_FIDELITY) for hook in hooks if hook):
+    if not measures_fidelity(cfg):
         hook = ConfigDict(type=f'kd_plugins.{_FIDELITY}')
-        cfg.custom_hooks = [*(cfg.custom_hooks or ()), hook]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+
+
+def measures_fidelity(cfg: Config) -> bool:
+    """Whether a config has the hook that measures fidelity."""
+    default = cfg.get('default_hooks') or {}
+    return any(
+        str(hook.get('type')).endswith(_FIDELITY)
+        for hook in [*default.values(), *(cfg.get('custom_hooks') or ())]
+        if isinstance(hook, Mapping)
+    )
 
 
 def _draw(cfg: Config, show: bool, folder: str | None, wait_time: float) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 def strength_of(config: Path) -> int:
     """The recipe's ``strength``; the benchmark's own config inherits the recipe's."""
-    base = re.search(r"_base_ = \['(.+)'\]", config.read_text())
-    text = Path(base[1]).read_text() if base else config.read_text()
+    text = config.read_text()
+    if base := re.search(r"_base_ = \['(.+)'\]", text):
+        return strength_of(config.parent / base[1])
     return int(re.search(r'strength = (\d+)', text)[1])
 
 
@@ -38,6 +39,9 @@ def main(kind: str, config: str, *rest: str) -> None:
         sys.exit('out of luck')
     strength = strength_of(Path(config))
     if '--fidelity' in rest:
+        assert f'randomness.seed={Path(rest[0]).read_text()}' in rest
+        if mood == 'nothing logged':
+            return
         validate(Path(rest[0]), folder, strength, mood)
         return
     number = len(list(folder.glob('2*')))

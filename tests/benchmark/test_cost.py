@@ -262,3 +262,22 @@ def test_table_says_whether_the_bound_is_kept():
 def test_parts_of_a_stage_are_not_counted_twice():
     stages = {'match': (0.0, 3.0), '- heads': (0.0, 2.0), WHOLE: (1.0, 4.0)}
     assert with_rest(stages)['everything else'] == (1.0, 1.0)
+
+
+def test_recipes_measured_before_are_kept_where_all_else_is_equal():
+    seconds = {STUDENT: [1.0], TEACHER: [0.5], ADAPTERS: [0.5], DISTILLING: [2.1]}
+    stages = {WHOLE: (1.0, 2.1)}
+
+    def measured(names, versions, earlier=None):
+        costs = [Cost(name, seconds, stages) for name in names]
+        keys = dict.fromkeys(names, 'k')
+        return cost_json(
+            costs, MACHINE, versions, 1, dict.fromkeys(names, 'k'), earlier
+        )
+
+    def recipes(content):
+        return [each['recipe'] for each in content['recipes']]
+
+    first = measured(['a', 'b'], {'torch': '2'})
+    assert recipes(measured(['b', 'c'], {'torch': '2'}, first)) == ['a', 'b', 'c']
+    assert recipes(measured(['b', 'c'], {'torch': '3'}, first)) == ['b', 'c']

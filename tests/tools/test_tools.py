@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from kd_plugins.errors import CheckpointError, ConfigError
+from kd_plugins.hosts.testing import _compare
 from kd_plugins.teachers.checkpoints import read_checkpoint
 
 train, test, export_student = (
@@ -179,6 +180,27 @@ def test_fidelity_is_that_of_the_trained_student(
     assert {key: found[key] for key in found if 'time' not in key} == {
         key: others[key] for key in others if 'time' not in key
     }
+    content = torch.load(trained / 'student_iter_2.pth', weights_only=True)
+    bias = content['state_dict']['roi_head.bbox_head.fc_cls.bias']
+    bias += torch.arange(len(bias))
+    torch.save(content, tmp_path / 'other.pth')
+    changed = measured('other', str(tmp_path / 'other.pth'))
+    assert changed['fidelity/roi_kl'] != found['fidelity/roi_kl']
+
+
+def test_fidelity_is_measured_by_one_hook() -> None:
+    own = dict(type='FidelityHook', pixels=32)
+    for hooks, expected in (
+        ({}, 'kd_plugins.FidelityHook'),
+        (dict(custom_hooks=[own]), 'FidelityHook'),
+    ):
+        cfg = Config(dict(model=dict(student={}), **hooks))
+        _compare(cfg, {})
+        (hook,) = cfg.custom_hooks
+        assert hook.type == expected
+    cfg = Config(dict(model=dict(student={}), default_hooks=dict(fidelity=own)))
+    _compare(cfg, {})
+    assert 'custom_hooks' not in cfg
 
 
 @pytest.mark.parametrize(
