@@ -271,9 +271,7 @@ def test_recipes_measured_before_are_kept_where_all_else_is_equal():
     def measured(names, versions, earlier=None):
         costs = [Cost(name, seconds, stages) for name in names]
         keys = dict.fromkeys(names, 'k')
-        return cost_json(
-            costs, MACHINE, versions, 1, dict.fromkeys(names, 'k'), earlier
-        )
+        return cost_json(costs, MACHINE, versions, 1, keys, earlier)
 
     def recipes(content):
         return [each['recipe'] for each in content['recipes']]
