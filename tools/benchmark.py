@@ -79,14 +79,25 @@ def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None
         raise ConfigError(
             f'--work-dir: expected one for each protocol, {protocols}, got {work_dirs}.'
         )
-    others = ('recipes', 'seeds', 'jobs', 'report_only', 'cost')
+    if arguments.report:
+        refuse(arguments, 'report', ('recipes', 'seeds', 'jobs', 'report_only', 'cost'))
+    elif arguments.cost:
+        refuse(arguments, 'cost', ('seeds', 'jobs', 'report_only'))
+
+
+def refuse(arguments: argparse.Namespace, what: str, others: Sequence[str]) -> None:
+    """Refuse options of which nothing would come."""
     given = [
         f'--{each.replace("_", "-")}' for each in others if getattr(arguments, each)
     ]
-    if arguments.report and given:
+    reasons = {
+        'report': 'the page shows whole protocols, what is not run yet too',
+        'cost': 'steps are measured, of one recipe after the other',
+    }
+    if given:
         raise ConfigError(
-            '--report: the page shows a whole protocol, what is not run yet too, and '
-            f'runs nothing. Leave out {" and ".join(given)}.'
+            f'--{what}: {reasons[what]}, and nothing is trained. Leave out '
+            f'{" and ".join(given)}.'
         )
 
 

@@ -372,6 +372,7 @@ def test_command_line(pieces, capsys):
         ([*both, '--work-dir', work], 'expected one for each protocol, 2, got 1'),
         ([*both, '--seeds', '0'], r'Leave out --seeds\.'),
         ([*both, '--jobs', '2', '--cost'], 'Leave out --jobs and --cost'),
+        ([protocol, '--cost', '--seeds', '0'], r'--cost: .* Leave out --seeds\.'),
         (['--report', protocol, protocol], "must differ, got .'protocol', 'protocol'"),
     ):
         with pytest.raises(ConfigError, match=message):
