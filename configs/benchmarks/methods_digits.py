@@ -91,7 +91,8 @@ recipes = {
     'fsp': dict(
         config='../fsp/fsp-neck_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='FSP',
-        note='In two stages: time is that of a step of the first, 200 of 1,000.',
+        note='In two stages: time is that of a step of the first, 200 of 1,000, after '
+        "which the neck is no longer the teacher's.",
         seeds=[0],
     ),
     'sp': dict(
