@@ -1,6 +1,7 @@
 """What the pages say is there."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,15 @@ def test_recipes_of_the_readme_are_in_the_protocol() -> None:
     protocol = read_protocol(ROOT / 'configs/benchmarks/chen2017_digits.py')
     for names in re.findall(r'--recipes ([\w -]+)`', text):
         assert set(names.split()) <= protocol.recipes.keys()
+
+
+@pytest.mark.parametrize('name', ['methods_digits', 'methods_mosaics'])
+@pytest.mark.parametrize('ending', ['md', 'html'])
+def test_the_report_has_a_row_for_every_method(name: str, ending: str) -> None:
+    protocol = read_protocol(ROOT / 'configs' / 'benchmarks' / f'{name}.py')
+    text = (ROOT / 'docs' / f'benchmark.{ending}').read_text()
+    assert unescape(text).count(f'configs/benchmarks/{name}.py') >= 2
+    for recipe in protocol.recipes.values():
+        assert recipe.title in unescape(text)
+        config = recipe.config.resolve().relative_to(ROOT)
+        assert str(config) in unescape(text)

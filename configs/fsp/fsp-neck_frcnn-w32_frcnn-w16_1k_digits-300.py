@@ -3,7 +3,8 @@
 # https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html
 # Run:    python tools/train.py \
 #     configs/fsp/fsp-neck_frcnn-w32_frcnn-w16_1k_digits-300.py
-# Cost and result: not run yet.
+# Cost and result: 7 minutes on one of two busy cores; 35.4 mAP, the same start 36.7
+# (seed 0 only, 500 validation images).
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
