@@ -17,7 +17,7 @@ class ReceptiveTokens(nn.Module):
     Args:
         channels: C, >= 1.
         tokens: n, how many masks, >= 1.
-        weighted: learn how much each counts; else all count the same, 1/n.
+        weighted: learn how much each counts; else all count the same.
 
     Source: Huang et al., Masked Distillation with Receptive Tokens, ICLR 2023,
         https://arxiv.org/abs/2205.14589.
@@ -39,7 +39,7 @@ class ReceptiveTokens(nn.Module):
         return torch.einsum('tc,nchw->nthw', self.tokens, feature).sigmoid()
 
     def weights(self, feature: Tensor) -> Tensor:
-        """How much each mask counts, shape (N, n); 1 in each image."""
+        """How much each mask counts in the distance, shape (N, n); 1 in each image."""
         if self.weighting is None:
             count = len(self.tokens)
             return feature.new_full((len(feature), count), 1 / count)
@@ -47,10 +47,18 @@ class ReceptiveTokens(nn.Module):
         return weights
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """The feature, masked by all of them as they count; and the masks."""
+        """The feature, masked by all of them as they count; and the masks.
+
+        Where no weight is learned this is the sum over masks, not their mean: masks
+        that share the places out between them leave the whole feature, so that they
+        come apart; of their mean only masks that are all 1 would.
+        """
         masks = self.masks(feature)
         # One map for all channels: (N, n, C, H, W) is never made.
-        seen = torch.einsum('nt,nthw->nhw', self.weights(feature), masks)
+        if self.weighting is None:
+            seen = masks.sum(dim=1)
+        else:
+            seen = torch.einsum('nt,nthw->nhw', self.weights(feature), masks)
         return feature * seen.unsqueeze(1), masks
 
 

@@ -19,7 +19,7 @@ from .tiny_seg import segment_batch, segmentor
 
 pytestmark = pytest.mark.host
 NECK = dict(neck=dict(layer='neck', tokens=3))
-LOGITS = dict(logits=dict(layer='decode_head.conv_seg', tokens=2, weighted=False))
+LOGITS = dict(logits=dict(layer='decode_head.conv_seg', tokens=3, weighted=False))
 
 
 def learner(masks: Any, teacher: Any = None, **options: Any) -> Any:
@@ -46,9 +46,9 @@ def test_learns_by_the_losses_of_a_teacher_masked_by_hand() -> None:
     head = teacher.decode_head
     with torch.no_grad():
         logits = head.forward(teacher.extract_feat(prepared['inputs']))
-        masks = (logits.unsqueeze(1) * tokens.tokens.view(1, 2, -1, 1, 1)).sum(2)
+        masks = (logits.unsqueeze(1) * tokens.tokens.view(1, 3, -1, 1, 1)).sum(2)
         masks = masks.sigmoid()
-        masked = logits * masks.mean(dim=1, keepdim=True)
+        masked = logits * masks.sum(dim=1, keepdim=True)
         expected = head.loss_by_feat(masked, prepared['data_samples'])['loss_ce']
     assert_close(losses['decode.loss_ce'].detach(), expected)
     assert_close(losses['loss_overlap_logits'].detach(), 0.5 * mask_overlap(masks))
@@ -60,7 +60,7 @@ def test_predicts_as_the_masked_teacher() -> None:
     teacher = model.teacher.prepare(torch.device('cpu'))
     plain = teacher(**segment_batch(teacher))
     model.masks.logits['0'].tokens.data.zero_()  # all masks 1/2
-    assert_close(model(**segment_batch(model)), plain / 2)
+    assert_close(model(**segment_batch(model)), 1.5 * plain)
     assert_close(teacher(**segment_batch(teacher)), plain)  # nothing stays attached
     (sample, _) = model.eval()(**segment_batch(model), mode='predict')
     assert sample.pred_sem_seg.data.shape == (1, 32, 32)
