@@ -32,8 +32,8 @@ HOW_TO_READ = {
     'over the seeds, which moves with whatever else the machine does.',
     'Memory': "Peak beyond the baseline's, whose own row has the peak itself; median "
     'over the seeds; of the process on a CPU, of the tensors on a GPU. Validation is '
-    'in it; fidelity, measured afterwards, is not. Differences as small as '
-    'those between seeds mean nothing.',
+    "in it, and fidelity only where a config's own hook measured it while training. "
+    'Differences as small as those between seeds mean nothing.',
     'Start': '"Same" was checked: hashes of the first weights of the student and of '
     "the first batches equal the baseline's, seed by seed.",
     'Agrees, KL': 'Fidelity: how often student and teacher predict the same, and the '
