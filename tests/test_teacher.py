@@ -14,6 +14,7 @@ CONFIGS = Path(kd_plugins.__file__).parents[1] / 'configs'
 # The config, and the score that its header gives.
 TEACHERS = [
     (CONFIGS / 'digits/faster-rcnn_r18-w32_fpn_4k_digits.py', 'mAP'),
+    (CONFIGS / 'digits/gfl_r18-w32_fpn_3k_digits.py', 'mAP'),
     (CONFIGS / 'mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py', 'mIoU'),
     (CONFIGS / 'planes/depth_r18-w32_2k_planes-128x128.py', 'RMSE'),
 ]
@@ -23,7 +24,9 @@ METRICS = {'mAP': 'coco/bbox_mAP', 'mIoU': 'mIoU', 'RMSE': 'rmse'}
 TOLERANCES = {'mAP': 0.01, 'mIoU': 1.0, 'RMSE': 0.03}
 
 every_teacher = pytest.mark.parametrize(
-    ('config', 'score'), TEACHERS, ids=['detector', 'segmentor', 'depth estimator']
+    ('config', 'score'),
+    TEACHERS,
+    ids=['detector', 'one-stage detector', 'segmentor', 'depth estimator'],
 )
 
 
