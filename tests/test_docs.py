@@ -42,7 +42,9 @@ def test_recipes_of_the_readme_are_in_the_protocol() -> None:
         assert set(names.split()) <= protocol.recipes.keys()
 
 
-@pytest.mark.parametrize('name', ['methods_digits', 'methods_mosaics'])
+@pytest.mark.parametrize(
+    'name', ['methods_digits', 'methods_digits_one_stage', 'methods_mosaics']
+)
 @pytest.mark.parametrize('ending', ['md', 'html'])
 def test_the_report_has_a_row_for_every_method(name: str, ending: str) -> None:
     protocol = read_protocol(ROOT / 'configs' / 'benchmarks' / f'{name}.py')

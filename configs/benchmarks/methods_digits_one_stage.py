@@ -3,7 +3,7 @@
 # same batches. Weights are those of the configs: the papers' where a comment says so;
 # where at those the gradient would be less than 0.2 or more than 5 of the task's here,
 # as large as the task's (tools/analyze.py, at the end of 'start').
-# Run:    python tools/benchmark.py configs/benchmarks/one_stage_digits.py
+# Run:    python tools/benchmark.py configs/benchmarks/methods_digits_one_stage.py
 # Cost and result: not run yet.
 title = 'One-stage detection: digits in photographs'
 metric = 'coco/bbox_mAP'
