@@ -2,7 +2,8 @@
 # Zagoruyko and Komodakis, ICLR 2017, arXiv:1612.03928
 # Run:    python tools/train.py \
 #     configs/at/at-gradient_psp-w24_psp-w6_1500it_mosaics-300.py
-# Cost and result: not run yet.
+# Cost and result: 25 minutes on one of two busy cores; 33.8 mIoU, the student alone
+# 37.0 (seed 0 only, 400 validation images).
 # Alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
 _base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']

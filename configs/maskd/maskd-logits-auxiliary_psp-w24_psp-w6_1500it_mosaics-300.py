@@ -3,7 +3,8 @@
 # First:  python tools/train.py configs/maskd/maskd-tokens_psp-w24_500it_mosaics.py
 # Run:    python tools/train.py \
 #     configs/maskd/maskd-logits-auxiliary_psp-w24_psp-w6_1500it_mosaics-300.py
-# Cost and result: not run yet.
+# Cost and result: 12 minutes on one of two busy cores; 37.6 mIoU, the student alone
+# 37.0 (seed 0 only, 400 validation images).
 # Alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
 _base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']

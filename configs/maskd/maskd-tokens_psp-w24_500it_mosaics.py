@@ -1,7 +1,9 @@
 # Masked distillation, first stage: which places of its class maps does a teacher need?
 # On mosaics of photographs.  Huang et al., ICLR 2023, arXiv:2205.14589
 # Run:    python tools/train.py configs/maskd/maskd-tokens_psp-w24_500it_mosaics.py
-# Cost and result: not run yet.  The mIoU is that of the masked teacher.
+# Cost and result: 6 minutes on one of two busy cores; 56.2 mIoU of the masked teacher,
+# which has 56.2 without masks (400 validation images); any two masks of the last 50
+# iterations share 0.03 to 0.04 of their places (Dice).
 _base_ = ['../mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py']
 
 model = dict(
