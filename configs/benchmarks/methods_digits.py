@@ -5,7 +5,7 @@
 # less than 0.2 or more than 5 of the task's here, as large as the task's
 # (tools/analyze.py, at the end of 'start').
 # Run:    python tools/benchmark.py configs/benchmarks/methods_digits.py
-# Cost and result: 4 hours of training on one core (two at a time); see
+# Cost and result: 5.5 hours of training (two or three at a time on two cores); see
 # docs/benchmark.md. It resumes: --recipes and --seeds run a part of it.
 title = 'Detection: digits in photographs'
 metric = 'coco/bbox_mAP'

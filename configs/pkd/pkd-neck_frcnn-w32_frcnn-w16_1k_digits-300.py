@@ -2,8 +2,8 @@
 # Cao et al., NeurIPS 2022, arXiv:2207.02039
 # Run:    python tools/train.py \
 #     configs/pkd/pkd-neck_frcnn-w32_frcnn-w16_1k_digits-300.py
-# Cost and result: 6 minutes on one of two busy cores; 52.5 ± 0.8 mAP, the same start
-# 36.9 (seeds 0 to 1, 500 validation images).
+# Cost and result: 7 minutes on one of two busy cores; 52.4 ± 0.6 mAP, the same start
+# 37.7 (seeds 0 to 2, 500 validation images).
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py

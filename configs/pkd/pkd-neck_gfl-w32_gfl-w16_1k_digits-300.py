@@ -2,7 +2,8 @@
 # Cao et al., NeurIPS 2022, arXiv:2207.02039
 # Run:    python tools/train.py \
 #     configs/pkd/pkd-neck_gfl-w32_gfl-w16_1k_digits-300.py
-# Cost and result: not run yet.
+# Cost and result: 6 minutes on one of two busy cores; 57.9 mAP, the same start 43.3
+# (seed 0 only, 500 validation images).
 # Alone:  python tools/train.py configs/digits/gfl_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/ld/ld-start_gfl-w32_gfl-w16_1k_digits-300.py
