@@ -43,7 +43,8 @@ def test_recipes_of_the_readme_are_in_the_protocol() -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['methods_digits', 'methods_digits_one_stage', 'methods_mosaics']
+    'name',
+    sorted(path.stem for path in ROOT.glob('configs/benchmarks/methods_*.py')),
 )
 @pytest.mark.parametrize('ending', ['md', 'html'])
 def test_the_report_has_a_row_for_every_method(name: str, ending: str) -> None:
