@@ -1,14 +1,47 @@
 """Typed errors: each message says what, expected, got, and the key to change."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
-class ConfigError(ValueError):
+class LocatedError(Exception):
+    """An error that learns on its way up which configuration key it is about.
+
+    Where it is found it is raised tersely; each boundary that knows a key puts it in
+    front, see :func:`located`.
+
+    Args:
+        message: what, expected, got, and what to change.
+        key: of what was wrong, below the key of the boundary: 'levels', or '(student)'.
+    """
+
+    def __init__(self, message: str = '', key: str = '') -> None:
+        super().__init__(message)
+        self.key = key
+        self.parts: tuple[LocatedError, ...] = ()
+
+    def __str__(self) -> str:
+        if self.parts:
+            return '\n'.join(str(part) for part in self.parts)
+        message = super().__str__()
+        return f'{self.key}: {message}' if self.key else message
+
+    def put_under(self, key: str) -> None:
+        """Put a key in front of its own, or of those of its parts."""
+        for part in self.parts:
+            part.put_under(key)
+        joint = '' if not self.key or self.key[0] == '[' else '.'
+        if self.key.startswith('('):
+            joint = ' '
+        self.key = f'{key}{joint}{self.key}'
+
+
+class ConfigError(LocatedError, ValueError):
     """A configuration that cannot work; the message names the key to change."""
 
 
-class ShapeError(ValueError):
+class ShapeError(LocatedError, ValueError):
     """Two tensors whose shapes cannot be compared."""
 
 
@@ -16,12 +49,48 @@ class HostError(ImportError):
     """The OpenMMLab packages are missing, doubled or too old."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LocatedError, ValueError):
     """A checkpoint that is missing, truncated, unsafe or of another model."""
 
 
-class DistillationError(RuntimeError):
+class DistillationError(LocatedError, RuntimeError):
     """A pair that went wrong while training: a dead layer, a NaN in the teacher."""
+
+
+@contextmanager
+def located(key: str) -> Iterator[None]:
+    """Put a configuration key in front of what goes wrong within the block.
+
+    Example:
+        >>> with located('model.pairs.hint'), located('adapter'):
+        ...     raise ConfigError('needs a type.')
+        Traceback (most recent call last):
+        kd_plugins.errors.ConfigError: model.pairs.hint.adapter: needs a type.
+    """
+    try:
+        yield
+    except LocatedError as error:
+        error.put_under(key)
+        raise
+
+
+@contextmanager
+def collected(faults: list[ConfigError]) -> Iterator[None]:
+    """Note a ConfigError among the faults, and go on after the block."""
+    try:
+        yield
+    except ConfigError as error:
+        faults.append(error)
+
+
+def raise_together(faults: Sequence[ConfigError]) -> None:
+    """Raise all faults as one error, a line each; nothing without any."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        error = ConfigError()
+        error.parts = tuple(faults)
+        raise error
 
 
 def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:

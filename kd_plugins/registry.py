@@ -21,7 +21,7 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope=_SCOPE,
-    locations=['kd_plugins.distillers', 'kd_plugins.losses', 'kd_plugins.adapters'],
+    locations=['kd_plugins.distillers', 'kd_plugins.models'],
 )
 # Without a parent: a parent can have one child of a scope, and MODELS' is taken above.
 LOSSES = Registry('distillation loss', scope=_SCOPE, locations=['kd_plugins.losses'])
@@ -34,35 +34,35 @@ HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope=_SCOPE,
-    locations=['kd_plugins.hooks', 'kd_plugins.datasets'],
+    locations=['kd_plugins.engine.hooks', 'kd_plugins.datasets'],
 )
 METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,
     scope=_SCOPE,
-    locations=['kd_plugins.metrics'],
+    locations=['kd_plugins.evaluation.metrics'],
 )
 MODEL_WRAPPERS = Registry(
     'model wrapper',
     parent=MMENGINE_MODEL_WRAPPERS,
     scope=_SCOPE,
-    locations=['kd_plugins.distillers'],
+    locations=['kd_plugins.engine.wrapper'],
 )
 OPTIM_WRAPPERS = Registry(
     'optim wrapper',
     parent=MMENGINE_OPTIM_WRAPPERS,
     scope=_SCOPE,
-    locations=['kd_plugins.hosts.amp'],
+    locations=['kd_plugins.engine.amp'],
 )
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope=_SCOPE,
-    locations=['kd_plugins.distillers'],
+    locations=['kd_plugins.engine.optimizer'],
 )
 RUNNERS = Registry(
     'runner',
     parent=MMENGINE_RUNNERS,
     scope=_SCOPE,
-    locations=['kd_plugins.hosts.runner'],
+    locations=['kd_plugins.engine.runner'],
 )

@@ -7,8 +7,8 @@ import pytest
 from safetensors import safe_open
 
 import kd_plugins
-from kd_plugins.hosts.running import prepare_config
-from kd_plugins.hosts.testing import evaluate
+from kd_plugins.apis.test import evaluate
+from kd_plugins.apis.train import prepare_config
 
 CONFIGS = Path(kd_plugins.__file__).parents[1] / 'configs'
 # The config, and the score that its header gives.

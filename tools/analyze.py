@@ -23,8 +23,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from kd_plugins.analysis.main import analyze
-from kd_plugins.hosts.running import prepare_config
+from kd_plugins.apis.analyze import analyze
+from kd_plugins.apis.train import prepare_config
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

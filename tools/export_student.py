@@ -11,7 +11,7 @@ import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv 
 import argparse
 from collections.abc import Sequence
 
-from kd_plugins.hosts.export import export_student
+from kd_plugins.apis.export import export_student
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

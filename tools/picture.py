@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from kd_plugins.pictures.comparison import Entry, make_picture
+from kd_plugins.apis.comparison import Entry, make_picture
 
 COLUMNS = ('baseline', 'distilled', 'teacher')
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from kd_plugins.hosts.running import prepare_config
-from kd_plugins.hosts.testing import evaluate
+from kd_plugins.apis.train import prepare_config
+from kd_plugins.apis.test import evaluate
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

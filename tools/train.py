@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from kd_plugins.hosts.running import prepare_config, train
+from kd_plugins.apis.train import prepare_config, train
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

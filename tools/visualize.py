@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from kd_plugins.pictures.main import save_curves, visualize
+from kd_plugins.apis.visualize import save_curves, visualize
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

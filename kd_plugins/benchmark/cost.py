@@ -20,11 +20,11 @@ from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
-from ..distillers.optimizer import DistillOptimWrapperConstructor
 from ..distillers.pair import adapt
 from ..distillers.student import student_config
+from ..engine.optimizer import DistillOptimWrapperConstructor
 from ..errors import ConfigError
-from ..recorders import shadow_method
+from ..recorders import record_method
 from ..registry import MODELS
 from ..schedules import Clock
 from ._common import DISTILLERS
@@ -178,7 +178,7 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
     with ExitStack() as stack:
         stack.enter_context(_recording_heads(guidance, heads))
         for pair in guidance.pairs:
-            stack.enter_context(shadow_method(pair, 'compute', compared))
+            stack.enter_context(record_method(pair, 'compute', compared))
         distiller.loss(inputs, samples)
 
     def teacher_forward() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.optim import OptimWrapperDict
 
-from ..distillers.extras import STUDENT, extras_of
+from ..distillers.auxiliary import STUDENT, auxiliary_of
 from ..distillers.interface import is_distiller
 from .stopwatch import Stopwatch
 
@@ -89,7 +89,7 @@ def _watched(trainee: Trainee) -> list[tuple[Any, ...]]:
 def _watched_extras(distiller: Any, optim_wrapper: Any) -> list[tuple[Any, ...]]:
     """What a loss trains by itself: in the student's step, and in its own."""
     watched: list[tuple[Any, ...]] = []
-    for key, (_, name, extra) in extras_of(distiller.losses).items():
+    for key, (_, name, extra) in auxiliary_of(distiller.losses).items():
         part = f'{WITHIN}{name}:'
         watched += [
             (extra.module, 'forward', f'{part} forward, for the student', LOSSES),
@@ -102,5 +102,5 @@ def _watched_extras(distiller: Any, optim_wrapper: Any) -> list[tuple[Any, ...]]
                 (method.__self__, method.__name__, f'{part} its own loss', EXTRAS)
             )
     if watched:
-        watched.append((distiller, 'step_extras', EXTRAS))
+        watched.append((distiller, 'step_auxiliary', EXTRAS))
     return watched

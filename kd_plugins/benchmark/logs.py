@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DistillationError, nearest
-from ..hosts.scalars import scalar_lines
+from ..run_logs import scalar_lines
 
 _NO_METRIC = ('data_time', 'time', 'step')
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from mmengine.logging import MMLogger
 
+from ..engine.hooks import FidelityHook
+from ..engine.opening import first_batch, open_config
 from ..errors import ConfigError
-from ..hooks import FidelityHook
-from ..hosts.opening import first_batch, open_config
 from ._common import read_json, write_json, write_text
 from .cost import Cost, measure_cost
 from .cost_table import cost_json, cost_markdown

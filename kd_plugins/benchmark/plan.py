@@ -10,9 +10,9 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from ..config_files import read_config
+from ..engine.opening import measures_fidelity
+from ..engine.overrides import apply_overrides
 from ..errors import CheckpointError, ConfigError
-from ..hosts.overrides import apply_overrides
-from ..hosts.testing import measures_fidelity
 from ..teachers._locate import locate
 from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe

@@ -109,9 +109,9 @@ class Protocol:
         cost: recipes whose step cost is measured, and its bound; None: as measured.
         title: name for people, on the report's page; default: that of the file.
         pictures: for the report's page.
-        fidelity: arguments of :class:`~kd_plugins.hooks.FidelityHook`, which then
-            measures the last checkpoint of every distillation without such a hook of
-            its own, once it is trained; of what was finished before too. None: it is
+        fidelity: arguments of :class:`~kd_plugins.engine.hooks.FidelityHook`, which
+            then measures the last checkpoint of every distillation without such a hook
+            of its own, once it is trained; of what was finished before too. None: it is
             not measured.
     """
 

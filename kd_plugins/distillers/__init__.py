@@ -1,13 +1,5 @@
-"""The model wrapper, and how it is optimised and distributed."""
+"""The distiller: a student of the host's, its teachers, its pairs, and one step."""
 
 from .distiller import Distiller
-from .mask_learner import MaskLearner
-from .optimizer import DistillOptimWrapperConstructor
-from .wrapper import DistillDistributedDataParallel
 
-__all__ = [
-    'DistillDistributedDataParallel',
-    'DistillOptimWrapperConstructor',
-    'Distiller',
-    'MaskLearner',
-]
+__all__ = ['Distiller']

@@ -18,11 +18,11 @@ from ..schedules import Clock
 from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import attached
-from .extras import step_extras, student_wrapper
+from .auxiliary import step_auxiliary, student_wrapper
 from .guidance import Guidance, with_added
-from .inheritance import brings_classes, check_inherited, copy_matching
+from .inheritance import check_inherited, copy_matching, includes_class_head
 from .pair_config import build_pairs
-from .plan import plan_table
+from .summary import summary_table
 from .task_losses import TaskLossWeights
 
 _SEED = 2017
@@ -205,17 +205,17 @@ class Distiller(BaseModel):
         Args:
             data: a batch of the host's loader.
             optim_wrapper: of the student, or an ``OptimWrapperDict`` with its entry
-                'student' and one for each of ``extra_optimizers``.
+                'student' and one for each of ``auxiliary_optimizers``.
 
         Returns: what to log.
         """
         own = student_wrapper(self.losses, optim_wrapper)
         told: dict[str, Tensor] = super().train_step(data, own)
         if own is not optim_wrapper:
-            told = {**told, **self.step_extras(optim_wrapper)}
+            told = {**told, **self.step_auxiliary(optim_wrapper)}
         return told
 
-    def step_extras(self, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
+    def step_auxiliary(self, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """Steps of what the losses train by themselves, after the student's.
 
         Args:
@@ -224,32 +224,34 @@ class Distiller(BaseModel):
         Returns: what to log.
         """
         with self.random_stream.active():
-            return step_extras(self.losses, optim_wrapper)
+            return step_auxiliary(self.losses, optim_wrapper)
 
     def set_clock(self, clock: Clock) -> None:
         """Tell how far training is: loss weights may follow it."""
         self._clock = clock
 
-    def expect_classes(self, names: Sequence[str]) -> None:
+    def set_class_names(self, names: Sequence[str]) -> None:
         """Tell the student's class names: a teacher of others must not judge them.
 
         Compared with those in a teacher's checkpoint, once it is loaded, where a pair
         matches class by class, or a head is inherited.
         """
         asked = {
-            pair.teacher for pair in self._guidance.pairs if pair.view.same_classes
+            pair.teacher
+            for pair in self._guidance.pairs
+            if pair.view.requires_same_classes
         }
-        if brings_classes(self._inherited):
+        if includes_class_head(self._inherited):
             asked |= self.teachers.keys()
         for name in asked:
-            self.teachers[name].expect_classes(names)
+            self.teachers[name].set_class_names(names)
 
-    def plan(self) -> str:
+    def summary(self) -> str:
         """What is compared with what, and which part of each teacher runs."""
         guidance = self._guidance
         parts = {name: guidance.parts_of(name) for name in self.teachers}
         adapters: dict[str, Any] = dict(self.adapters.items())
-        return plan_table(
+        return summary_table(
             guidance.pairs, adapters, self.teachers, parts, self._inherited
         )
 
@@ -266,7 +268,7 @@ class Distiller(BaseModel):
                 runs = stack.enter_context(
                     guidance.runs(inputs, data_samples, self.data_preprocessor)
                 )
-            with attached(self.student, guidance.student_captures()) as captured:
+            with attached(self.student, guidance.student_recorders()) as captured:
                 losses = self.student(inputs, data_samples, mode='loss')
             losses = self._task_losses.apply(losses, self._clock)
             adapters: dict[str, Any] = dict(self.adapters.items())

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..schedules import Clock
 from ..teachers import Teacher
-from ..views import Capture, Matched, ModelRun, Step, attached
+from ..views import MatchedTensors, ModelRun, Recorder, Step, attached
 from ..views.run import reach_of
 from .health import TeacherHealth
 from .pair import Pair
 
-AllMatched = dict[str, list[Matched | None]]
+AllMatched = dict[str, list[MatchedTensors | None]]
 
 
 class Guidance:
@@ -47,10 +47,10 @@ class Guidance:
     def _beyond_backbone(pairs: Sequence[Pair]) -> set[str]:
         return {part for pair in pairs for part in pair.view.teacher_parts()}
 
-    def student_captures(self) -> list[Capture]:
+    def student_recorders(self) -> list[Recorder]:
         """What to attach to the student while it computes its own losses."""
         return [
-            capture for pair in self.pairs for capture in pair.view.student_captures()
+            capture for pair in self.pairs for capture in pair.view.student_recorders()
         ]
 
     @contextmanager
@@ -75,7 +75,7 @@ class Guidance:
                 captures = [
                     capture
                     for pair in pairs
-                    for capture in pair.view.teacher_captures()
+                    for capture in pair.view.teacher_recorders()
                 ]
                 captured = stack.enter_context(attached(model, captures))
                 reach = reach_of(self._beyond_backbone(pairs))
@@ -88,7 +88,7 @@ class Guidance:
         self,
         student: nn.Module,
         adapters: Mapping[str, Sequence[nn.Module]],
-        captured: dict[Capture, Any],
+        captured: dict[Recorder, Any],
         runs: Mapping[str, ModelRun],
         data_samples: Any,
         clock: Clock | None,

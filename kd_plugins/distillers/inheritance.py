@@ -10,7 +10,7 @@ from ..errors import ConfigError, nearest
 _WITHOUT_CLASSES = ('backbone', 'neck', 'rpn_head')
 
 
-def brings_classes(parts: Sequence[str]) -> bool:
+def includes_class_head(parts: Sequence[str]) -> bool:
     """Whether some of these parts of a model may know classes."""
     return any(not part.startswith(_WITHOUT_CLASSES) for part in parts)
 
@@ -33,7 +33,7 @@ def check_inherited(
         )
     for teacher in teachers.values():
         classes = teacher.class_map
-        if brings_classes(parts) and classes is not None and not classes.copyable:
+        if includes_class_head(parts) and classes is not None and not classes.copyable:
             raise ConfigError(
                 f'model.init_from_teacher={list(parts)}: as {classes.where} has it, '
                 'the teacher has as many classes as the student, and others, or in '

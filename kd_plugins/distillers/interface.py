@@ -23,13 +23,13 @@ class DistillerLike(Protocol):
     def set_clock(self, clock: Any) -> None:
         """Tell it how far the training has come."""
 
-    def expect_classes(self, names: Sequence[str]) -> None:
+    def set_class_names(self, names: Sequence[str]) -> None:
         """Tell it the names of the classes it is trained for."""
 
-    def step_extras(self, optim_wrapper: Any) -> dict[str, Tensor]:
+    def step_auxiliary(self, optim_wrapper: Any) -> dict[str, Tensor]:
         """Step what its losses train by themselves."""
 
-    def plan(self) -> str:
+    def summary(self) -> str:
         """What will be compared with what, as a table."""
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DistillationError, ShapeError
 from ..losses import DistillationLoss, LossContext
 from ..schedules import Clock, Schedule
-from ..views import Matched, Place, Step, View
+from ..views import MatchedTensors, Place, Step, View
 
 OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
 LEVELS_REDUCTIONS = ('mean', 'sum')
@@ -102,7 +102,7 @@ class Pair:
         summed = self.levels_reduction == 'sum' and len(self.places) > 1
         return f'{shown} each' if summed else shown
 
-    def match(self, step: Step) -> list[Matched | None]:
+    def match(self, step: Step) -> list[MatchedTensors | None]:
         """Matched tensors of this step, one entry a place.
 
         Raises: ConfigError or DistillationError naming the pair.
@@ -114,7 +114,7 @@ class Pair:
 
     def compute(
         self,
-        matched: Sequence[Matched | None],
+        matched: Sequence[MatchedTensors | None],
         adapters: Sequence[nn.Module],
         avg_factors: Sequence[Tensor | float],
         device: torch.device,
@@ -176,7 +176,7 @@ class Pair:
     def _value(
         self,
         loss: DistillationLoss,
-        item: Matched,
+        item: MatchedTensors,
         adapter: nn.Module | None,
         avg_factor: Tensor | float,
         context: LossContext,
@@ -203,7 +203,7 @@ class Pair:
             value = value + 0 * parameter.sum()
         return value
 
-    def _check_alive(self, place: Place, item: Matched, value: Tensor) -> None:
+    def _check_alive(self, place: Place, item: MatchedTensors, value: Tensor) -> None:
         if not item.student.requires_grad:
             raise DistillationError(
                 f'{self.where}: {place.name} of the student carries no gradient: it is '

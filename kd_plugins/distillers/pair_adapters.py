@@ -48,7 +48,7 @@ def _check_without_adapter(
             f'{message} differ in channels at {place.name}. Add to this pair: '
             f'{_proposal(place, places)}.'
         )
-    if place.stretch != (1.0, 1.0):
+    if place.scale_factor != (1.0, 1.0):
         if same_channels and any(
             other.student[1] != other.teacher[1] for other in places
         ):

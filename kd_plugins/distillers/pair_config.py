@@ -6,9 +6,9 @@ from typing import Any
 from torch import nn
 
 from ..build import build, class_of, collected
+from ..checks import check_choice
 from ..errors import ConfigError, nearest
 from ..losses import DistillationLoss
-from ..losses._common import check_choice
 from ..registry import ADAPTERS, LOSSES
 from ..schedules import Schedule, build_schedule
 from ..signatures import arguments
@@ -110,7 +110,7 @@ def _build_pair(
     with collected(faults):
         if view is not None and loss is not None and not faults:
             _check_target(view, loss, where)
-            if loss.extra_optimizers() and len(places) > 1:
+            if loss.auxiliary_optimizers() and len(places) > 1:
                 raise ConfigError(
                     f'{where}: {type(loss).__name__} learns from a single map, and '
                     f'{places[0].name} is one of {len(places)}. Choose one: levels=[0].'
@@ -231,7 +231,7 @@ def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any], where: str) ->
 
 def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
     asks = 'target' in optional_inputs(loss) and loss.needs_target
-    if not asks or view.gives_target:
+    if not asks or view.has_target:
         return
     source = getattr(view, 'roi_source', 'student')
     raise ConfigError(

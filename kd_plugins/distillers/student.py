@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..teachers import model_config
-from .extras import STUDENT
+from .auxiliary import STUDENT
 from .interface import DistillerLike
 
 _OURS = 'kd_plugins'

@@ -3,8 +3,8 @@
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..checks import check_float
 from ..errors import ConfigError, nearest
-from ..losses._common import check_number
 from ..schedules import Clock, Schedule, build_schedule
 
 _WHERE = 'model.task_loss_weights'
@@ -24,7 +24,7 @@ class TaskLossWeights:
             self._weights[pattern] = (
                 build_schedule(weight, where)
                 if isinstance(weight, dict)
-                else check_number(where, weight)
+                else check_float(where, weight)
             )
 
     def apply(self, losses: dict[str, Any], clock: Clock | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Distillation losses: pure functions on tensors, and thin registered modules."""
 
-from kd_plugins.losses._base import DistillationLoss, ExtraOptimizer, LossContext
+from kd_plugins.losses._base import AuxiliaryOptimizer, DistillationLoss, LossContext
 from kd_plugins.losses.ab import ABLoss, activation_boundary
 from kd_plugins.losses.ail import AILLoss, attentive_imitation
 from kd_plugins.losses.at import ATLoss, attention_transfer
@@ -60,6 +60,7 @@ __all__ = [
     'ABLoss',
     'AILLoss',
     'ATLoss',
+    'AuxiliaryOptimizer',
     'BDKDLoss',
     'BoxIoULoss',
     'CCLoss',
@@ -72,7 +73,6 @@ __all__ = [
     'DarkRankLoss',
     'DeltaL2Loss',
     'DistillationLoss',
-    'ExtraOptimizer',
     'FBKDLoss',
     'FGDLoss',
     'FSPLoss',

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from kd_plugins.losses._common import REDUCTIONS, check_choice, check_number
+from kd_plugins.checks import check_choice, check_float
+from kd_plugins.losses._reductions import REDUCTIONS
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LossContext:
 
 
 @dataclass(frozen=True)
-class ExtraOptimizer:
+class AuxiliaryOptimizer:
     """What a loss trains by itself, against or beside the student.
 
     Args:
@@ -91,7 +92,7 @@ class DistillationLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()
-        self.loss_weight = check_number('loss_weight', loss_weight)
+        self.loss_weight = check_float('loss_weight', loss_weight)
         self.reduction = check_choice('reduction', reduction, REDUCTIONS)
 
     @property
@@ -99,7 +100,7 @@ class DistillationLoss(nn.Module):
         """Whether a loss that names ``target`` cannot do without it."""
         return True
 
-    def extra_optimizers(self) -> dict[str, ExtraOptimizer]:
+    def auxiliary_optimizers(self) -> dict[str, AuxiliaryOptimizer]:
         """What it trains by an optimiser of its own, by name; mostly nothing."""
         return {}
 
@@ -107,7 +108,7 @@ class DistillationLoss(nn.Module):
         """Its parameters that the student's optimiser steps, by name."""
         apart = {
             id(parameter)
-            for extra in self.extra_optimizers().values()
+            for extra in self.auxiliary_optimizers().values()
             for parameter in extra.module.parameters()
         }
         return {

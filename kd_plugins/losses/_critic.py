@@ -56,9 +56,9 @@ class Critic(nn.Module):
         if condition is not None:
             maps = torch.cat([maps, condition], dim=1)
         height, width = maps.shape[2:]
-        stretch = _SMALLEST_SIDE / min(height, width)
-        if stretch > 1:
-            size = [round(side * stretch) for side in (height, width)]
+        scale_factor = _SMALLEST_SIDE / min(height, width)
+        if scale_factor > 1:
+            size = [round(side * scale_factor) for side in (height, width)]
             maps = F.interpolate(maps, size, mode='bilinear', align_corners=False)
         scores: Tensor = self.score(self.blocks(maps))
         return scores.mean(dim=(1, 2, 3))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from kd_plugins.checks import check_int, check_same_size
 from kd_plugins.errors import ConfigError, ShapeError
-from kd_plugins.losses._common import check_same_size, check_whole
 from kd_plugins.losses._queues import draw
 
 
@@ -20,7 +20,7 @@ def check_size(name: str, value: int | None, minimum: int = 1) -> int:
         >>> check_size('queue_size', 2048)
         2048
     """
-    size = check_whole(name, value, minimum)
+    size = check_int(name, value, minimum)
     if size is None:
         raise ConfigError(f'{name} must be a whole number >= {minimum}, got None.')
     return size

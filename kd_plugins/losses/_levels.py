@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_int
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import LossContext
-from kd_plugins.losses._common import check_whole
 
 
 def read_channels(channels: int | None, minimum: int = 1) -> int:
@@ -15,7 +15,7 @@ def read_channels(channels: int | None, minimum: int = 1) -> int:
 
     Raises: ConfigError unless it is a whole number and large enough.
     """
-    checked = check_whole('channels', channels, minimum)
+    checked = check_int('channels', channels, minimum)
     if checked is None:
         raise ConfigError(f'channels must be a whole number >= {minimum}, got None.')
     return checked
@@ -81,7 +81,7 @@ def number_at(name: str, numbers: Sequence[int]) -> Callable[[int], int]:
     if not isinstance(numbers, Sequence) or not numbers or None in numbers:
         raise ConfigError(f'{name} must be a list such as [4, 4, 2], got {numbers!r}.')
     for place, number in enumerate(numbers):
-        check_whole(f'{name}[{place}]', number)
+        check_int(f'{name}[{place}]', number)
     return lambda place: numbers[min(place, len(numbers) - 1)]
 
 

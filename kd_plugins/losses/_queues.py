@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import unit_vectors
+from kd_plugins.losses._reductions import unit_vectors
 
 
 class ClassQueues(nn.Module):

@@ -6,15 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_choice, check_int, check_same_size
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    COUNT_EPS,
-    check_choice,
-    check_same_size,
-    check_whole,
-    float32_rows,
-)
+from kd_plugins.losses._reductions import COUNT_EPS, float32_rows
 
 SAMPLES = ('image', 'pixel', 'class')
 # The golden ratio in 2^16ths: its multiples fall evenly into [0, 1), with no period.
@@ -76,7 +71,7 @@ class SampleLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         self.sample = check_choice('sample', sample, SAMPLES)
-        self.max_samples = check_whole('max_samples', max_samples)
+        self.max_samples = check_int('max_samples', max_samples)
 
     @property
     def needs_target(self) -> bool:

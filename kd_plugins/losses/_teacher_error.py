@@ -6,14 +6,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_float, check_int, check_same_shape
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    check_whole,
-    float32_rows,
-    pixel_rows,
-)
+from kd_plugins.losses._reductions import float32_rows, pixel_rows
 
 LAYOUT = 'RD|NCHW'
 
@@ -110,10 +105,10 @@ class RunningRange(nn.Module):
 
     def __init__(self, momentum: float, warmup: int) -> None:
         super().__init__()
-        self.momentum = check_number('momentum', momentum)
+        self.momentum = check_float('momentum', momentum)
         if self.momentum >= 1:
             raise ConfigError(f'momentum must be below 1, got {momentum!r}.')
-        if check_whole('warmup', warmup, minimum=0) is None:
+        if check_int('warmup', warmup, minimum=0) is None:
             raise ConfigError('warmup must be a whole number >= 0, got None.')
         self.warmup = warmup
         self.register_buffer('errors', torch.zeros(2))  # smallest and largest

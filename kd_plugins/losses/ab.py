@@ -4,13 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -55,7 +51,7 @@ def activation_boundary(
         tensor(3.2500)
     """
     check_same_shape(student, teacher, layout='NCHW|NC')
-    check_number('margin', margin, strict=True)
+    check_float('margin', margin, strict=True)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         short = margin - torch.where(teacher > 0, student, -student)
         per_sample = F.relu(short).square().flatten(1).sum(dim=1)  # (N,)
@@ -102,7 +98,7 @@ class ABLoss(DistillationLoss):
         self, loss_weight: float = 1.0, margin: float = 1.0, reduction: str = 'mean'
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.margin = check_number('margin', margin, strict=True)
+        self.margin = check_float('margin', margin, strict=True)
 
     def forward(
         self,

@@ -3,16 +3,10 @@
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_choice, check_float, check_same_shape
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.losses._teacher_error import (
     LAYOUT,
     BatchRange,
@@ -211,7 +205,7 @@ class AILLoss(DistillationLoss):
 
 
 def _check_alpha(alpha: float) -> float:
-    if check_number('alpha', alpha) > 1:
+    if check_float('alpha', alpha) > 1:
         raise ConfigError(f'alpha must be between 0 and 1, got {alpha!r}.')
     return alpha
 
@@ -224,7 +218,7 @@ def _check_once(mode: str, with_task: bool) -> None:
 
 
 def _check_normalizer(normalizer: float | str, percentile: float) -> float | str:
-    if check_number('percentile', percentile, strict=True) > 100:
+    if check_float('percentile', percentile, strict=True) > 100:
         raise ConfigError(f'percentile must be at most 100, got {percentile!r}.')
     if isinstance(normalizer, str):
         return check_choice('normalizer', normalizer, NORMALIZERS)
@@ -233,4 +227,4 @@ def _check_normalizer(normalizer: float | str, percentile: float) -> float | str
             f'percentile={percentile} is of a range that is measured, and '
             f"normalizer={normalizer!r} is given. Remove it, or use 'running'."
         )
-    return check_number('normalizer', normalizer, strict=True)
+    return check_float('normalizer', normalizer, strict=True)

@@ -3,12 +3,10 @@
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_choice, check_float, check_same_size
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
+from kd_plugins.losses._reductions import (
     SHORTEST,
-    check_choice,
-    check_number,
-    check_same_size,
     float32_rows,
     reduce_loss,
     unit_vectors,
@@ -68,7 +66,7 @@ def attention_transfer(
         tensor(1.)
     """
     check_same_size(student, teacher)
-    check_number('p', p, minimum=1.0)
+    check_float('p', p, minimum=1.0)
     check_choice('form', form, FORMS)
     check_choice('mode', mode, MODES)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
@@ -121,7 +119,7 @@ class ATLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.p = check_number('p', p, minimum=1.0)
+        self.p = check_float('p', p, minimum=1.0)
         self.form = check_choice('form', form, FORMS)
         self.mode = check_choice('mode', mode, MODES)
 

@@ -3,21 +3,16 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._logits import (
     bernoulli_divergence,
     check_columns,
     softened,
     softmax_divergence,
 )
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -79,7 +74,7 @@ def balanced_divergence(
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
     _check_weights(high, low, sharpness)
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     student, teacher, mask = pixel_rows(student, teacher, mask)
     check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
@@ -101,10 +96,10 @@ def balanced_divergence(
 
 def _check_weights(high: float, low: float, sharpness: float | None) -> None:
     for name, value in (('high', high), ('low', low)):
-        if check_number(name, value) > 1:
+        if check_float(name, value) > 1:
             raise ConfigError(f'{name} must be a share, 0 to 1, got {value!r}.')
     if sharpness is not None:
-        check_number('sharpness', sharpness, strict=True)
+        check_float('sharpness', sharpness, strict=True)
 
 
 def _softmax_entropy(logits: Tensor) -> Tensor:
@@ -152,7 +147,7 @@ class BDKDLoss(DistillationLoss):
         self.high = high
         self.low = low
         self.sharpness = sharpness
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 

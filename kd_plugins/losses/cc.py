@@ -5,15 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_choice, check_float, check_int
 from kd_plugins.errors import ConfigError, ShapeError
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_whole,
-    float32_rows,
-    reduce_loss,
-    unit_vectors,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses._samples import (
     SampleLoss,
     check_samples,
@@ -85,8 +79,8 @@ def correlation_congruence(
     check_samples(student, teacher)
     check_choice('kernel', kernel, KERNELS)
     check_choice('variant', variant, VARIANTS)
-    check_number('gamma', gamma, strict=True)
-    check_whole('order', order)
+    check_float('gamma', gamma, strict=True)
+    check_int('order', order)
     if variant == 'neighbor' and student.shape != teacher.shape:
         raise ShapeError(
             f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ '
@@ -170,8 +164,8 @@ class CCLoss(SampleLoss):
     ) -> None:
         super().__init__(loss_weight, sample, max_samples, reduction)
         self.kernel = check_choice('kernel', kernel, KERNELS)
-        self.gamma = check_number('gamma', gamma, strict=True)
-        self.order = check_whole('order', order)
+        self.gamma = check_float('gamma', gamma, strict=True)
+        self.order = check_int('order', order)
         self.variant = check_choice('variant', variant, VARIANTS)
         if variant == 'neighbor' and (kernel, gamma, order) != ('gaussian', 0.4, 2):
             raise ConfigError(

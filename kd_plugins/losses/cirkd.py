@@ -3,15 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_float, check_pixel_mask, check_same_size
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_number,
-    check_pixel_mask,
-    check_same_size,
-    float32_rows,
-    unit_vectors,
-)
 from kd_plugins.losses._labelled import (
     check_places,
     check_size,
@@ -26,6 +20,7 @@ from kd_plugins.losses._queues import (
     mean_over_ranks,
     place_in_group,
 )
+from kd_plugins.losses._reductions import float32_rows, unit_vectors
 from kd_plugins.losses.cross_image import (
     MAX_NODES,
     cross_image_divergence,
@@ -102,7 +97,7 @@ class CIRKDLoss(DistillationLoss):
         max_entries: int = MAX_ENTRIES,
     ) -> None:
         super().__init__(loss_weight)
-        self.batch_weight = check_number('batch_weight', batch_weight)
+        self.batch_weight = check_float('batch_weight', batch_weight)
         self._slots = {
             'pixel': check_size('pixel_slots', pixel_slots),
             'region': check_size('region_slots', region_slots),
@@ -112,8 +107,8 @@ class CIRKDLoss(DistillationLoss):
             'region': check_size('region_size', region_size),
         }
         weights = {
-            'pixel': check_number('pixel_weight', pixel_weight),
-            'region': check_number('region_weight', region_weight),
+            'pixel': check_float('pixel_weight', pixel_weight),
+            'region': check_float('region_weight', region_weight),
         }
         self._weights = {kind: weight for kind, weight in weights.items() if weight}
         if not self.batch_weight and not self._weights:
@@ -121,7 +116,7 @@ class CIRKDLoss(DistillationLoss):
                 'batch_weight, pixel_weight and region_weight are all 0: nothing is '
                 'left to learn. Set one of them, or loss_weight=0.'
             )
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.pixels_per_class = check_size('pixels_per_class', pixels_per_class)
         self.max_samples = check_size('max_samples', max_samples)
         self.max_nodes = check_size('max_nodes', max_nodes)

@@ -8,15 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.errors import ShapeError
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-    unit_vectors,
-)
 from kd_plugins.losses._labelled import check_size
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 
 
 def contrastive_nce(
@@ -55,7 +50,7 @@ def contrastive_nce(
         tensor(1.1474)
     """
     check_size('num_data', num_data)
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     if similarities.dim() != 2 or similarities.shape[1] < 2:
         raise ShapeError(
             f'similarities must be (B, 1 + K), K >= 1, got {tuple(similarities.shape)}.'

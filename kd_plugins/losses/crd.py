@@ -4,15 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-    unit_vectors,
-)
 from kd_plugins.losses._labelled import (
     by_blocks,
     check_places,
@@ -27,6 +21,7 @@ from kd_plugins.losses._queues import (
     learns,
     mean_over_ranks,
 )
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses.pair_wise import MAX_ENTRIES
 from kd_plugins.registry import LOSSES
 
@@ -78,7 +73,7 @@ def info_nce(
         tensor(0.3133)
     """
     check_same_shape(student, teacher, layout='RC')
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     check_size('max_entries', max_entries)
     _check_negatives(student, negatives, labels, negative_labels)
     if labels is None or negative_labels is None:
@@ -185,7 +180,7 @@ class CRDLoss(DistillationLoss):
         )
         check_size('embed_dims', embed_dims)
         check_size('queue_size', queue_size)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.num_negatives = check_size('num_negatives', num_negatives)
         self.max_samples = check_size('max_samples', max_samples)
         self.max_entries = check_size('max_entries', max_entries)

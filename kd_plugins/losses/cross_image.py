@@ -3,18 +3,16 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.errors import ShapeError
-from kd_plugins.losses._common import (
-    check_number,
+from kd_plugins.checks import (
+    check_float,
     check_pixel_mask,
     check_same_shape,
     check_same_size,
-    float32_rows,
-    reduce_loss,
-    unit_vectors,
 )
+from kd_plugins.errors import ShapeError
 from kd_plugins.losses._labelled import by_blocks, check_size
 from kd_plugins.losses._logits import softmax_divergence
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses.pair_wise import MAX_ENTRIES, node_kernel
 
 # Those of 512x1024 pixels at stride 8.
@@ -71,7 +69,7 @@ def cross_image_divergence(
         tensor(4.3069)
     """
     check_same_size(student, teacher)
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     check_size('max_nodes', max_nodes)
     check_size('max_entries', max_entries)
     if mask is None:
@@ -148,7 +146,7 @@ def memory_divergence(
         tensor(0.4621)
     """
     check_same_shape(student, teacher, layout='RC')
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     check_size('max_entries', max_entries)
     if memory.dim() != 2 or memory.shape[1] != student.shape[1]:
         raise ShapeError(

@@ -3,15 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss, LossContext
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -56,7 +51,7 @@ def quality_focal_distance(
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
     student, teacher, mask = pixel_rows(student, teacher, mask)
-    check_number('beta', beta, minimum=1.0)
+    check_float('beta', beta, minimum=1.0)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         answers = teacher.sigmoid()
         entropy = F.binary_cross_entropy_with_logits(student, answers, reduction='none')
@@ -88,7 +83,7 @@ class CrossKDLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.beta = check_number('beta', beta, minimum=1.0)
+        self.beta = check_float('beta', beta, minimum=1.0)
 
     def forward(
         self,

@@ -4,14 +4,9 @@ import math
 
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_pixel_mask, check_same_shape
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_number,
-    check_pixel_mask,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -56,7 +51,7 @@ def channel_wise_divergence(
         tensor(0.1308)
     """
     check_same_shape(student, teacher, layout='NCHW')
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     pixels = None
     if mask is not None and mask.dim() == 3:
         check_pixel_mask(mask, student)
@@ -106,7 +101,7 @@ class CWDLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
 
     def forward(
         self,

@@ -5,15 +5,9 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_choice, check_float, check_int
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_whole,
-    float32_rows,
-    reduce_loss,
-    unit_vectors,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses._samples import (
     SampleLoss,
     check_samples,
@@ -93,8 +87,8 @@ def cross_sample_ranking(
     """
     check_samples(student, teacher)
     length = _checked_length(mode, list_length)
-    check_number('scale', scale, strict=True)
-    check_number('power', power, strict=True)
+    check_float('scale', scale, strict=True)
+    check_float('power', power, strict=True)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         kept = kept_rows(student, mask)
         own, other = (
@@ -127,7 +121,7 @@ def cross_sample_ranking(
 def _checked_length(mode: str, list_length: int | None) -> int | None:
     """Of the list; None: all others."""
     check_choice('mode', mode, MODES)
-    check_whole('list_length', list_length, minimum=2)
+    check_int('list_length', list_length, minimum=2)
     if mode == 'hard':
         return list_length
     length = SOFT_LENGTH if list_length is None else list_length
@@ -205,8 +199,8 @@ class DarkRankLoss(SampleLoss):
         _checked_length(mode, list_length)
         self.mode = mode
         self.list_length = list_length
-        self.scale = check_number('scale', scale, strict=True)
-        self.power = check_number('power', power, strict=True)
+        self.scale = check_float('scale', scale, strict=True)
+        self.power = check_float('power', power, strict=True)
         self.squared = squared
 
     def forward(

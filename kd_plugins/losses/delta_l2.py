@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from kd_plugins.checks import check_same_shape
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import check_same_shape, float32_rows, reduce_loss
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 

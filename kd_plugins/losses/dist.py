@@ -3,18 +3,16 @@
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_int, check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
+from kd_plugins.losses._logits import check_columns, softened
+from kd_plugins.losses._reductions import (
     COUNT_EPS,
-    check_number,
-    check_same_shape,
-    check_whole,
     float32_rows,
     pixel_rows,
     reduce_loss,
 )
-from kd_plugins.losses._logits import check_columns, softened
 from kd_plugins.registry import LOSSES
 
 # Probabilities whose standard deviation is smaller do not vary: in float32 one near 1
@@ -86,10 +84,10 @@ def class_correlation(
         tensor(0.3333)
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
-    check_number('beta', beta)
-    check_number('gamma', gamma)
-    check_number('temperature', temperature, strict=True)
-    check_whole('anchors', anchors)
+    check_float('beta', beta)
+    check_float('gamma', gamma)
+    check_float('temperature', temperature, strict=True)
+    check_int('anchors', anchors)
     shape = student.shape
     student, teacher, mask = pixel_rows(student, teacher, mask)
     if anchors != 1:
@@ -190,9 +188,9 @@ class DISTLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.beta = check_number('beta', beta)
-        self.gamma = check_number('gamma', gamma)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.beta = check_float('beta', beta)
+        self.gamma = check_float('gamma', gamma)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         self.mix_anchors = mix_anchors
         self.use_sigmoid = use_sigmoid

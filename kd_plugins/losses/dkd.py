@@ -3,14 +3,8 @@
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._logits import (
     bernoulli_divergence,
     check_columns,
@@ -20,6 +14,7 @@ from kd_plugins.losses._logits import (
     softmax_divergence,
     split_target,
 )
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -83,9 +78,9 @@ def decoupled_divergence(
         tensor(0.9042)
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
-    check_number('alpha', alpha)
-    check_number('beta', beta)
-    check_number('temperature', temperature, strict=True)
+    check_float('alpha', alpha)
+    check_float('beta', beta)
+    check_float('temperature', temperature, strict=True)
     shape = student.shape
     student, teacher, mask = pixel_rows(student, teacher, mask)
     columns = student.shape[1]
@@ -162,9 +157,9 @@ class DKDLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.alpha = check_number('alpha', alpha)
-        self.beta = check_number('beta', beta)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.alpha = check_float('alpha', alpha)
+        self.beta = check_float('beta', beta)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 

@@ -5,16 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_choice, check_float, check_same_shape
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._attention import channel_attention, spatial_attention
 from kd_plugins.losses._base import DistillationLoss, LossContext
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._context import NonLocalBlock
 from kd_plugins.losses._levels import (
     block_at,
@@ -24,6 +18,7 @@ from kd_plugins.losses._levels import (
     read_channels,
     zero_of_others,
 )
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 NORMS_OVER = ('image', 'batch')
@@ -93,7 +88,7 @@ def feature_based_distance(
         tensor(4.)
     """
     check_same_shape(student, teacher, layout='NCHW')
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     check_choice('norm_over', norm_over, NORMS_OVER)
     _check_reduction(norm_over, reduction)
     weights = (masked_weight, attention_weight, attention_weight, non_local_weight)
@@ -211,13 +206,13 @@ class FBKDLoss(DistillationLoss):
             levels,
             lambda place: _Adaptation(channels, reduction_at(place), pool_at(place)),
         )
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.use_channel_mask = use_channel_mask
         self.norm_over = check_choice('norm_over', norm_over, NORMS_OVER)
         _check_reduction(norm_over, reduction)
-        self.masked_weight = check_number('masked_weight', masked_weight)
-        self.attention_weight = check_number('attention_weight', attention_weight)
-        self.non_local_weight = check_number('non_local_weight', non_local_weight)
+        self.masked_weight = check_float('masked_weight', masked_weight)
+        self.attention_weight = check_float('attention_weight', attention_weight)
+        self.non_local_weight = check_float('non_local_weight', non_local_weight)
 
     def forward(
         self,

@@ -4,15 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._attention import channel_attention, spatial_attention
 from kd_plugins.losses._base import DistillationLoss, LossContext
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._context import ContextBlock
 from kd_plugins.losses._foreground import boxes_of, focal_masks
 from kd_plugins.losses._levels import (
@@ -22,6 +17,7 @@ from kd_plugins.losses._levels import (
     read_channels,
     zero_of_others,
 )
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -77,7 +73,7 @@ def focal_distance(
         tensor(9.)
     """
     check_same_shape(student, teacher, layout='NCHW')
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     if len(boxes) != len(student):
         raise ShapeError(
             f'boxes must be one tensor for each of {len(student)} images, got '
@@ -185,11 +181,11 @@ class FGDLoss(DistillationLoss):
         super().__init__(loss_weight, reduction)
         self.channels = read_channels(channels, minimum=2)
         self.blocks = blocks_by_level(levels, lambda _: _ContextBlocks(channels))
-        self.temperature = check_number('temperature', temperature, strict=True)
-        self.foreground_weight = check_number('foreground_weight', foreground_weight)
-        self.background_weight = check_number('background_weight', background_weight)
-        self.attention_weight = check_number('attention_weight', attention_weight)
-        self.context_weight = check_number('context_weight', context_weight)
+        self.temperature = check_float('temperature', temperature, strict=True)
+        self.foreground_weight = check_float('foreground_weight', foreground_weight)
+        self.background_weight = check_float('background_weight', background_weight)
+        self.attention_weight = check_float('attention_weight', attention_weight)
+        self.context_weight = check_float('context_weight', context_weight)
 
     def forward(
         self,

@@ -3,9 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_choice
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import check_choice, float32_rows, reduce_loss
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 POOLS = ('max', 'average')

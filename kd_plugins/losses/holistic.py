@@ -8,22 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_choice, check_float, check_int, check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import (
+    AuxiliaryOptimizer,
     DistillationLoss,
-    ExtraOptimizer,
     LossContext,
     is_sigmoid,
 )
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_same_shape,
-    check_whole,
-    float32_rows,
-)
 from kd_plugins.losses._critic import Critic
 from kd_plugins.losses._random import own_part_of_random
+from kd_plugins.losses._reductions import float32_rows
 from kd_plugins.registry import LOSSES
 
 _SMALLEST_STD = 1e-5  # of a channel that the teacher never fills
@@ -143,9 +138,9 @@ class HolisticLoss(DistillationLoss):
         optim_wrapper: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(loss_weight)
-        check_whole('channels', channels)
-        check_whole('steps', steps)
-        check_whole('base_channels', base_channels, minimum=2)
+        check_int('channels', channels)
+        check_int('steps', steps)
+        check_int('base_channels', base_channels, minimum=2)
         if channels is None:
             raise ConfigError(
                 'channels: how many the maps have. A pair fills it in; built by hand, '
@@ -154,7 +149,7 @@ class HolisticLoss(DistillationLoss):
         self.maps = check_choice('maps', maps, MAPS)
         self.condition_on_image = condition_on_image
         self.kind = check_choice('kind', kind, KINDS)
-        self.penalty_weight = check_number('penalty_weight', penalty_weight)
+        self.penalty_weight = check_float('penalty_weight', penalty_weight)
         self.critic = Critic(
             channels,
             3 * condition_on_image,
@@ -165,9 +160,9 @@ class HolisticLoss(DistillationLoss):
         self._seen: tuple[Tensor, Tensor, Tensor | None] | None = None
         self._left = 0
 
-    def extra_optimizers(self) -> dict[str, ExtraOptimizer]:
+    def auxiliary_optimizers(self) -> dict[str, AuxiliaryOptimizer]:
         """That of the critic."""
-        extra = ExtraOptimizer(
+        extra = AuxiliaryOptimizer(
             self.critic, self._optim_wrapper, self._critic_loss, self._steps
         )
         return {'critic': extra}

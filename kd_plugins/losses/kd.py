@@ -2,20 +2,15 @@
 
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._logits import (
     bernoulli_divergence,
     check_columns,
     softened,
     softmax_divergence,
 )
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -66,7 +61,7 @@ def softened_divergence(
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
     student, teacher, mask = pixel_rows(student, teacher, mask)
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         student = softened(student, temperature, standardize)
@@ -104,7 +99,7 @@ class KDLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 

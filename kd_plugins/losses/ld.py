@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from kd_plugins.checks import check_float
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import check_number, float32_rows, reduce_loss
 from kd_plugins.losses._logits import softmax_divergence
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -55,7 +56,7 @@ def localization_divergence(
         tensor(0.2878)
     """
     _check_edges(student, teacher)
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     rows, edges, bins = student.shape
     with float32_rows(student, teacher, mask=mask) as both:
         student, teacher = (item.flatten(0, 1) / temperature for item in both)
@@ -116,7 +117,7 @@ class LDLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.mean_over_bins = mean_over_bins
 
     def forward(

@@ -5,16 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_int, check_mask, check_pixel_mask, check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext
-from kd_plugins.losses._common import (
-    check_mask,
-    check_pixel_mask,
-    check_same_shape,
-    check_whole,
-    float32_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.losses._tokens import ReceptiveTokens, tokens_by_level
 from kd_plugins.registry import LOSSES
 
@@ -175,7 +169,7 @@ class MasKDLoss(DistillationLoss):
             )
         self.tokens = str(tokens)
         self.learned_as = learned_as
-        self.customize_after = check_whole('customize_after', customize_after, 0)
+        self.customize_after = check_int('customize_after', customize_after, 0)
         # Not as modules: they are in no state_dict, nor trained.
         self._learned: dict[int, ReceptiveTokens] = {}
 

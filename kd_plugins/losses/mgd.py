@@ -4,15 +4,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_choice, check_float, check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._levels import (
     block_at,
     blocks_by_level,
@@ -21,6 +15,7 @@ from kd_plugins.losses._levels import (
     zero_of_others,
 )
 from kd_plugins.losses._random import own_part_of_random
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 MASKED = ('cells', 'channels')
@@ -146,7 +141,7 @@ class MGDLoss(DistillationLoss):
         super().__init__(loss_weight, reduction)
         self.channels = read_channels(channels)
         self.generators = blocks_by_level(levels, lambda _: _generator(channels))
-        self.masked_ratio = check_number('masked_ratio', masked_ratio)
+        self.masked_ratio = check_float('masked_ratio', masked_ratio)
         if self.masked_ratio > 1:
             raise ConfigError(f'masked_ratio must be <= 1, got {masked_ratio!r}.')
         self.masked = check_choice('masked', masked, MASKED)

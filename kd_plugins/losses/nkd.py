@@ -4,14 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    reduce_loss,
-)
 from kd_plugins.losses._logits import (
     check_columns,
     class_numbers,
@@ -19,6 +13,7 @@ from kd_plugins.losses._logits import (
     split_target,
     standardized,
 )
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -79,8 +74,8 @@ def normalized_cross_entropy(
         tensor(1.4066)
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
-    check_number('gamma', gamma)
-    check_number('temperature', temperature, strict=True)
+    check_float('gamma', gamma)
+    check_float('temperature', temperature, strict=True)
     labels = label_rows(target, student.shape, 'NKD')
     student, teacher, mask = pixel_rows(student, teacher, mask)
     check_columns(student, use_sigmoid, standardize)
@@ -144,8 +139,8 @@ class NKDLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.gamma = check_number('gamma', gamma)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.gamma = check_float('gamma', gamma)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 

@@ -2,13 +2,10 @@
 
 from torch import Tensor
 
+from kd_plugins.checks import check_choice, check_float, check_int, check_same_size
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
+from kd_plugins.losses._reductions import (
     SHORTEST,
-    check_choice,
-    check_number,
-    check_same_size,
-    check_whole,
     float32_rows,
     reduce_loss,
     unit_vectors,
@@ -80,10 +77,10 @@ def selectivity_discrepancy(
     """
     check_same_size(student, teacher)
     check_choice('kernel', kernel, KERNELS)
-    check_whole('degree', degree)
-    check_number('offset', offset)
+    check_int('degree', degree)
+    check_float('offset', offset)
     if sigma_squared is not None:
-        check_number('sigma_squared', sigma_squared, strict=True)
+        check_float('sigma_squared', sigma_squared, strict=True)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         own, other = (unit_vectors(item.flatten(2)) for item in (student, teacher))
         width: Tensor | float = 1.0 if sigma_squared is None else sigma_squared
@@ -142,11 +139,11 @@ class NSTLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         self.kernel = check_choice('kernel', kernel, KERNELS)
-        check_whole('degree', degree)
+        check_int('degree', degree)
         self.degree = degree
-        self.offset = check_number('offset', offset)
+        self.offset = check_float('offset', offset)
         if sigma_squared is not None:
-            check_number('sigma_squared', sigma_squared, strict=True)
+            check_float('sigma_squared', sigma_squared, strict=True)
         self.sigma_squared = sigma_squared
         self.full_mmd = full_mmd
 

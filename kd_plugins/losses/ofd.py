@@ -6,9 +6,10 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
+from kd_plugins.checks import check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext
-from kd_plugins.losses._common import check_same_shape, float32_rows, reduce_loss
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 # Below this share of negative responses their mean is not computed, as in the

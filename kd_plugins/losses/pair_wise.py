@@ -7,16 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from kd_plugins.checks import check_choice, check_int, check_same_size
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_choice,
-    check_same_size,
-    check_whole,
-    float32_rows,
-    reduce_loss,
-    unit_vectors,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.registry import LOSSES
 
 POOLS = ('average', 'max')
@@ -89,7 +83,7 @@ def pair_wise_affinity(
         ('connection_range', connection_range),
         ('max_entries', max_entries),
     ):
-        check_whole(name, value)
+        check_int(name, value)
     kernel = node_kernel(student.shape[2:], pool_kernel, max_nodes)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         both = [_nodes(item, kernel, pool, detach_norm) for item in (student, teacher)]
@@ -234,13 +228,13 @@ class PairWiseLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         node_kernel(torch.Size([1, 1]), pool_kernel, max_nodes)
-        self.pool_kernel = check_whole('pool_kernel', pool_kernel)
-        self.max_nodes = check_whole('max_nodes', max_nodes)
+        self.pool_kernel = check_int('pool_kernel', pool_kernel)
+        self.max_nodes = check_int('max_nodes', max_nodes)
         self.pool = check_choice('pool', pool, POOLS)
-        self.connection_range = check_whole('connection_range', connection_range)
+        self.connection_range = check_int('connection_range', connection_range)
         self.detach_norm = detach_norm
         self.max_entries = max_entries
-        check_whole('max_entries', max_entries)
+        check_int('max_entries', max_entries)
 
     def forward(
         self,

@@ -5,15 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape, read_class_weights
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    pixel_rows,
-    read_class_weights,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import pixel_rows, reduce_loss
 from kd_plugins.losses.kd import softened_divergence
 from kd_plugins.registry import LOSSES
 
@@ -130,7 +125,7 @@ class PixelWiseLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         if sum_over_batch and reduction != 'mean':
             raise ConfigError(

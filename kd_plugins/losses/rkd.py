@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses._common import (
+from kd_plugins.losses._reductions import (
     SHORTEST,
-    check_number,
     float32_rows,
     reduce_loss,
     unit_vectors,
@@ -113,8 +113,8 @@ def relational_difference(
 
 
 def _check_weights(distance_weight: float, angle_weight: float) -> None:
-    check_number('distance_weight', distance_weight)
-    check_number('angle_weight', angle_weight)
+    check_float('distance_weight', distance_weight)
+    check_float('angle_weight', angle_weight)
     if not distance_weight and not angle_weight:
         raise ConfigError(
             'distance_weight and angle_weight are both 0, so that nothing is compared. '

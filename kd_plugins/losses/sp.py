@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from kd_plugins.losses._common import float32_rows, reduce_loss, unit_vectors
+from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses._samples import (
     SampleLoss,
     check_samples,

@@ -3,14 +3,10 @@
 import torch
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -59,7 +55,7 @@ def teacher_bounded_regression(
     """
     check_same_shape(student, teacher, layout='RD')
     check_same_shape(student, target, layout='RD', names=('student', 'target'))
-    check_number('margin', margin)
+    check_float('margin', margin)
     with float32_rows(student, teacher, target, mask=mask) as rows:
         student, teacher, target = rows
         student_error = (student - target).square().sum(dim=1)  # (R,)
@@ -85,7 +81,7 @@ class TeacherBoundedLoss(DistillationLoss):
         self, loss_weight: float = 1.0, margin: float = 0.0, reduction: str = 'mean'
     ) -> None:
         super().__init__(loss_weight, reduction)
-        self.margin = check_number('margin', margin)
+        self.margin = check_float('margin', margin)
 
     def forward(
         self,

@@ -6,17 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_plugins.checks import check_float, check_same_shape, read_class_weights
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import DistillationLoss, LossContext, is_sigmoid
-from kd_plugins.losses._common import (
-    check_number,
-    check_same_shape,
-    float32_rows,
-    pixel_rows,
-    read_class_weights,
-    reduce_loss,
-)
 from kd_plugins.losses._logits import check_columns, softened
+from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 
@@ -79,7 +73,7 @@ def weighted_class_kd(
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
     student, teacher, mask = pixel_rows(student, teacher, mask)
-    check_number('temperature', temperature, strict=True)
+    check_float('temperature', temperature, strict=True)
     check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         objects, of_background = _split_weights(
@@ -164,13 +158,13 @@ class WeightedClassKDLoss(DistillationLoss):
                 'the last entry of class_weights is the background.'
             )
         self._background_told = background_weight is not None
-        self.background_weight = check_number(
+        self.background_weight = check_float(
             'background_weight', 1.5 if background_weight is None else background_weight
         )
         # A buffer moves with the model; not persistent, it is configuration.
         weights = read_class_weights(class_weights)
         self.register_buffer('class_weights', weights, persistent=False)
-        self.temperature = check_number('temperature', temperature, strict=True)
+        self.temperature = check_float('temperature', temperature, strict=True)
         self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 

@@ -50,7 +50,7 @@ class LayerRecorder:
     @contextmanager
     def open(self) -> Iterator['LayerRecorder']:
         """Record within the block."""
-        with watch_layer(self._layer, self.path, self.value, self._record):
+        with record_layer(self._layer, self.path, self.value, self._record):
             yield self
 
     def _record(self, tensors: list[Tensor]) -> None:
@@ -61,7 +61,7 @@ class LayerRecorder:
 
 
 @contextmanager
-def watch_layer(
+def record_layer(
     layer: nn.Module, path: str, value: str, seen: Callable[[list[Tensor]], None]
 ) -> Iterator[None]:
     """Show ``seen`` the tensors of each call of a layer.
@@ -103,7 +103,7 @@ def _tensors(item: Any, what: str) -> list[Tensor]:
 
 
 @contextmanager
-def shadow_method(
+def record_method(
     instance: Any, name: str, seen: Callable[[tuple[Any, ...], Any], None]
 ) -> Iterator[None]:
     """Show ``seen`` the arguments and the result of a method of this one instance.

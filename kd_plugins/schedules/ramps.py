@@ -3,8 +3,8 @@
 import math
 from abc import abstractmethod
 
+from kd_plugins.checks import check_float
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses._common import check_number
 from kd_plugins.registry import SCHEDULES
 from kd_plugins.schedules._base import Schedule, check_step
 
@@ -31,8 +31,8 @@ class Ramp(Schedule):
         by_epoch: bool = False,
     ) -> None:
         super().__init__(by_epoch)
-        self.start = check_number('start', start)
-        self.end = check_number('end', end)
+        self.start = check_float('start', start)
+        self.end = check_float('end', end)
         self.begin = check_step('begin', begin)
         self.until = None if until is None else check_step('until', until)
         if self.until is not None and self.until <= self.begin:

@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from kd_plugins.checks import check_float
 from kd_plugins.errors import ConfigError
-from kd_plugins.losses._common import check_number
 from kd_plugins.registry import SCHEDULES
 from kd_plugins.schedules._base import Schedule, check_step
 
@@ -33,7 +33,7 @@ class StepSchedule(Schedule):
         by_epoch: bool = False,
     ) -> None:
         super().__init__(by_epoch)
-        self.values = [check_number(f'values[{i}]', v) for i, v in enumerate(values)]
+        self.values = [check_float(f'values[{i}]', v) for i, v in enumerate(values)]
         self.milestones = [
             check_step(f'milestones[{i}]', step) for i, step in enumerate(milestones)
         ]

@@ -9,9 +9,9 @@ from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..checks import check_float
 from ..config_files import read_config
 from ..errors import ConfigError, nearest
-from ..losses._common import check_number
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from .checkpoints import check_classes, load_strictly, load_weights
@@ -104,7 +104,7 @@ class Teacher:
         self.name = name
         self.where = where
         self.checkpoint: str | None = cfg.get('checkpoint')
-        self.scale = check_number(
+        self.scale = check_float(
             f'{where}.input_scale', cfg.get('input_scale', 1.0), strict=True
         )
         self.class_map: ClassMap | None = None
@@ -152,7 +152,7 @@ class Teacher:
         self.to(device)
         return self.model  # type: ignore[no-any-return]
 
-    def expect_classes(self, names: Sequence[str]) -> None:
+    def set_class_names(self, names: Sequence[str]) -> None:
         """Tell the class names of the data; compared at once with weights loaded.
 
         With a class map, compared with the student's there; the weights are with the

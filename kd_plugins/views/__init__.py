@@ -1,34 +1,34 @@
 """Views: matched tensors of student and teacher, head by head."""
 
-from .base import Capture, Matched, Place, View
+from .base import MatchedTensors, Place, Recorder, View
 from .build import build_view
-from .cross_head import CrossHeadView
-from .dense import DenseHeadView
-from .depth import DepthView
-from .encoder import EncoderView
-from .flow import FlowView
-from .layer import LayerView
+from .dense.cross_head import CrossHeadView
+from .dense.view import DenseHeadView
+from .depth.view import DepthView
+from .layer.flow import FlowView
+from .layer.view import LayerView
 from .probe import Probe
-from .roi import RoIView
-from .rpn import RPNView
+from .roi.view import RoIView
+from .rpn.view import RPNView
 from .run import ModelRun, attached
-from .seg import SegView
-from .seg_gradient import SegGradientView
+from .seg.gradient import SegGradientView
+from .seg.view import SegView
 from .step import Step
+from .transformer.encoder import EncoderView
 
 __all__ = [
-    'Capture',
     'CrossHeadView',
     'DenseHeadView',
     'DepthView',
     'EncoderView',
     'FlowView',
     'LayerView',
-    'Matched',
+    'MatchedTensors',
     'ModelRun',
     'Place',
     'Probe',
     'RPNView',
+    'Recorder',
     'RoIView',
     'SegGradientView',
     'SegView',

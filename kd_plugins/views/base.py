@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass
-class Matched:
+class MatchedTensors:
     """Tensors of one level or stage, row by row of the same samples.
 
     Attributes:
@@ -43,7 +43,7 @@ class Place:
         name: what is read, such as 'neck[0]' or 'roi.logits'.
         student: shape of the student's tensor; None where it depends on the batch.
         teacher: likewise.
-        stretch: (height, width) of the teacher's map over the student's.
+        scale_factor: (height, width) of the teacher's map over the student's.
         context: what losses are told of it.
         target: shape of what the host's own loss aims at, where there is such a thing:
             one number a row or pixel is a class label, but of sigmoid rows an answer.
@@ -52,12 +52,12 @@ class Place:
     name: str
     student: Shape
     teacher: Shape
-    stretch: tuple[float, float] = (1.0, 1.0)
+    scale_factor: tuple[float, float] = (1.0, 1.0)
     context: LossContext = field(default_factory=LossContext)
     target: Shape | None = None
 
 
-class Capture(ABC):
+class Recorder(ABC):
     """Attaches to a model for one forward pass. Equal captures are shared by pairs."""
 
     @abstractmethod
@@ -89,10 +89,10 @@ class View(ABC):
         """
 
     @abstractmethod
-    def student_captures(self) -> Sequence[Capture]:
+    def student_recorders(self) -> Sequence[Recorder]:
         """What to attach to the student while it computes its own losses."""
 
-    def teacher_captures(self) -> Sequence[Capture]:
+    def teacher_recorders(self) -> Sequence[Recorder]:
         """What to attach to the teacher."""
         return ()
 
@@ -101,12 +101,12 @@ class View(ABC):
         """Parts of the teacher that must run, beyond its backbone."""
 
     @property
-    def gives_target(self) -> bool:
+    def has_target(self) -> bool:
         """Whether it knows what the host's own loss aims at, row by row."""
         return False
 
     @property
-    def same_classes(self) -> bool:
+    def requires_same_classes(self) -> bool:
         """Whether rows only match if both models know the same classes."""
         return False
 
@@ -124,7 +124,7 @@ class View(ABC):
         return []
 
     @abstractmethod
-    def match(self, step: Any) -> list[Matched | None]:
+    def match(self, step: Any) -> list[MatchedTensors | None]:
         """Matched tensors of this step: one entry a place, None if it did not run.
 
         Args:

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .roi_capture import rois_key, teacher_scores
-from .rpn import RPN_KEY, uncropped_rpn
+from .roi.outputs import rois_key, teacher_scores
+from .rpn.view import RPN_KEY, uncropped_rpn
 from .run import FEATURES, ModelRun
 
 RPN_HEAD, ROI_HEAD = 'rpn_head', 'roi_head'

@@ -48,7 +48,7 @@ class Probe:
         model = self.teacher if which == 'teacher' else self.student
         side = round(SIDE * (self.scale if which == 'teacher' else 1.0))
         captures = (
-            view.teacher_captures() if which == 'teacher' else view.student_captures()
+            view.teacher_recorders() if which == 'teacher' else view.student_recorders()
         )
         parameter = next(model.parameters())
         inputs = torch.zeros(

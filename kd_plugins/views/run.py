@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..recorders import LayerRecorder
-from .base import Capture
+from .base import Recorder
 
 REACHES = ('backbone', 'neck', 'heads')
 FEATURES = 'features'
@@ -47,7 +47,7 @@ class ModelRun:
         self,
         model: nn.Module,
         inputs: Tensor,
-        captured: dict[Capture, Any],
+        captured: dict[Recorder, Any],
         reach: str,
         unpadded: tuple[int, int] | None = None,
         scale: float = 1.0,
@@ -56,7 +56,7 @@ class ModelRun:
         self.captured = captured
         self.scale = scale
         self._memory: dict[Hashable, Any] = {}
-        self._recorded: dict[Hashable, dict[Capture, Sequence[Tensor]]] = {}
+        self._recorded: dict[Hashable, dict[Recorder, Sequence[Tensor]]] = {}
         self.input_size = height, width = tuple(inputs.shape[-2:])
         unpadded = unpadded or (height, width)
         self._kept = (unpadded[0] / height, unpadded[1] / width)
@@ -85,7 +85,7 @@ class ModelRun:
         result: Result = self._memory[key]
         return result
 
-    def recorded(self, capture: Capture, key: Hashable) -> Sequence[Tensor]:
+    def recorded(self, capture: Recorder, key: Hashable) -> Sequence[Tensor]:
         """What a layer gave during one computation, other pairs' runs left out."""
         return self._recorded[key][capture]
 
@@ -102,8 +102,8 @@ class ModelRun:
 
 @contextmanager
 def attached(
-    model: nn.Module, captures: Iterable[Capture]
-) -> Iterator[dict[Capture, Any]]:
+    model: nn.Module, captures: Iterable[Recorder]
+) -> Iterator[dict[Recorder, Any]]:
     """Attach each capture once; yields what holds the captured tensors, by capture."""
     with ExitStack() as stack:
         yield {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from .base import Capture
+from .base import Recorder
 from .run import ModelRun
 
 Result = TypeVar('Result')
@@ -22,7 +22,7 @@ class Step:
     """
 
     student: Any
-    captured: dict[Capture, Any]
+    captured: dict[Recorder, Any]
     teacher: ModelRun
     data_samples: list[Any]
     _memory: dict[Hashable, Any] = field(default_factory=dict)

@@ -24,8 +24,8 @@ from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
 from kd_plugins.benchmark.main import cost
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.stopwatch import Stopwatch, time_in_turn
+from kd_plugins.engine.opening import first_batch, open_config
 from kd_plugins.errors import ConfigError
-from kd_plugins.hosts.opening import first_batch, open_config
 from kd_plugins.schedules import Clock
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -25,7 +25,7 @@ from tests.configs.tree import (
     name,
     pairs,
 )
-from tests.hooks.toy import build
+from tests.engine.hooks.toy import build
 
 
 @pytest.fixture(scope='session')

@@ -26,7 +26,7 @@ from mmengine.fileio import LocalBackend
 import kd_plugins  # noqa: F401
 from kd_plugins.distillers import Distiller
 from tests.distillers.main_job import RAMPED, short
-from tests.hooks.toy import build, unformatted
+from tests.engine.hooks.toy import build, unformatted
 
 RAMP = {'type': 'LinearRamp', 'start': 0.0, 'end': 1.0, 'begin': 0, 'until': 6}
 

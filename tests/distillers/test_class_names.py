@@ -32,7 +32,7 @@ def test_another_order_of_classes_is_refused(
     )
     teacher = checkpoint_of(tmp_path / 'teacher.pth', 'dog', 'cat')
     model = distiller(dict(pair=pair), teacher=teacher)
-    model.expect_classes(['cat', 'dog'])
+    model.set_class_names(['cat', 'dog'])
     with pytest.raises(
         CheckpointError, match=r"\['dog', 'cat'\], expected \['cat', 'dog'\]"
     ):
@@ -42,14 +42,14 @@ def test_another_order_of_classes_is_refused(
 def test_the_same_classes_pass(tmp_path: Path) -> None:
     teacher = checkpoint_of(tmp_path / 'teacher.pth', 'cat', 'dog')
     model = distiller(dict(pair=LOGITS), teacher=teacher)
-    model.expect_classes(['cat', 'dog'])
+    model.set_class_names(['cat', 'dog'])
     assert losses_of(model)['loss_kd_pair'].isfinite()
 
 
 def test_features_do_not_ask_for_classes(tmp_path: Path) -> None:
     teacher = checkpoint_of(tmp_path / 'teacher.pth', 'dog', 'cat')
     model = distiller(dict(hint=hint()), teacher=teacher)
-    model.expect_classes(['cat', 'dog'])
+    model.set_class_names(['cat', 'dog'])
     assert losses_of(model)['loss_kd_hint'].isfinite()
 
 
@@ -61,15 +61,15 @@ def test_a_teacher_that_was_loaded_to_inherit_from_is_compared_too(
     model = distiller(dict(pair=LOGITS), **options)
     assert model.teachers['teacher'].loaded
     with pytest.raises(CheckpointError, match=r"\['dog', 'cat'\], expected \['cat'"):
-        model.expect_classes(['cat', 'dog'])
-    model.expect_classes(['dog', 'cat'])
+        model.set_class_names(['cat', 'dog'])
+    model.set_class_names(['dog', 'cat'])
     model = distiller(dict(hint=hint()), **options)
-    model.expect_classes(['cat', 'dog'])
+    model.set_class_names(['cat', 'dog'])
     # A head brings its classes with it.
     options['init_from_teacher'] = ['roi_head']
     model = distiller(dict(hint=hint()), **options)
     with pytest.raises(CheckpointError, match=r"\['dog', 'cat'\], expected \['cat'"):
-        model.expect_classes(['cat', 'dog'])
+        model.set_class_names(['cat', 'dog'])
 
 
 @pytest.mark.host

@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 
 from kd_plugins.distillers.guidance import averaged_counts
 from kd_plugins.losses import HintLoss, KDLoss
-from kd_plugins.views import Matched
+from kd_plugins.views import MatchedTensors
 
 CPU = torch.device('cpu')
 SPLIT = (5, 0)  # the second rank has no rows at all
@@ -27,10 +27,10 @@ def worker(rank: int, folder: str) -> None:
     own = slice(start, start + SPLIT[rank])
     student = rows(1)[own].requires_grad_()
     mask = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])[own]
-    matched: dict[str, list[Matched | None]] = {
-        'logits': [Matched(student, rows(2)[own], mask=mask, count=mask.sum())],
-        'early': [None if rank else Matched(student, rows(2)[own], count=5.0)],
-        'fixed': [Matched(student, rows(2)[own], count=float(len(student)))],
+    matched: dict[str, list[MatchedTensors | None]] = {
+        'logits': [MatchedTensors(student, rows(2)[own], mask=mask, count=mask.sum())],
+        'early': [None if rank else MatchedTensors(student, rows(2)[own], count=5.0)],
+        'fixed': [MatchedTensors(student, rows(2)[own], count=float(len(student)))],
     }
     counts = averaged_counts(matched, CPU)
     kd = KDLoss()(student, rows(2)[own], mask=mask, avg_factor=counts['logits'][0])
@@ -61,8 +61,8 @@ def test_uneven_split_over_two_processes(tmp_path: Path) -> None:
 
 def test_one_process_keeps_its_counts() -> None:
     count = torch.tensor(3.0)
-    matched: dict[str, list[Matched | None]] = {
-        'a': [Matched(rows(1), rows(2), count=count), None],
+    matched: dict[str, list[MatchedTensors | None]] = {
+        'a': [MatchedTensors(rows(1), rows(2), count=count), None],
         'b': [],
     }
     # A device that is not there: nothing may be copied to it.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.hooks.toy import build, same_state, unformatted
+from tests.engine.hooks.toy import build, same_state, unformatted
 
 from .split import far_apart, split_config, split_segments
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.hooks.toy import names, same_state
+from tests.engine.hooks.toy import names, same_state
 
 from .main_job import DETECTION, MAIN_JOBS, SEGMENTATION
 

@@ -48,8 +48,8 @@ def test_the_sum_over_levels_is_as_many_times_their_mean() -> None:
     losses = losses_of(model)
     torch.testing.assert_close(losses['loss_kd_b'], 3 * losses['loss_kd_a'])
     assert torch.equal(losses['loss_kd_c'], losses['loss_kd_a'])
-    weights = [line.split()[-1] for line in model.plan().splitlines()]
-    assert weights.count('each') == 1 and '1 each' in model.plan()
+    weights = [line.split()[-1] for line in model.summary().splitlines()]
+    assert weights.count('each') == 1 and '1 each' in model.summary()
 
 
 def test_levels_that_are_summed_are_logged_as_they_are() -> None:
@@ -97,7 +97,7 @@ def test_a_weight_follows_its_schedule() -> None:
         model.set_clock(clock(iteration))
         losses = losses_of(model)
         torch.testing.assert_close(losses['loss_kd_a'], factor * losses['loss_kd_b'])
-    assert 'LinearRamp(0 -> 2, iterations 0 to 10)' in model.plan()
+    assert 'LinearRamp(0 -> 2, iterations 0 to 10)' in model.summary()
 
 
 def test_a_schedule_without_a_clock_says_who_sets_it() -> None:
@@ -177,7 +177,7 @@ def test_a_key_of_the_students_own_losses_is_refused() -> None:
 
 
 def test_the_plan_has_no_title_of_its_own() -> None:  # the hook that logs it gives one
-    assert distiller(dict(a=hint())).plan().startswith('pair ')
+    assert distiller(dict(a=hint())).summary().startswith('pair ')
 
 
 def test_a_loss_without_gradient_is_a_dead_pair() -> None:

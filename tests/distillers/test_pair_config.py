@@ -231,4 +231,4 @@ def test_pairs_have_names(pairs: Any) -> None:
 def test_without_pairs_it_is_the_student() -> None:
     model = distiller(dict(a=None))
     assert not any('kd' in key for key in losses_of(model))
-    assert 'no pair asks for it' in model.plan()
+    assert 'no pair asks for it' in model.summary()

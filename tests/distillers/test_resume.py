@@ -12,9 +12,9 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from kd_plugins.engine.amp import BFloat16OptimWrapper, enable_amp
 from kd_plugins.errors import ConfigError
-from kd_plugins.hosts.amp import BFloat16OptimWrapper, enable_amp
-from tests.hooks.toy import build, names, same_state, unformatted
+from tests.engine.hooks.toy import build, names, same_state, unformatted
 
 from .main_job import ALONE, DETECTION, MAIN_JOBS, RAMPED, SEGMENTATION, short
 

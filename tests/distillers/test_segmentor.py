@@ -37,7 +37,7 @@ def test_layers_of_backbone_and_heads() -> None:
     assert all(losses[f'loss_kd_{name}'] > 0 for name in pairs)
     model.parse_losses(losses)[0].backward()
     assert model.student.backbone.stem[0].weight.grad.abs().sum() > 0
-    assert 'runs its backbone, decode_head, auxiliary_head' in model.plan()
+    assert 'runs its backbone, decode_head, auxiliary_head' in model.summary()
 
 
 def test_the_head_as_a_whole_never_fires_in_training() -> None:

@@ -182,7 +182,7 @@ def test_none_is_inherited_where_a_child_config_says_so() -> None:
     assert not torch.equal(
         own.neck.fpn_convs[0].conv.weight, source.neck.fpn_convs[0].conv.weight
     )
-    plan = distiller(HINT, init_from_teacher=['neck', 'rpn_head']).plan()
+    plan = distiller(HINT, init_from_teacher=['neck', 'rpn_head']).summary()
     assert plan.endswith('the student starts from its neck, rpn_head')
 
 

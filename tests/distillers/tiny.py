@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from kd_plugins.registry import MODELS
-from kd_plugins.views import Matched, ModelRun, Step, attached
+from kd_plugins.views import MatchedTensors, ModelRun, Step, attached
 
 SIDE = 64
 CLASSES = 3
@@ -327,10 +327,10 @@ class Observed:
     losses: dict[str, Any]
     captured: dict[Any, Any]
     run: ModelRun
-    matched: dict[str, list[Matched | None]]
+    matched: dict[str, list[MatchedTensors | None]]
     inputs: Tensor
 
-    def first(self, pair: str) -> Matched:
+    def first(self, pair: str) -> MatchedTensors:
         found = self.matched[pair][0]
         assert found is not None
         return found
@@ -342,7 +342,7 @@ def observed(model: Any, seed: int = 3, **options: Any) -> Iterator[Observed]:
     inputs, samples = prepared['inputs'], prepared['data_samples']
     guidance = model._guidance
     with guidance.runs(inputs, samples, model.data_preprocessor) as runs:
-        with attached(model.student, guidance.student_captures()) as captured:
+        with attached(model.student, guidance.student_recorders()) as captured:
             torch.manual_seed(seed)
             losses = model.student(inputs, samples, mode='loss')
         (name, run), *_ = runs.items()

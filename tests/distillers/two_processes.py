@@ -20,7 +20,7 @@ from mmengine.config import Config
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import DETECTION, SEGMENTATION, short
 from tests.distillers.split import split_config, split_segments
-from tests.hooks.toy import build, toy_config, unformatted
+from tests.engine.hooks.toy import build, toy_config, unformatted
 
 
 def _train(cfg: Config, path: Path) -> None:

@@ -4,14 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from kd_plugins.checks import check_choice, check_float, check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
-from kd_plugins.losses._common import (
-    check_choice,
-    check_number,
-    check_same_shape,
-    float32_rows,
-    reduce_loss,
-)
+from kd_plugins.losses._reductions import float32_rows, reduce_loss
 
 VALUES = torch.tensor([1.0, 2.0, 6.0])
 MASK = torch.tensor([1.0, 0.0, 0.5])
@@ -72,9 +67,9 @@ def test_float32_rows_blank_what_is_dropped() -> None:
 
 
 def test_checks_name_the_key() -> None:
-    assert check_number('margin', 0) == 0
+    assert check_float('margin', 0) == 0
     with pytest.raises(ConfigError, match=r"^tau must be a finite number > 1, got '2'"):
-        check_number('tau', '2', minimum=1, strict=True)
+        check_float('tau', '2', minimum=1, strict=True)
     with pytest.raises(ConfigError, match=r"^norm must be 'a' or 'b', got 'c'\."):
         check_choice('norm', 'c', ('a', 'b'))
 

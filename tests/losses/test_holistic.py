@@ -36,7 +36,7 @@ def maps(channels: int = 4, side: int = 16) -> tuple[Tensor, Tensor]:
 
 
 def critic_step(loss: HolisticLoss) -> tuple[Tensor, dict[str, Tensor]]:
-    (extra,) = loss.extra_optimizers().values()
+    (extra,) = loss.auxiliary_optimizers().values()
     value, told = extra.loss()
     assert value is not None
     return value, told
@@ -158,7 +158,7 @@ def test_nothing_to_tell_apart_is_nothing_to_lower() -> None:
 
 def test_what_was_seen_is_learned_from_as_often_as_told_and_no_more() -> None:
     loss = small(steps=2)
-    (extra,) = loss.extra_optimizers().values()
+    (extra,) = loss.auxiliary_optimizers().values()
     assert extra.steps == 2
     assert extra.loss() == (None, {})
     student, teacher = maps()
@@ -240,7 +240,7 @@ def test_only_the_critic_is_trained_apart() -> None:
     loss = small()
     assert loss.trained_with_student() == {}
     optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
-    (extra,) = small(optim_wrapper=optim_wrapper).extra_optimizers().values()
+    (extra,) = small(optim_wrapper=optim_wrapper).auxiliary_optimizers().values()
     assert extra.optim_wrapper == optim_wrapper
     copy.deepcopy(loss)  # as EMA does
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kd_plugins.distillers.optimizer import own_parameters
+from kd_plugins.engine.optimizer import own_parameters
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import (
     DistillationLoss,

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from tests.distillers.test_extras import Steps, wrapper_of
+from tests.distillers.test_auxiliary import Steps, wrapper_of
 from tests.distillers.tiny import (
     distiller,
     faster_rcnn,
@@ -19,7 +19,7 @@ from tests.distillers.tiny import (
     weights_of,
 )
 from tests.distillers.tiny_seg import CLASSES, head, holistic_run, segmentor
-from tests.hooks.toy import build, same_state, unformatted
+from tests.engine.hooks.toy import build, same_state, unformatted
 
 pytestmark = pytest.mark.host
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError, DistillationError
-from kd_plugins.recorders import LayerRecorder, find_layer, shadow_method
+from kd_plugins.recorders import LayerRecorder, find_layer, record_method
 
 
 class Block(nn.Module):
@@ -149,7 +149,7 @@ class Greeter:
 
 def test_shadowed_method_shows_arguments_and_result_and_is_undone() -> None:
     greeter, other, seen = Greeter(), Greeter(), []
-    with shadow_method(
+    with record_method(
         greeter, 'greet', lambda args, result: seen.append((args, result))
     ):
         assert greeter.greet('you', mark='!') == 'hello you!'
@@ -160,8 +160,8 @@ def test_shadowed_method_shows_arguments_and_result_and_is_undone() -> None:
 
 def test_shadow_of_a_shadow_is_undone_in_turn() -> None:
     greeter, seen = Greeter(), []
-    with shadow_method(greeter, 'greet', lambda *_: seen.append('outer')):
-        with shadow_method(greeter, 'greet', lambda *_: seen.append('inner')):
+    with record_method(greeter, 'greet', lambda *_: seen.append('outer')):
+        with record_method(greeter, 'greet', lambda *_: seen.append('inner')):
             greeter.greet('you')
         greeter.greet('you')
     assert seen == ['outer', 'inner', 'outer']

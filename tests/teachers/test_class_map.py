@@ -162,9 +162,9 @@ def teacher_of(path: Path, *classes: str, **changes: Any) -> dict[str, Any]:
 def test_the_checkpoint_is_compared_with_the_maps_own_names(tmp_path: Path) -> None:
     good = teacher_of(tmp_path / 'good.pth', *TEACHER)
     model = distiller(dict(pair=LOGITS), teacher=good)
-    model.expect_classes(list(STUDENT))
+    model.set_class_names(list(STUDENT))
     assert losses_of(model)['loss_kd_pair'] > 0
-    model.expect_classes(list(STUDENT))  # once it is loaded too
+    model.set_class_names(list(STUDENT))  # once it is loaded too
     other = teacher_of(tmp_path / 'other.pth', *reversed(TEACHER))
     model = distiller(dict(pair=LOGITS), teacher=other)
     message = r"\['horse', 'cat', 'kine', 'bird'\], expected \['bird', 'kine', 'cat'"
@@ -180,14 +180,14 @@ def test_the_data_are_compared_with_the_students_names(tmp_path: Path) -> None:
         r"same order: \['dog', 'cat', 'cow'\], got \['cat', 'dog', 'cow'\]"
     )
     with pytest.raises(ConfigError, match=message):
-        model.expect_classes(['dog', 'cat', 'cow'])
+        model.set_class_names(['dog', 'cat', 'cow'])
     # Features match whatever the classes are called.
-    distiller(dict(hint=hint()), teacher=teacher).expect_classes(['a', 'b', 'c'])
+    distiller(dict(hint=hint()), teacher=teacher).set_class_names(['a', 'b', 'c'])
 
 
 def test_the_plan_tells_what_is_shared(tmp_path: Path) -> None:
     teacher = teacher_of(tmp_path / 'teacher.pth', *TEACHER)
-    plan = MODELS.build(config(dict(pair=LOGITS), teacher=teacher)).plan()
+    plan = MODELS.build(config(dict(pair=LOGITS), teacher=teacher)).summary()
     assert 'student alone: dog; teacher alone: bird, horse' in plan
     assert 'Rx3' in plan
 

@@ -31,7 +31,7 @@ CPU = torch.device('cpu')
 def test_missing_checkpoint_is_found_at_the_first_loss_only(tmp_path: Path) -> None:
     teacher = dict(model=faster_rcnn(), checkpoint=str(tmp_path / 'no.pth'))
     model = distiller(all_pairs(), teacher=teacher)
-    assert 'FasterRCNN' in model.plan()
+    assert 'FasterRCNN' in model.summary()
     results = model.eval().test_step(raw_batch())
     assert len(results) == 2
     model.train()
@@ -144,8 +144,8 @@ def test_several_teachers_by_name() -> None:
     losses = losses_of(model)
     assert losses['loss_kd_one'] > 0 and losses['loss_kd_two'] > 0
     assert not model.teachers['idle'].loaded
-    assert "teacher 'idle': FasterRCNN" in model.plan()
-    assert 'no pair asks for it' in model.plan()
+    assert "teacher 'idle': FasterRCNN" in model.summary()
+    assert 'no pair asks for it' in model.summary()
 
 
 def test_maps_of_a_larger_padded_teacher_are_cropped() -> None:

@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from kd_plugins.apis.test import _compare
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.hosts.testing import _compare
 from kd_plugins.teachers.checkpoints import read_checkpoint
 
 train, test, export_student = (

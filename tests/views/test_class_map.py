@@ -11,10 +11,10 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from kd_plugins.views.assignment import TargetsCapture
-from kd_plugins.views.dense import DenseCapture
-from kd_plugins.views.roi_capture import RoICapture
-from tests.distillers.test_extras import wrapper_of
+from kd_plugins.views.dense.assignment import TargetsRecorder
+from kd_plugins.views.dense.view import DenseHeadRecorder
+from kd_plugins.views.roi.outputs import RoIRecorder
+from tests.distillers.test_auxiliary import wrapper_of
 from tests.distillers.tiny import (
     batch,
     cascade_rcnn,
@@ -157,7 +157,7 @@ def test_a_decode_head_of_more_classes_teaches_the_same() -> None:
 def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     model = detector(RCNN, PART, rcnn(4))
     with observed(model) as seen:
-        captured, run = seen.captured[RoICapture()][0], seen.run
+        captured, run = seen.captured[RoIRecorder()][0], seen.run
         with torch.no_grad():
             features = run.model.extract_feat(seen.inputs)
             answer = run.model.roi_head._bbox_forward(features, captured.rois)
@@ -202,7 +202,7 @@ def test_a_class_agnostic_teacher_knows_the_boxes_of_every_class(own: bool) -> N
     teacher = rcnn(4, reg_class_agnostic=True)
     model = detector(pairs, PART, teacher, student=student)
     with observed(model) as seen:
-        found, labels = seen.first('reg'), seen.captured[RoICapture()][0].targets[0]
+        found, labels = seen.first('reg'), seen.captured[RoIRecorder()][0].targets[0]
     assert found.mask is not None
     assert torch.equal(found.mask, (labels < 3).float()) and found.count == len(labels)
     # Of a class-specific teacher it is asked for a class.
@@ -243,8 +243,8 @@ def test_dense_heads_give_the_shared_columns() -> None:
     assert [place.student[1] for place in places] == [2, 2, 2]
     assert [place.teacher[1] for place in places] == [2, 2, 2]
     with observed(model) as seen:
-        scores = seen.captured[DenseCapture()][-1][0]
-        labels = seen.captured[TargetsCapture()][-1][0]
+        scores = seen.captured[DenseHeadRecorder()][-1][0]
+        labels = seen.captured[TargetsRecorder()][-1][0]
         with torch.no_grad():
             features = seen.run.model.extract_feat(seen.inputs)
             expected = seen.run.model.bbox_head(features)[0]

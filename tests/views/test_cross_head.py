@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError, DistillationError
-from kd_plugins.views.crossing import TOWERS, aligned
+from kd_plugins.views.dense.crossing import TOWERS, aligned
 from tests.distillers.tiny import (
     BOXES,
     CLASSES,
@@ -441,8 +441,8 @@ def test_the_teacher_may_know_other_classes_and_pad_more() -> None:
         found = seen.first('logits')
         assert found.student.shape == found.teacher.shape == (2 * 336, 7)
     assert losses_of(model)['loss_kd_logits'] > 0
-    assert not any(pair.view.same_classes for pair in model._guidance.pairs)
-    assert 'cross.logits after 1' in model.plan()
+    assert not any(pair.view.requires_same_classes for pair in model._guidance.pairs)
+    assert 'cross.logits after 1' in model.summary()
 
 
 def test_the_shorthand_crosses_after_three_convolutions() -> None:

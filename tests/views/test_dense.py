@@ -118,7 +118,7 @@ def test_pair_wise_on_levels_of_the_neck_beside_it() -> None:
     model = distiller(pairs, student=fcos(), teacher=teacher_of(fcos(8, 16)))
     losses = losses_of(model)
     assert losses['loss_kd_pair'] > 0
-    assert 'bbox_head' in model.plan()
+    assert 'bbox_head' in model.summary()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import teacher_bounded_regression
-from kd_plugins.views.assignment import TargetsCapture
-from kd_plugins.views.dense import DenseCapture
+from kd_plugins.views.dense.assignment import TargetsRecorder
+from kd_plugins.views.dense.view import DenseHeadRecorder
 from tests.distillers.tiny import (
     BOXES,
     CLASSES,
@@ -79,8 +79,8 @@ def test_rows_and_targets_are_those_of_the_hosts_loss(kind: str) -> None:
     head.loss_bbox.register_forward_pre_hook(lambda _, args: calls.append(args))
     with observed(model) as seen:
         found = seen.first('a')
-        own = seen.captured[DenseCapture()][-1][1]
-        targets = seen.captured[TargetsCapture()][-1]
+        own = seen.captured[DenseHeadRecorder()][-1][1]
+        targets = seen.captured[TargetsRecorder()][-1]
         teacher = seen.run.model.bbox_head
         with torch.no_grad():
             its = teacher(seen.run.model.extract_feat(seen.inputs))[1]
@@ -204,7 +204,7 @@ def test_losses_of_boxes_reach_the_student(kind: str) -> None:
     total.backward()
     layer = dict(fcos='conv_reg', retinanet='retina_reg', gfl='gfl_reg')[kind]
     assert getattr(model.student.bbox_head, layer).weight.grad.abs().sum() > 0
-    assert 'head.deltas' in model.plan() and 'Rx4' in model.plan()
+    assert 'head.deltas' in model.summary() and 'Rx4' in model.summary()
 
 
 @pytest.mark.parametrize('kind', MODELS)

@@ -77,7 +77,7 @@ def test_maps_are_what_the_task_loss_reads_and_eval_gives() -> None:
     guidance = model._guidance
     seen: list[Any] = []
     with guidance.runs(**batch, preprocessor=model.data_preprocessor) as runs:
-        with attached(model.student, guidance.student_captures()) as captured:
+        with attached(model.student, guidance.student_recorders()) as captured:
             head = model.student.decode_head
             handle = head.depth_pred_layer.register_forward_hook(
                 lambda *args: seen.append(args[2])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from torchvision.ops import box_iou, distance_box_iou
 
-from kd_plugins.views.localization_region import valuable_region
+from kd_plugins.views.dense.localization_region import valuable_region
 
 pytestmark = pytest.mark.host
 

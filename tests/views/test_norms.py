@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_plugins.views.norms import traced_norms
+from kd_plugins.views.layer.norms import traced_norms
 
 
 class Block(nn.Module):

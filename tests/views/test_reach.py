@@ -77,7 +77,7 @@ def test_the_teacher_runs_only_as_far_as_needed(pairs: Any, calls: Any) -> None:
     losses_of(model)
     assert seen == calls
     for part, times in calls.items():
-        assert times == 1 and part.split('.')[0] in model.plan()
+        assert times == 1 and part.split('.')[0] in model.summary()
 
 
 def test_the_student_runs_once() -> None:

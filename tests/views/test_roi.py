@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from kd_plugins.views.roi_capture import RoICapture
+from kd_plugins.views.roi.outputs import RoIRecorder
 from tests.distillers.tiny import (
     CLASSES,
     bbox_head,
@@ -39,7 +39,7 @@ def pairs(**options: Any) -> dict[str, Any]:
 
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.captured[RoICapture()][own].rois
+    teacher, rois = seen.run.model, seen.captured[RoIRecorder()][own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)
@@ -70,7 +70,7 @@ def test_logits_and_deltas_are_the_teachers_on_the_same_rois(
         ),
     )
     with observed(model) as seen:
-        expected, captured = by_hand(seen), seen.captured[RoICapture()][0]
+        expected, captured = by_hand(seen), seen.captured[RoIRecorder()][0]
         logits, deltas = seen.first('cls'), seen.first('reg')
     labels, _, target, _ = captured.targets
     positive = labels < CLASSES
@@ -107,7 +107,7 @@ def test_deltas_are_said_in_the_students_coding() -> None:
         pairs(), teacher=teacher_of(faster_rcnn(roi_head__bbox_head=coder))
     )
     with observed(model) as seen:
-        raw, captured = by_hand(seen)['bbox_pred'], seen.captured[RoICapture()][0]
+        raw, captured = by_hand(seen)['bbox_pred'], seen.captured[RoIRecorder()][0]
         deltas = seen.first('reg')
     boxes = captured.rois[:, 1:].detach()
     raw = of_label(raw, captured.targets[0])
@@ -150,7 +150,7 @@ def test_each_stage_of_a_cascade_asks_the_same_stage_of_the_teacher() -> None:
             assert matched is not None and matched.context.stage == own
             torch.testing.assert_close(matched.teacher, expected['cls_score'])
             deltas = seen.matched['reg'][own]
-            boxes = seen.captured[RoICapture()][own].rois[:, 1:].detach()
+            boxes = seen.captured[RoIRecorder()][own].rois[:, 1:].detach()
             heads = (
                 seen.run.model.roi_head.bbox_head,
                 model.student.roi_head.bbox_head,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.registry import MODELS
-from kd_plugins.views.roi_capture import RoICapture
+from kd_plugins.views.roi.outputs import RoIRecorder
 from tests.distillers.tiny import (
     CLASSES,
     bbox_head,
@@ -38,7 +38,7 @@ def pairs(**options: Any) -> dict[str, Any]:
 
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.captured[RoICapture()][own].rois
+    teacher, rois = seen.run.model, seen.captured[RoIRecorder()][own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)

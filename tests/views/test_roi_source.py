@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from kd_plugins.views.roi_capture import RoICapture
+from kd_plugins.views.roi.outputs import RoIRecorder
 from tests.distillers.tiny import (
     CLASSES,
     bbox_head,
@@ -38,7 +38,7 @@ def pairs(**options: Any) -> dict[str, Any]:
 
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.captured[RoICapture()][own].rois
+    teacher, rois = seen.run.model, seen.captured[RoIRecorder()][own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)
@@ -86,7 +86,7 @@ def test_the_teacher_proposes_and_the_student_answers_once_more(name: str) -> No
     ]
     assert norms
     with observed(model) as seen:
-        matched, sampled = seen.first('a'), seen.captured[RoICapture()][0]
+        matched, sampled = seen.first('a'), seen.captured[RoIRecorder()][0]
         assert all(int(norm.num_batches_tracked) == 1 for norm in norms)
         assert all(norm.training for norm in norms)
         teacher = seen.run.model
@@ -120,7 +120,7 @@ def test_pairs_with_other_numbers_of_proposals_do_not_mix() -> None:
     )
     with observed(model) as seen:
         rows = {name: len(seen.first(name).teacher) for name in 'abcd'}
-        sampled = len(seen.captured[RoICapture()][0].rois)
+        sampled = len(seen.captured[RoIRecorder()][0].rois)
     assert rows == dict(a=6, b=12, c=sampled, d=sampled)
 
 

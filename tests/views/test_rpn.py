@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.views.rpn import RPNCapture
+from kd_plugins.views.rpn.view import RPNRecorder
 from tests.distillers.tiny import (
     batch,
     distiller,
@@ -143,7 +143,7 @@ def sampled_rows_of_padded(model: Any, seen: Any) -> Tensor:
         maps, _ = seen.run.model.rpn_head(seen.run.model.extract_feat(seen.inputs))
     side = [16, 8, 4]
     cropped = [item[..., :s, :s] for item, s in zip(maps, side, strict=True)]
-    weights = seen.captured[next(iter(model._guidance.student_captures()))].targets[1]
+    weights = seen.captured[next(iter(model._guidance.student_recorders()))].targets[1]
     rows = [
         item.permute(0, 2, 3, 1).reshape(2, -1)[weight > 0]
         for item, weight in zip(cropped, weights, strict=True)
@@ -173,6 +173,6 @@ def test_images_without_boxes_have_negatives_only() -> None:
 
 def test_sampled_anchors_are_found_once_for_all_pairs() -> None:
     with observed(distiller(PAIRS)) as seen:
-        own = seen.captured[RPNCapture()]
+        own = seen.captured[RPNRecorder()]
         assert vars(own)['sampled'] is own.sampled  # kept
         assert len(own.sampled) == len(seen.first('cls').student)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import pixel_wise_divergence
-from kd_plugins.views import Matched, Step, attached
+from kd_plugins.views import MatchedTensors, Step, attached
 from tests.distillers.tiny import distiller, faster_rcnn, teacher_of
 from tests.distillers.tiny_seg import (
     CLASSES,
@@ -38,13 +38,13 @@ def build(
     )
 
 
-def matched_of(model: Any) -> tuple[Matched, Any, Tensor]:
+def matched_of(model: Any) -> tuple[MatchedTensors, Any, Tensor]:
     """The pair's tensors, the teacher's model, and the preprocessed images."""
     prepared = segment_batch(model)
     inputs, samples = prepared['inputs'], prepared['data_samples']
     guidance = model._guidance
     with guidance.runs(inputs, samples, model.data_preprocessor) as runs:
-        with attached(model.student, guidance.student_captures()) as captured:
+        with attached(model.student, guidance.student_recorders()) as captured:
             torch.manual_seed(3)
             model.student(inputs, samples, mode='loss')
         ((_, run),) = runs.items()
@@ -337,7 +337,7 @@ def test_what_cannot_be_compared_is_refused(options: Any, message: str) -> None:
 def test_heads_of_masks_are_refused_by_name() -> None:
     from mmseg.models.decode_heads.mask2former_head import Mask2FormerHead
 
-    from kd_plugins.views.seg import seg_head
+    from kd_plugins.views.seg.view import seg_head
 
     model = type('Segmentor', (), {})()
     model.decode_head = Mask2FormerHead.__new__(Mask2FormerHead)

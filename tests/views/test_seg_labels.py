@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd_plugins.errors import DistillationError
-from kd_plugins.views.seg_labels import LabelCheck, check_labels, labels_at
+from kd_plugins.views.seg.labels import LabelCheck, check_labels, labels_at
 from tests.distillers.split import SEGMENT_PAIRS
 from tests.distillers.tiny import distiller, teacher_of
 from tests.distillers.tiny_seg import segment_batch, segmentor
@@ -67,7 +67,7 @@ def test_on_a_gpu_labels_are_looked_at_in_the_first_step_alone() -> None:
     model = build()
     asked = []
     for _ in range(2):
-        captures = model._guidance.student_captures()
+        captures = model._guidance.student_recorders()
         asked.append([item for item in captures if isinstance(item, LabelCheck)])
         model(**segment_batch(model), mode='loss')
     assert asked == [[LabelCheck(on_gpu=True)] * 2, [LabelCheck(on_gpu=False)] * 2]

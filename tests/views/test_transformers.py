@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import hint_distance
 from kd_plugins.registry import MODELS
-from kd_plugins.views.encoder import EncoderCapture, EncoderView
+from kd_plugins.views.transformer.encoder import EncoderRecorder, EncoderView
 from tests.distillers.tiny import (
     CLASSES,
     batch,
@@ -123,7 +123,7 @@ def test_loss_is_the_mean_over_levels_and_reaches_the_encoder() -> None:
             for item in seen.matched['memory']
             if item is not None
         ]
-        assert seen.captured[EncoderCapture()]
+        assert seen.captured[EncoderRecorder()]
     losses = losses_of(model)
     assert_close(losses['loss_kd_memory'], torch.stack(expected).mean())
     losses['loss_kd_memory'].backward()
@@ -271,7 +271,7 @@ def test_what_cannot_be_matched_is_refused(
 
 
 def test_an_encoder_that_did_not_run_is_said() -> None:
-    step: Any = SimpleNamespace(captured={EncoderCapture(): []})
+    step: Any = SimpleNamespace(captured={EncoderRecorder(): []})
     with pytest.raises(DistillationError, match='encoder did not run while it comp'):
         EncoderView('memory').match(step)
 

@@ -1,0 +1,20 @@
+"""What a tool or a notebook calls: train, evaluate, export, analyze, visualize."""
+
+from .analyze import analyze
+from .comparison import make_picture
+from .export import export_student
+from .test import evaluate
+from .train import build_runner, prepare_config, train
+from .visualize import save_curves, visualize
+
+__all__ = [
+    'analyze',
+    'build_runner',
+    'evaluate',
+    'export_student',
+    'make_picture',
+    'prepare_config',
+    'save_curves',
+    'train',
+    'visualize',
+]

@@ -1,0 +1,95 @@
+"""The gradients of a distillation's first batches: what ``tools/analyze.py`` does."""
+
+import logging
+from contextlib import ExitStack
+from itertools import islice
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mmengine.config import Config
+
+from ..checks import check_float, check_int
+from ..distillers import Distiller
+from ..distillers.interface import unwrap
+from ..distillers.loading import load_any
+from ..errors import ConfigError
+from ..evaluation.gradients.gradients import gradient_shares
+from ..evaluation.gradients.shares import GradientShares, median_shares
+from ..evaluation.gradients.table import shares_table
+from .train import build_runner
+
+_CHECKPOINT = '--checkpoint'
+_VALIDATION = ('val_dataloader', 'val_cfg', 'val_evaluator')
+
+
+def analyze(
+    cfg: Config,
+    *,
+    share: float = 0.5,
+    batches: int = 1,
+    checkpoint: str | None = None,
+    work_dir: str | None = None,
+) -> GradientShares:
+    """Start a training as far as its first batch, measure there, and log a table.
+
+    The weights are those that the training would start from, or a checkpoint's; they
+    do not change. In float32, whatever the precision of the training.
+
+    Args:
+        cfg: of a distillation, as ``prepare_config`` gives it; changed.
+        share: of a pair's gradient in the task's, > 0, for which weights are suggested.
+        batches: of which the medians are taken, >= 1.
+        checkpoint: of a training of this config, whose weight schedules are then read
+            at its iteration; or of the student alone, also by another recipe.
+        work_dir: for what the host writes; default a folder that is removed.
+
+    Raises: ConfigError if ``cfg`` is no distillation; CheckpointError for a checkpoint
+        that does not fit.
+    """
+    check_float('--share', share, strict=True)
+    check_int('--batches', batches)
+    cfg.merge_from_dict({**dict.fromkeys(_VALIDATION), 'resume': False})
+    if checkpoint is not None:
+        cfg.load_from = checkpoint
+    found: list[GradientShares] = []
+    with ExitStack() as stack:
+        cfg.work_dir = work_dir or stack.enter_context(
+            TemporaryDirectory(prefix='analyze_', ignore_cleanup_errors=True)
+        )
+        runner = build_runner(cfg)
+        model = unwrap(runner.model)
+        if not isinstance(model, Distiller):
+            raise ConfigError(
+                "model.type: there are no pairs to analyze in a model of type '"
+                f"{type(model).__name__}', expected 'kd_plugins.Distiller'."
+            )
+        loop = runner.train_loop
+
+        def measure() -> None:
+            runner.call_hook('before_train')
+            runner.call_hook('before_train_epoch')
+            model.train()
+            found.extend(
+                gradient_shares(model, batch)
+                for batch in islice(loop.dataloader, batches)
+            )
+
+        # In place of the training, on this loop alone.
+        loop.run = measure
+        if checkpoint is not None:
+            runner.load_checkpoint = lambda path, *args, **options: _load(
+                model, loop, path
+            )
+        runner.train()
+        shares = median_shares(found)
+        text = f'Gradients at iteration {runner.iter}:\n{shares_table(shares, share)}'
+        # It was asked for, whatever `log_level` says, which is that of the handlers.
+        levels = [handler.level for handler in runner.logger.handlers]
+        runner.logger.log(max(logging.INFO, *levels), text)
+    return shares
+
+
+def _load(model: Distiller, loop: Any, path: str) -> None:
+    meta = load_any(model, path, _CHECKPOINT)
+    if meta is not None:
+        loop._iter, loop._epoch = meta.get('iter', 0), meta.get('epoch', 0)

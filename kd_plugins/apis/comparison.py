@@ -1,0 +1,137 @@
+"""The same validation images under several models, side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DATASETS
+
+from ..distillers.student import student_config
+from ..engine.opening import open_config
+from ..errors import ConfigError
+from ..registry import MODELS
+from ..teachers.checkpoints import load_strictly, load_weights
+from ..visualization.detection import DetectionTask
+from ..visualization.layout import arrange, save_png
+from ..visualization.panels import Sample, Task
+from ..visualization.segmentation import SegmentationTask
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A column of the picture.
+
+    Attributes:
+        title: above it.
+        config: of the model; of a distillation the student is shown.
+        checkpoint: its weights.
+    """
+
+    title: str
+    config: Path
+    checkpoint: str
+
+
+def make_picture(
+    entries: Sequence[Entry],
+    out: Path | None = None,
+    *,
+    number: int = 4,
+    least_objects: int = 3,
+    score: float = 0.5,
+    options: Mapping[str, Any] | None = None,
+    limit: int = 400_000,
+) -> tuple[Path, list[str]]:
+    """Write a picture: the ground truth, then a column for each model.
+
+    Of detectors boxes are shown, of segmentors label maps. The images are not picked by
+    hand: they are the first ``number`` of the validation set with at least
+    ``least_objects`` objects, or classes.
+
+    Args:
+        entries: at least one; the first one's config tells task and validation set.
+        out: the PNG; None: docs/<task>.png.
+        number: of images, >= 1.
+        least_objects: an image must have, of a segmentation: classes.
+        score: below which a detector's prediction is not shown.
+        options: dotted keys to values, for the config of the first entry.
+        limit: of the file's size, in bytes.
+
+    Returns: the PNG, and paths of the images shown.
+    Raises: ConfigError if there are not so many images.
+    """
+    configs = [
+        open_config(entry.config, options if entry is entries[0] else None)
+        for entry in entries
+    ]
+    dataset = DATASETS.build(configs[0].test_dataloader.dataset)
+    task = task_of(configs[0], dataset, score)
+    samples = choose_samples(dataset, task, number, least_objects)
+    columns = dict(task.truth(samples))
+    for entry, cfg in zip(entries, configs, strict=True):
+        model = build_model(cfg, entry.checkpoint, entry.title)
+        results = [predict(model, sample) for sample in samples]
+        columns[entry.title] = task.predicted(samples, results)
+    rows = list(zip(*columns.values(), strict=True))
+    out = out or Path('docs', f'{task.name}.png')
+    save_png(arrange(rows, list(columns), task.legend()), out, limit)
+    return out, [str(sample.data['data_samples'].img_path) for sample in samples]
+
+
+def task_of(cfg: Config, dataset: Any, score: float) -> Task:
+    """How the model of a config is shown.
+
+    Args:
+        cfg: of a model or of a distillation.
+        dataset: its test set.
+        score: below which a detector's prediction is not shown.
+    """
+    if 'decode_head' in student_config(cfg).model:
+        return SegmentationTask(dataset)
+    return DetectionTask(dataset, score)
+
+
+def choose_samples(
+    dataset: Any, task: Task, number: int, least_objects: int
+) -> list[Sample]:
+    """The first images of the test set with enough objects.
+
+    Raises: ConfigError if there are not so many.
+    """
+    samples: list[Sample] = []
+    for index in range(len(dataset)):
+        sample = task.read(dataset[index])
+        if sample.number >= least_objects:
+            samples.append(sample)
+        if len(samples) == number:
+            return samples
+    raise ConfigError(
+        f'--number {number}: the {len(dataset)} images of the test set hold only '
+        f'{len(samples)} with at least {least_objects} {task.counted}.'
+    )
+
+
+def build_model(cfg: Config, checkpoint: str, where: str) -> Any:
+    """The model of a config (of a distillation, its student) with its weights."""
+    model = MODELS.build(student_config(cfg).model)
+    load_strictly(model, load_weights(checkpoint, key=where), where)
+    model.to(get_device())
+    return model.eval()
+
+
+def predict(model: Any, sample: Sample) -> Any:
+    """What a model says of an image, in that image's own pixels.
+
+    Args:
+        model: in ``eval()``.
+        sample: the image.
+
+    Returns: data sample of its host.
+    """
+    with torch.no_grad():
+        return model.test_step(pseudo_collate([sample.data]))[0]

@@ -1,0 +1,100 @@
+"""The student by itself: weights and config that plain mmdet or mmseg takes."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from ..config_files import read_config
+from ..distillers.student import student_config
+from ..engine import files
+from ..errors import ConfigError
+from ..teachers import without_pretrained
+from ..teachers.checkpoints import Weights, load_strictly, read_checkpoint, weights_of
+from .stored_config import check_types, stored_config
+
+_KEY = 'checkpoint'
+_META = ('epoch', 'iter', 'seed', 'experiment_name', 'time', 'dataset_meta')
+
+
+def export_student(
+    checkpoint: str, out: str | Path, *, config: str | None = None
+) -> Path:
+    """Write the student of any checkpoint, and its own config beside it.
+
+    Args:
+        checkpoint: of a distillation or of the student; read safely.
+        out: ``.pth`` or ``.safetensors``; the config takes its name, with ``.py``.
+        config: of the distillation or of the student; default: that in the checkpoint,
+            as far as it is plain data.
+
+    Returns: path of the config.
+
+    Raises: CheckpointError, ConfigError; among others if the weights do not fit, each
+        and all, the plain model of that config.
+    """
+    out = Path(out)
+    if out.suffix not in ('.pth', '.safetensors'):
+        raise ConfigError(f"out must end with .pth or .safetensors, got '{out}'.")
+    content = read_checkpoint(checkpoint, key=_KEY)
+    weights = weights_of(content, source=checkpoint, key=_KEY)
+    if config is None:
+        cfg = student_config(stored_config(content, checkpoint))
+        check_types(cfg.model, checkpoint)
+    else:
+        cfg = student_config(read_config(config, '--config'))
+    cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
+    cfg.pop('work_dir', None)
+    load_strictly(build_plain(cfg), weights, _KEY)
+    meta = {name: _plain(content.get('meta', {}).get(name)) for name in _META}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(weights, {**meta, 'cfg': cfg.pretty_text}, out)
+    written = out.with_suffix('.py')
+    cfg.dump(str(written))
+    print_log(f'The student is {out}, its config {written}.', 'current')
+    return written
+
+
+def build_plain(cfg: Config) -> nn.Module:
+    """The model of a plain config, as its host builds it; weights not initialised."""
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        model: nn.Module = MODELS.build(without_pretrained(cfg.model))
+    return model
+
+
+def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
+    known = {name: value for name, value in meta.items() if value is not None}
+    if out.suffix == '.pth':
+        state = OrderedDict(weights)
+        state._metadata = vars(weights)['_metadata']  # type: ignore[attr-defined]
+        files.save({'meta': known, 'state_dict': state}, out)
+        return
+    from safetensors.torch import save
+
+    header = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in known.items()
+    }
+    part = out.with_name(files.beside(out.name))
+    tensors = {name: value.clone().contiguous() for name, value in weights.items()}
+    # Not `save_file`: its files are for their owner alone.
+    part.write_bytes(save(tensors, {'format': 'pt', **header}))
+    files.publish(part, out)
+
+
+def _plain(value: Any) -> Any:
+    """Containers, text and numbers; anything else, which a reader may refuse, None."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value if isinstance(value, (str, int, float, bool)) else None

@@ -1,0 +1,164 @@
+"""Evaluate a student: any checkpoint of it, by its distillation's config or its own."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseTTAModel
+from mmengine.registry import METRICS
+
+from ..distillers.interface import unwrap
+from ..engine.opening import measures_fidelity
+from ..errors import ConfigError
+from ..teachers import model_config
+from ..teachers.checkpoints import load_strictly, read_checkpoint, weights_of
+from .train import build_runner
+
+_FIDELITY = 'FidelityHook'
+
+
+def evaluate(
+    cfg: Config,
+    checkpoint: str,
+    *,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2.0,
+    tta: bool = False,
+    fidelity: bool = False,
+) -> dict[str, float]:
+    """Evaluate on the config's test data.
+
+    Of a distillation's config the student alone is built: no teacher is needed, nor
+    anything that the student learned with; but for fidelity, which compares the two.
+
+    Args:
+        cfg: as ``prepare_config`` gives it.
+        checkpoint: of training, of the student, or exported; read safely and loaded
+            strictly.
+        out: where predictions go: a ``.pkl`` file, for mmseg a folder.
+        show: show predictions on the screen.
+        show_dir: folder for painted predictions.
+        wait_time: seconds that each is shown.
+        tta: test-time augmentation, as the host's ``tools/test.py`` does it.
+        fidelity: evaluate on the validation data instead, with the metrics of
+            :class:`~kd_plugins.engine.hooks.FidelityHook` among the others: the
+            config's hook, or one with its defaults.
+
+    Returns: the metrics.
+    Raises: ConfigError for options that do not go together.
+    """
+    if fidelity:
+        shown = {'--show': show, '--show-dir': show_dir}
+        _compare(cfg, {'--out': out, **shown, '--tta': tta})
+    elif 'student' in cfg.model:
+        cfg.model = model_config(cfg.model.student, 'model.student')
+    cfg.load_from, cfg.resume = checkpoint, False
+    if show or show_dir:
+        _draw(cfg, show, show_dir, wait_time)
+    if tta:
+        _augment(cfg)
+    if out is not None:
+        _check_out(cfg, out)
+    runner = build_runner(cfg)
+    if out is not None and cfg.get('default_scope') != 'mmseg':
+        _dump(runner, cfg, out)
+
+    def load_safely(path: str, *_args: Any, **_options: Any) -> None:
+        content = read_checkpoint(path, key='checkpoint')
+        weights = weights_of(content, source=path, key='checkpoint')
+        content = {**content, 'state_dict': weights}
+        runner.call_hook('after_load_checkpoint', checkpoint=content)
+        model: Any = unwrap(runner.model)
+        if isinstance(model, BaseTTAModel):
+            model = model.module
+        elif fidelity:
+            model = model.student
+        load_strictly(model, weights, 'checkpoint')
+        runner.logger.info(f'Load checkpoint from {path}')
+
+    # The host's own would unpickle whatever the file holds, and take what fits.
+    runner.load_checkpoint = load_safely
+    metrics: dict[str, float] = runner.val() if fidelity else runner.test()
+    return metrics
+
+
+def _compare(cfg: Config, others: Mapping[str, Any]) -> None:
+    """Have the validation of a distillation measure fidelity."""
+    chosen = [name for name, value in others.items() if value]
+    if chosen:
+        raise ConfigError(
+            '--fidelity compares numbers on the validation data, got '
+            f'{" and ".join(chosen)} too. Leave one out.'
+        )
+    if 'student' not in cfg.model:
+        raise ConfigError(
+            '--fidelity compares a student with its teacher: expected the config of a '
+            f"distillation, got a model of type '{cfg.model.get('type')}'. Give the "
+            'config that the student was distilled with.'
+        )
+    if not measures_fidelity(cfg):
+        hook = ConfigDict(type=f'kd_plugins.{_FIDELITY}')
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+
+
+def _draw(cfg: Config, show: bool, folder: str | None, wait_time: float) -> None:
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if hook is None:
+        raise ConfigError(
+            '--show and --show-dir need the visualization hook. Add to the config: '
+            "default_hooks=dict(visualization=dict(type='...VisualizationHook'))."
+        )
+    hook.update(draw=True)
+    if show:
+        hook.update(show=True, wait_time=wait_time)
+    if folder and cfg.get('default_scope') == 'mmseg':
+        cfg.visualizer['save_dir'] = folder
+    elif folder:
+        hook.update(test_out_dir=folder)
+
+
+def _check_out(cfg: Config, out: str) -> None:
+    if cfg.get('default_scope') == 'mmseg':
+        cfg.test_evaluator.update(output_dir=out, keep_results=True)
+    elif not out.endswith(('.pkl', '.pickle')):
+        raise ConfigError(f"--out must be a .pkl or .pickle file, got '{out}'.")
+
+
+def _dump(runner: Any, cfg: Config, out: str) -> None:
+    kind = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else None
+    metric = METRICS.build({'type': kind or 'DumpResults', 'out_file_path': out})
+    runner.test_evaluator.metrics.append(metric)
+
+
+def _augment(cfg: Config) -> None:
+    """Flip, where the config does not say how to augment; of detectors only."""
+    if cfg.get('default_scope') != 'mmdet' and not {'tta_model', 'tta_pipeline'} <= set(
+        cfg.keys()
+    ):
+        raise ConfigError(
+            "--tta needs 'tta_model' and 'tta_pipeline' in the config, as the host's "
+            'own configs have them.'
+        )
+    dataset = cfg.test_dataloader.dataset
+    if 'tta_model' not in cfg:
+        nms = {'type': 'nms', 'iou_threshold': 0.5}
+        cfg.tta_model = {
+            'type': 'DetTTAModel',
+            'tta_cfg': {'nms': nms, 'max_per_img': 100},
+        }
+    if 'tta_pipeline' not in cfg:
+        inner = dataset
+        while 'dataset' in inner:
+            inner = inner['dataset']
+        meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+        pack = {'type': 'PackDetInputs', 'meta_keys': (*meta, 'flip', 'flip_direction')}
+        flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
+        cfg.tta_pipeline = [
+            *copy.deepcopy(inner.pipeline[:-1]),
+            {'type': 'TestTimeAug', 'transforms': [flips, [pack]]},
+        ]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline

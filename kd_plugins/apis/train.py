@@ -1,0 +1,107 @@
+"""From a command line to a host's runner: what ``tools/train.py`` is made of."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+
+from ..config_files import read_config
+from ..engine.amp import enable_amp
+from ..engine.files import student_file
+from ..engine.overrides import apply_overrides
+from ..engine.runner import DistillRunner
+from ..errors import ConfigError
+
+
+def prepare_config(
+    path: str | Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+    local_rank: int = 0,
+) -> Config:
+    """Read a config and merge what the command line says.
+
+    Args:
+        path: of the config.
+        options: ``--cfg-options``.
+        work_dir: where the run writes; default the config's, or
+            ``work_dirs/<name of the config>``.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        local_rank: as ``torch.distributed.launch`` passes it.
+
+    Raises: ConfigError if an option names nothing.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    cfg = read_config(path)
+    apply_overrides(cfg, options)
+    cfg.launcher = launcher
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(str(path)).stem)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Any:
+    """The runner that the config names, by default ours, which runs any config."""
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return DistillRunner.from_cfg(cfg)
+
+
+def train(
+    cfg: Config,
+    *,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+) -> Any:
+    """Train, and say where the student's checkpoint is.
+
+    Args:
+        cfg: as :func:`prepare_config` gives it.
+        resume: a checkpoint to continue from, or 'auto': the newest whole one in
+            ``work_dir``, if there is one.
+        amp: mixed precision, on a CPU by bfloat16.
+        auto_scale_lr: scale the learning rate with the batch size.
+
+    Returns: the runner.
+    """
+    if amp:
+        enable_amp(cfg)
+    if auto_scale_lr:
+        _scale_lr(cfg)
+    if resume == 'auto':
+        cfg.resume = 'auto'
+    elif resume is not None:
+        cfg.resume, cfg.load_from = True, resume
+    if cfg.get('resume') == 'auto' and not _is_ours(cfg):
+        cfg.resume, cfg.load_from = True, None  # as the host's runner understands it
+    runner = build_runner(cfg)
+    runner.train()
+    last = runner.message_hub.runtime_info.get('last_ckpt')
+    if last and os.path.exists(student_file(last)):
+        runner.logger.info(
+            f"The student's own checkpoint is {student_file(last)}: mmdet or mmseg "
+            'loads it without this package.'
+        )
+    return runner
+
+
+def _scale_lr(cfg: Config) -> None:
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ConfigError(
+            "--auto-scale-lr needs to know the batch size that the config's learning "
+            'rate is for. Add to the config: auto_scale_lr=dict(base_batch_size=...).'
+        )
+    cfg.auto_scale_lr['enable'] = True
+
+
+def _is_ours(cfg: Config) -> bool:
+    kind = RUNNERS.get(cfg.runner_type) if 'runner_type' in cfg else DistillRunner
+    return isinstance(kind, type) and issubclass(kind, DistillRunner)

@@ -1,0 +1,133 @@
+"""Pictures of a distillation on disk: what ``tools/visualize.py`` does."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, VISUALIZERS
+
+from ..checks import check_float, check_int
+from ..distillers import Distiller
+from ..distillers.loading import load_any
+from ..engine.opening import open_config
+from ..errors import ConfigError
+from ..registry import MODELS
+from ..visualization.curves import draw_curves, save_figure
+from ..visualization.images import first_images, image_files
+from ..visualization.maps import choose_pairs
+from ..visualization.pages import Column, class_names, left_out, make_pages
+from ..visualization.painting import PredictionPainter
+from ..visualization.shots import take_shots
+
+
+def visualize(
+    config: str | Path,
+    out: Path,
+    *,
+    checkpoint: str | None = None,
+    before: str | None = None,
+    pairs: Sequence[str] | None = None,
+    images: Sequence[str] = ('2',),
+    score: float = 0.3,
+    options: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write ``predictions.png``, and ``maps_<pair>.png`` for each pair that has maps.
+
+    Args:
+        config: of a distillation.
+        out: folder of the pictures.
+        checkpoint: of the student after distillation: of a training of this config, or
+            of the student alone, whose maps are then not shown behind adapters.
+        before: likewise, of the student that it is compared with; None: as the training
+            starts, from ``load_from`` or its initial weights.
+        pairs: names; None for all.
+        images: one number, of the first images of the test set; or paths of files.
+        score: lowest of a detection that is drawn.
+        options: dotted keys to values, for the config.
+
+    Returns: what was written.
+    Raises: ConfigError, CheckpointError.
+    """
+    check_float('--score', score)
+    cfg = open_config(config, options)
+    distiller = _build(cfg)
+    chosen = choose_pairs(distiller, pairs)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    items = _items(dataset, images)
+    metainfo = getattr(dataset, 'metainfo', None) or {}
+    if metainfo.get('classes') is not None:
+        distiller.set_class_names([str(name) for name in metainfo['classes']])
+    _load_start(distiller, cfg, before)
+    columns = []
+    start = 'student, at the start' if before is None else 'student, before'
+    columns.append(Column(start, take_shots(distiller, items, chosen)))
+    if checkpoint is not None:
+        whole = load_any(distiller, checkpoint, '--checkpoint') is not None
+        adapted = 'after, adapted' if whole else ''
+        shots = take_shots(distiller, items, chosen)
+        columns.append(Column('student, after', shots, adapted))
+        if not whole and any(pair.name in distiller.adapters for pair in chosen):
+            print_log(
+                f'{checkpoint} holds the student alone: its maps are shown as they '
+                'are, not behind the adapters. Give the checkpoint of the training.',
+                'current',
+            )
+    without = left_out(chosen, columns[0])
+    if without:
+        print_log(without, 'current')
+    drawing = cfg.get('visualizer') or {'type': 'Visualizer'}
+    with VISUALIZERS.switch_scope_and_registry(None) as registry:
+        kind = registry.get(drawing['type'])
+    if kind is None:
+        raise ConfigError(f"visualizer.type: there is no '{drawing['type']}'.")
+    painter = PredictionPainter(kind, drawing, metainfo, score)
+    pages = make_pages(columns, painter, class_names(distiller))
+    out.mkdir(parents=True, exist_ok=True)
+    for name, page in pages.items():
+        page.save(out / f'{name}.png', optimize=True)
+    return [out / f'{name}.png' for name in pages]
+
+
+def save_curves(
+    folders: Sequence[Path], out: Path, scalars: Sequence[str] | None = None
+) -> Path:
+    """Write ``curves.png`` of runs; see :func:`draw_curves`."""
+    figure, _ = draw_curves(folders, scalars)
+    save_figure(figure, out / 'curves.png')
+    return out / 'curves.png'
+
+
+def _build(cfg: Config) -> Distiller:
+    if 'model' not in cfg or 'test_dataloader' not in cfg:
+        raise ConfigError(
+            'the config needs a model of type kd_plugins.Distiller and a '
+            f'test_dataloader, got the keys {sorted(cfg)}.'
+        )
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, Distiller):
+        raise ConfigError(
+            "model.type: there are no pairs to show in a model of type '"
+            f"{type(model).__name__}', expected 'kd_plugins.Distiller'."
+        )
+    model.to(get_device())
+    return model
+
+
+def _load_start(distiller: Distiller, cfg: Config, before: str | None) -> None:
+    if before is not None:
+        load_any(distiller, before, '--before')
+    elif cfg.get('load_from'):
+        load_any(distiller, cfg.load_from, 'load_from')
+    else:
+        distiller.init_weights()
+
+
+def _items(dataset: Any, images: Sequence[str]) -> list[dict[str, Any]]:
+    if len(images) == 1 and images[0].lstrip('-').isdigit():
+        number = check_int('--images', int(images[0]))
+        assert number is not None
+        return first_images(dataset, number, '--images')
+    return image_files(dataset, images)

@@ -1,0 +1,64 @@
+"""The plan of a run, logged before its first iteration."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from .pair import Pair
+
+_HEADER = ('pair', 'place', 'student', 'teacher', 'adapter', 'loss', 'weight')
+
+
+def summary_table(
+    pairs: Sequence[Pair],
+    adapters: dict[str, Sequence[nn.Module]],
+    teachers: dict[str, Any],
+    parts: dict[str, list[str]],
+    inherited: Sequence[str] = (),
+) -> str:
+    """Pairs, shapes, adapters and weights as a table, then what of each teacher runs.
+
+    Shapes are those of one image of 128x128; R stands for as many rows as RoIs or
+    anchors are sampled.
+    """
+    rows: list[Sequence[str]] = [_HEADER]
+    for pair in pairs:
+        for number, place in enumerate(pair.places):
+            own = adapters.get(pair.name, ())
+            rows.append(
+                (
+                    pair.name if number == 0 else '',
+                    place.name,
+                    _shape(place.student),
+                    '-> ' + _shape(place.teacher),
+                    _adapter(own[number]) if own else '-',
+                    type(pair.loss).__name__ if number == 0 else '',
+                    pair.shown_weight() if number == 0 else '',
+                )
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = [
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    lines.insert(1, '  '.join('-' * width for width in widths))
+    for name, teacher in teachers.items():
+        lines.append(
+            f"teacher '{name}': {teacher.describe()}; runs its "
+            f'{", ".join(parts[name])}; never losses, assigners or NMS'
+            if parts[name]
+            else f"teacher '{name}': {teacher.describe()}; no pair asks for it"
+        )
+    if inherited:
+        lines.append(f'the student starts from its {", ".join(inherited)}')
+    return '\n'.join(line.rstrip() for line in lines)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return 'x'.join('R' if side < 0 else str(side) for side in shape)
+
+
+def _adapter(adapter: nn.Module) -> str:
+    number = sum(parameter.numel() for parameter in adapter.parameters())
+    return f'{type(adapter).__name__} ({number:,} parameters)'

@@ -1,0 +1,1 @@
+"""What mmengine calls: runner, hooks, optimiser constructor, DDP wrapper."""

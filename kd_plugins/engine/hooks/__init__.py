@@ -1,0 +1,25 @@
+"""Host hooks: checkpoints, random state, the clock of weight schedules, the plan.
+
+And the pairs' gradients beside the task's, how well the student matches its teacher,
+and pictures of both, for who asks for them.
+"""
+
+from .checkpoint import AtomicCheckpointHook
+from .classes import ClassNamesHook
+from .clock import ClockHook
+from .fidelity import FidelityHook
+from .gradient_shares import GradientSharesHook
+from .pictures import DistillationPicturesHook
+from .random_state import RandomStateHook
+from .summary import SummaryHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'ClassNamesHook',
+    'ClockHook',
+    'DistillationPicturesHook',
+    'FidelityHook',
+    'GradientSharesHook',
+    'RandomStateHook',
+    'SummaryHook',
+]

@@ -1,0 +1,47 @@
+"""The distiller knows how far the training has come."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
+
+from ...distillers.interface import is_distiller, unwrap
+from ...errors import ConfigError
+from ...registry import HOOKS
+from ...schedules import Clock
+
+
+@HOOKS.register_module()
+class ClockHook(Hook):
+    """Sets the clock of the distiller's weight schedules before every iteration.
+
+    The host's message hub would not do: the current one is the last *created*, and in
+    an iteration loop its epoch stays 0.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        _set_clock(runner)
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        _set_clock(runner)
+
+
+def _set_clock(runner: Any) -> None:
+    model = unwrap(runner.model)
+    if not is_distiller(model):
+        raise ConfigError(
+            'ClockHook needs a model of type kd_plugins.Distiller, got '
+            f'{type(model).__name__}. Remove the hook from custom_hooks.'
+        )
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    clock = Clock(
+        iteration=runner.iter,
+        epoch=runner.epoch,
+        max_iterations=runner.max_iters,
+        # The host gives iteration loops one epoch, "for compatibility".
+        max_epochs=runner.max_epochs if by_epoch else None,
+        by_epoch=by_epoch,
+    )
+    model.set_clock(clock)

@@ -1,0 +1,18 @@
+"""Every run starts by saying what it will compare."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from ...distillers.interface import is_distiller, unwrap
+from ...registry import HOOKS
+
+
+@HOOKS.register_module()
+class SummaryHook(Hook):
+    """Logs the distiller's plan, as a table, before the training starts."""
+
+    def before_train(self, runner: Any) -> None:
+        model = unwrap(runner.model)
+        if is_distiller(model):
+            runner.logger.info(f'Distillation plan:\n{model.summary()}')

@@ -1,0 +1,179 @@
+"""One optimiser for student and adapters, in which the student notices nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import nn
+
+from ..distillers.auxiliary import with_auxiliary
+from ..distillers.interface import DistillerLike, is_distiller, unwrap
+from ..errors import ConfigError, nearest
+from ..losses import DistillationLoss
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+_DEFAULT = 'DefaultOptimWrapperConstructor'
+_ADAPTER_OPTIONS = ('lr_mult', 'decay_mult', 'clip_grad')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DistillOptimWrapperConstructor:
+    """Runs the configured constructor on the student, then adds adapters and losses.
+
+    The configured constructor sees the student alone, under its own names (layer decay
+    and ``custom_keys`` go by names), so its parameter groups are those of a run without
+    distillation. Parameters of adapters and losses follow in a group of their own with
+    a gradient norm of their own: clipping over all of them would shrink the student's
+    step. Without such parameters the optimiser is exactly the host's. A loss that
+    trains something by itself makes it one of several (``OptimWrapperDict``): 'student'
+    and '<pair>_<name>'; ``param_scheduler`` is for all, or a dict by these names.
+
+    Args:
+        optim_wrapper_cfg: ``optim_wrapper`` of the config. Of ours in it:
+            ``student_constructor``: the configured constructor (the runner puts it
+            here); ``adapter_cfg``: ``lr_mult`` and ``decay_mult`` (default 1), and
+            ``clip_grad`` (default: the student's) for the group of our own.
+        paramwise_cfg: of the configured constructor.
+
+    Raises: ConfigError if there is no such constructor or adapter option, and for one
+        that gives several optimisers.
+    """
+
+    def __init__(
+        self,
+        optim_wrapper_cfg: dict[str, Any],
+        paramwise_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        host_cfg = optim_wrapper_cfg.copy()
+        constructor = host_cfg.pop('student_constructor', None) or _DEFAULT
+        self._adapter_cfg = dict(host_cfg.pop('adapter_cfg', None) or {})
+        for option in self._adapter_cfg:
+            if option not in _ADAPTER_OPTIONS:
+                raise ConfigError(
+                    f"optim_wrapper.adapter_cfg has no '{option}'. "
+                    f'{nearest(option, _ADAPTER_OPTIONS)}'
+                )
+        _check_constructor(constructor)
+        self._name = str(constructor)
+        self._construct: Callable[[nn.Module], OptimWrapper]
+        self._construct = OPTIM_WRAPPER_CONSTRUCTORS.build(
+            {
+                'type': constructor,
+                'optim_wrapper_cfg': host_cfg,
+                'paramwise_cfg': paramwise_cfg,
+            }
+        )
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """The optimiser wrapper of a distiller, or of any other model as its host's."""
+        distiller = unwrap(model)
+        if not is_distiller(distiller):
+            return self._construct(model)
+        wrapper = self._construct(distiller.student)
+        if isinstance(wrapper, OptimWrapperDict):
+            raise ConfigError(
+                f'optim_wrapper.constructor: {self._name} gives the student several '
+                'optimisers (OptimWrapperDict); a distiller is trained by one. Use a '
+                'constructor that gives a single OptimWrapper.'
+            )
+        parameters = own_parameters(distiller)
+        if parameters:
+            _add_group(wrapper.optimizer, parameters, self._adapter_cfg)
+            wrapper._clip_grad = _ClipApart(wrapper, self._adapter_cfg.get('clip_grad'))
+        return with_auxiliary(wrapper, distiller.losses)
+
+
+def own_parameters(distiller: DistillerLike) -> dict[str, nn.Parameter]:
+    """Parameters of adapters and losses that are trained with the student, by name."""
+    found = {
+        f'adapters.{name}': parameter
+        for name, parameter in distiller.adapters.named_parameters()
+    }
+    for pair, loss in distiller.losses.items():
+        assert isinstance(loss, DistillationLoss)
+        for name, parameter in loss.trained_with_student().items():
+            found[f'losses.{pair}.{name}'] = parameter
+    return {name: value for name, value in found.items() if value.requires_grad}
+
+
+def _add_group(
+    optimizer: torch.optim.Optimizer,
+    parameters: dict[str, nn.Parameter],
+    adapter_cfg: dict[str, Any],
+) -> None:
+    group: dict[str, Any] = {'params': list(parameters.values())}
+    if 'param_names' in optimizer.param_groups[0]:
+        # torch wants all groups with names or none; layer decay gives them.
+        group['param_names'] = list(parameters)
+    for option, multiplier in (('lr', 'lr_mult'), ('weight_decay', 'decay_mult')):
+        if option in optimizer.defaults:
+            factor = adapter_cfg.get(multiplier, 1.0)
+            group[option] = optimizer.defaults[option] * factor
+    optimizer.add_param_group(group)
+
+
+class _ClipApart:
+    """Stands in for the ``_clip_grad`` of one optimiser wrapper, on the instance.
+
+    Args:
+        wrapper: whose optimiser has the group of our own as its last.
+        clip_grad: options of our own group; None: the student's.
+    """
+
+    def __init__(self, wrapper: OptimWrapper, clip_grad: dict[str, Any] | None) -> None:
+        self._wrapper = wrapper
+        self._clip_student = wrapper._clip_grad if wrapper.clip_grad_kwargs else None
+        self._own_group = len(wrapper.optimizer.param_groups) - 1
+        if clip_grad is not None:
+            options = dict(clip_grad)
+            if options.pop('type', 'norm') != 'norm':
+                raise ConfigError(
+                    "optim_wrapper.adapter_cfg.clip_grad.type must be 'norm', "
+                    f"got '{clip_grad['type']}'."
+                )
+            self._clip_own = torch.nn.utils.clip_grad_norm_
+            self._options = options
+            # What the host's `step` asks before it clips at all.
+            wrapper.clip_grad_kwargs = wrapper.clip_grad_kwargs or options
+        elif self._clip_student is not None:
+            self._clip_own = wrapper.clip_func
+            self._options = wrapper.clip_grad_kwargs
+
+    def __call__(self) -> None:
+        """Clip the student's gradients by the host's own code, then ours."""
+        optimizer = self._wrapper.optimizer
+        groups = optimizer.param_groups
+        if self._clip_student is not None:
+            optimizer.param_groups = groups[: self._own_group]
+            try:
+                self._clip_student()
+            finally:
+                optimizer.param_groups = groups
+        parameters = [
+            parameter
+            for parameter in groups[self._own_group]['params']
+            if parameter.grad is not None
+        ]
+        if parameters:
+            norm = self._clip_own(parameters, **self._options)
+            if norm is not None:  # clipping by value returns none
+                self._wrapper.message_hub.update_scalar(
+                    'train/grad_norm_adapters', float(norm)
+                )
+
+
+def _check_constructor(constructor: Any) -> None:
+    if not isinstance(constructor, str):
+        return
+    with OPTIM_WRAPPER_CONSTRUCTORS.switch_scope_and_registry(None) as registry:
+        found = registry.get(constructor)
+        if found is None:
+            names = [*registry.module_dict]
+            while registry.parent is not None:
+                registry = registry.parent
+                names += registry.module_dict
+            raise ConfigError(
+                f"optim_wrapper.constructor: there is no '{constructor}'. "
+                f'{nearest(constructor, names)}'
+            )

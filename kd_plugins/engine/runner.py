@@ -1,0 +1,201 @@
+"""The host's runner, with what a distillation and a sure resume need."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process, master_only
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from ..distillers.auxiliary import check_schedules
+from ..distillers.interface import is_distiller, unwrap
+from ..distillers.student import student_checkpoint, student_config
+from ..registry import MODELS, RUNNERS
+from . import files
+from .amp import amp_for_device
+from .hooks import (
+    AtomicCheckpointHook,
+    ClassNamesHook,
+    ClockHook,
+    RandomStateHook,
+    SummaryHook,
+)
+from .launch import start_cpu_processes
+from .optimizer import DistillOptimWrapperConstructor
+from .wrapper import DistillDistributedDataParallel
+
+_CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
+_WRAPPER = f'kd_plugins.{DistillDistributedDataParallel.__name__}'
+_HOST_WRAPPERS = (None, 'MMDistributedDataParallel')
+
+
+@RUNNERS.register_module()
+class DistillRunner(Runner):
+    """Trains any config of the hosts, as they do, and safely; distills with it, too.
+
+    ``runner_type = 'kd_plugins.DistillRunner'`` is all that a config needs: the hosts'
+    own ``tools/train.py`` reads it. For every model:
+
+    - checkpoint files are whole or absent, ``resume`` takes the newest whole one, and
+      random states come back with it, see :class:`RandomStateHook`;
+    - several processes, and ``AmpOptimWrapper``, run on CPUs as well.
+
+    For a distiller also:
+
+    - the optimiser is built by :class:`DistillOptimWrapperConstructor`, the configured
+      constructor being the student's;
+    - the student's own checkpoint, ``student_<name>``, is written beside each;
+    - the clock of its weight schedules is set, and its plan logged.
+
+    Args:
+        resume: as the host's; also ``'auto'``: the newest checkpoint in ``work_dir`` if
+            there is one, otherwise a new run from ``load_from``.
+        others: all those of the host's ``Runner``.
+    """
+
+    _resume: bool | str
+    _load_from: str | None
+    _saving: dict[str, Any] | None = None
+    _student_text: str | None = None
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Join the other processes, without a GPU too; then the host's own set-up."""
+        start_cpu_processes(self.launcher, env_cfg.get('dist_cfg', {}))
+        super().setup_env(env_cfg)
+
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """Build it; a ``data_preprocessor`` of the whole config is the student's."""
+        if isinstance(model, dict) and _is_distiller_type(model['type']):
+            preprocessor = model.pop('data_preprocessor', None)
+            if preprocessor is not None and 'cfg' not in model['student']:
+                model['student'].setdefault('data_preprocessor', preprocessor)
+        built: nn.Module = super().build_model(model)
+        return built
+
+    def wrap_model(
+        self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module
+    ) -> nn.Module:
+        """Distribute it, by our wrapper where the config names none or the host's."""
+        if self.distributed:
+            if model_wrapper_cfg is None:
+                unused = self.cfg.get('find_unused_parameters', False)
+                model_wrapper_cfg = {'find_unused_parameters': unused}
+            if model_wrapper_cfg.get('type') in _HOST_WRAPPERS:
+                model_wrapper_cfg = {**model_wrapper_cfg, 'type': _WRAPPER}
+        wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
+        return wrapped
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build it, for a distiller by our constructor."""
+        if isinstance(optim_wrapper, dict) and isinstance(
+            optim_wrapper.get('optimizer'), dict
+        ):
+            optim_wrapper = amp_for_device(optim_wrapper)
+            configured = optim_wrapper.get('constructor')
+            if is_distiller(unwrap(self.model)) and configured != _CONSTRUCTOR:
+                optim_wrapper = optim_wrapper.copy()
+                optim_wrapper['constructor'] = _CONSTRUCTOR
+                optim_wrapper['student_constructor'] = configured
+                self.logger.info(
+                    f'The student is optimised by {configured or "the default"}; '
+                    f'adapters and losses, where they learn, apart: {_CONSTRUCTOR}.'
+                )
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build them; by optimiser, for each that a distiller has and no other."""
+        if is_distiller(unwrap(self.model)):
+            check_schedules(scheduler, self.optim_wrapper)
+        return super().build_param_scheduler(scheduler)
+
+    def register_hook(self, hook: Hook | dict[str, Any], priority: Any = None) -> None:
+        """Register it; our checkpoint hook in place of the host's, same arguments."""
+        if isinstance(hook, dict) and hook['type'] in (
+            'CheckpointHook',
+            'mmengine.CheckpointHook',
+            CheckpointHook,
+        ):
+            hook = {**hook, 'type': AtomicCheckpointHook}
+        super().register_hook(hook, priority)
+
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Any] | None = None,
+        custom_hooks: list[Any] | None = None,
+    ) -> None:
+        """Register the config's, then ours that it does not name."""
+        super().register_hooks(default_hooks, custom_hooks)
+        wanted: list[type[Hook]] = [RandomStateHook]  # the last of the lowest priority
+        if is_distiller(unwrap(self.model)):
+            wanted += [ClassNamesHook, ClockHook, SummaryHook]
+        for kind in wanted:
+            if not any(isinstance(hook, kind) for hook in self.hooks):
+                self.register_hook(kind())
+
+    def load_or_resume(self) -> None:
+        """Load the weights to start from, or continue a run."""
+        auto = self._resume == 'auto' or (self._resume and self._load_from is None)
+        if auto and not self._has_loaded:
+            newest = self._newest_checkpoint()
+            if newest is None:
+                self._resume = False
+                self.logger.info(
+                    f'No whole checkpoint to resume in {self.work_dir}: a new run.'
+                )
+            else:
+                self.logger.info(
+                    f'Resuming from {newest}, the newest whole checkpoint.'
+                )
+                self._load_from = newest
+        super().load_or_resume()
+
+    def _newest_checkpoint(self) -> str | None:
+        found: list[str | None] = [None]
+        if is_main_process():
+            for hook in self.hooks:
+                if isinstance(hook, AtomicCheckpointHook):
+                    folder = Path(hook.folder(self.work_dir))
+                    newest = files.newest_checkpoint(folder, hook.filename_tmpl)
+                    found = [None if newest is None else str(newest)]
+        broadcast_object_list(found)  # all processes resume from what the first found
+        return found[0]
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks, and keep what they made of a checkpoint to be saved."""
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_save_checkpoint':
+            self._saving = kwargs['checkpoint']
+
+    @master_only
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, **options: Any
+    ) -> None:
+        """Save a checkpoint, and the student's beside it, each whole or not at all.
+
+        Arguments are those of the host's method. Where ``out_dir`` is no local folder,
+        the storage decides what a reader sees, and there is no student's file.
+        """
+        if '://' in str(out_dir):
+            super().save_checkpoint(out_dir, filename, *args, **options)
+            return
+        path = Path(out_dir) / filename
+        part = path.with_name(files.beside(path.name))
+        super().save_checkpoint(str(path.parent), part.name, *args, **options)
+        model = unwrap(self.model)
+        if is_distiller(model) and self._saving is not None:
+            student = student_checkpoint(self._saving, model, self._student_cfg_text())
+            files.save(student, Path(files.student_file(str(path))))
+        self._saving = None
+        # The last: who finds it finds the student's too.
+        files.publish(part, path)
+
+    def _student_cfg_text(self) -> str:
+        if self._student_text is None:  # formatting a config takes seconds
+            cfg = student_config(self.cfg)
+            self._student_text = str(cfg.pretty_text)
+        return self._student_text
+
+
+def _is_distiller_type(kind: Any) -> bool:
+    return is_distiller(MODELS.get(kind) if isinstance(kind, str) else kind)

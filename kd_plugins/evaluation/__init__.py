@@ -1,0 +1,1 @@
+"""How well a student matches its teacher, and what pulls at it while it learns."""

@@ -1,0 +1,212 @@
+"""What of a host's predictions is compared, and of the teacher's is kept."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ConfigError, DistillationError
+from ...teachers.class_map import ClassMap
+from .boxes import Boxes, BoxFidelity, plain_boxes
+from .pixels import PixelFidelity, sample_pixels
+from .rois import other_classes
+
+
+class Reader(Protocol):
+    """Reads predictions of images one by one, and adds them up."""
+
+    @property
+    def fidelity(self) -> PixelFidelity | BoxFidelity:
+        """What is added up."""
+
+    def read(self, predicted: Any, annotated: Any, which: str) -> Any:
+        """What is compared of one image: small, and on the CPU.
+
+        Args:
+            predicted: a data sample of the host, from ``predict``.
+            annotated: likewise, whose annotations are read.
+            which: whose prediction it is, 'student' or 'teacher'.
+        """
+
+    def add(self, student: Any, teacher: Any, annotated: Any) -> None:
+        """Add what was read of both models' predictions of one image."""
+
+
+def reader_of(
+    predicted: Any,
+    student: Any,
+    teacher: Any,
+    class_map: ClassMap | None,
+    pixels: int,
+    score_thr: float,
+) -> Reader:
+    """The reader for what a model predicts.
+
+    Args:
+        predicted: a data sample of the host, from ``predict``.
+        student: the student model.
+        teacher: the teacher's.
+        class_map: where it knows other classes.
+        pixels: of each image at most, where pixels are classified.
+        score_thr: lowest score of a detection.
+
+    Raises: ConfigError for predictions that have neither, and for heads whose pixels
+        cannot be compared.
+    """
+    if 'seg_logits' in predicted:
+        for which, model in (('student', student), ('teacher', teacher)):
+            _check_softmax(model, which)
+        _check_classes(student, teacher, class_map)
+        return PixelReader(_head(student).ignore_index, pixels, class_map)
+    if 'pred_instances' in predicted and 'bboxes' in predicted.pred_instances:
+        return BoxReader(score_thr, class_map)
+    raise ConfigError(
+        f'FidelityHook compares pixels (seg_logits) or boxes (pred_instances), got '
+        f'{sorted(predicted.keys())} from a {type(student).__name__}. Remove the hook '
+        'from custom_hooks.'
+    )
+
+
+class PixelReader:
+    """Logits of an image's sampled pixels, (M, K); 4 M K bytes.
+
+    With a class map of the shared classes alone, and of pixels whose label is one.
+    """
+
+    def __init__(
+        self, ignore_index: int | None, pixels: int, class_map: ClassMap | None
+    ) -> None:
+        self.fidelity = PixelFidelity()
+        self._ignore_index = ignore_index
+        self._pixels = pixels
+        self._classes = class_map
+
+    def read(self, predicted: Any, annotated: Any, which: str) -> Tensor:
+        logits = predicted.seg_logits.data
+        labels = _labels(annotated)
+        if logits.shape[1:] != labels.shape[-2:]:
+            raise DistillationError(
+                f'the labels of a validation image are {tuple(labels.shape[-2:])}, the '
+                f'predictions {tuple(logits.shape[1:])}: pixels cannot be compared. '
+                'Load annotations after Resize in the validation pipeline, as the '
+                "host's configurations do."
+            )
+        if len(logits) == 1:  # the host gives the probability of the second of two
+            logits = torch.cat([torch.zeros_like(logits), logits.logit(eps=1e-7)])
+        indices, _ = self._sampled(labels)
+        rows: Tensor = logits.flatten(1)[:, indices.to(logits.device)].T
+        if self._classes is not None:
+            rows = (
+                self._classes.of_student(rows)
+                if which == 'student'
+                else self._classes.of_teacher(rows)
+            )
+        return rows.float().cpu()
+
+    def add(self, student: Tensor, teacher: Tensor, annotated: Any) -> None:
+        _, labels = self._sampled(_labels(annotated))
+        self.fidelity.add(student, teacher, labels.cpu())
+
+    def _sampled(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Which pixels are compared, and their labels."""
+        ignored, flat = self._ignore_index, labels.flatten()
+        if self._classes is not None:
+            kept = (flat >= 0) & (flat < len(self._classes.student))
+            if ignored is not None:
+                kept &= flat != ignored
+            flat, known = self._classes.shared_labels(flat.masked_fill(~kept, 0))
+            ignored, flat = -1, flat.masked_fill(~(kept & known), -1)
+        indices = sample_pixels(flat, ignored, self._pixels)
+        return indices, flat[indices]
+
+
+class BoxReader:
+    """Detections of an image, from a score on; 28 bytes each.
+
+    With a class map those of the shared classes, and the annotations likewise.
+    """
+
+    def __init__(self, score_thr: float, class_map: ClassMap | None) -> None:
+        self.fidelity = BoxFidelity(score_thr)
+        self._classes = class_map
+
+    def read(self, predicted: Any, annotated: Any, which: str) -> Boxes:
+        found = predicted.pred_instances
+        boxes = Boxes(
+            plain_boxes(found.bboxes).cpu(), found.labels.cpu(), found.scores.cpu()
+        )
+        return self._shared(boxes, which).above(self.fidelity.score_thr)
+
+    def add(self, student: Boxes, teacher: Boxes, annotated: Any) -> None:
+        truth = None
+        if 'gt_instances' in annotated and 'bboxes' in annotated.gt_instances:
+            instances = annotated.gt_instances
+            labels = instances.labels.cpu()
+            truth = Boxes(
+                plain_boxes(instances.bboxes).cpu(), labels, torch.ones(len(labels))
+            )
+            truth = self._shared(truth, 'student')
+        self.fidelity.add(student, teacher, truth)
+
+    def _shared(self, boxes: Boxes, which: str) -> Boxes:
+        """Those of shared classes, whose labels then are these classes' numbers."""
+        if self._classes is None:
+            return boxes
+        labels, known = (
+            self._classes.shared_labels(boxes.labels)
+            if which == 'student'
+            else self._classes.shared_labels_of_teacher(boxes.labels)
+        )
+        return Boxes(boxes.boxes[known], labels[known], boxes.scores[known])
+
+
+def _labels(annotated: Any) -> Tensor:
+    if 'gt_sem_seg' not in annotated:
+        raise DistillationError(
+            'a validation image has no gt_sem_seg: which of its pixels count is not '
+            "known. Add LoadAnnotations to the validation dataset's pipeline."
+        )
+    labels: Tensor = annotated.gt_sem_seg.data
+    return labels
+
+
+def _head(model: Any) -> Any:
+    head = model.decode_head
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
+def _check_classes(student: Any, teacher: Any, class_map: ClassMap | None) -> None:
+    """See to it that two segmentors score the same classes, or those of the map."""
+    # A single column of logits says the second of two.
+    columns = [max(_head(model).out_channels, 2) for model in (student, teacher)]
+    if class_map is None:
+        if columns[0] != columns[1]:
+            raise other_classes(*columns)
+        return
+    class_map.check_numbers(columns[0], columns[1], 'FidelityHook')
+    if len(class_map.shared) == 1:
+        raise ConfigError(
+            f"FidelityHook: only '{class_map.shared[0]}' is shared, and of one class "
+            f'all pixels agree. Name more in {class_map.where}.rename, or remove the '
+            'hook from custom_hooks.'
+        )
+
+
+def _check_softmax(model: Any, which: str) -> None:
+    """See to it that a segmentor's logits become probabilities by a softmax."""
+    head = _head(model)
+    losses = getattr(head, 'loss_decode', None)
+    every = list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+    if losses is None:
+        kind = 'scores masks, not pixels'
+    elif head.out_channels > 1 and all(
+        getattr(loss, 'use_sigmoid', False) for loss in every
+    ):
+        kind = 'scores each class by a sigmoid'
+    else:
+        return
+    raise ConfigError(
+        f'FidelityHook: the decode_head {type(head).__name__} of the {which} {kind}, '
+        'and probabilities are read by a softmax over the classes. Remove the hook '
+        'from custom_hooks.'
+    )

@@ -1,0 +1,113 @@
+"""A teacher's predictions of validation images, made once."""
+
+import copy
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...random_stream import get_random_state, set_random_state
+from ...teachers import Teacher
+
+
+@dataclass
+class _Kept:
+    fingerprint: int
+    value: Any
+
+
+class TeacherPredictions:
+    """Runs a teacher on a batch, and keeps what is read of it for the next time.
+
+    A batch is known by its number and the values of its images: of a data set that is
+    augmented at random, each time anew, nothing is taken for something else.
+
+    Args:
+        teacher: is loaded, when it first runs.
+
+    Attributes:
+        runs: batches that the teacher was run on.
+        repeated: of these, batches that had been seen with other values.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+        self.runs = 0
+        self.repeated = 0
+        self._kept: dict[int, _Kept] = {}
+
+    def get(
+        self, number: int, batch: Mapping[str, Any], read: Callable[[], Any]
+    ) -> Any:
+        """What was read of a batch.
+
+        Args:
+            number: of the batch in the data set.
+            batch: as the host's loader gives it.
+            read: runs the teacher on it and reads what is compared.
+        """
+        fingerprint = _fingerprint(batch['inputs'])
+        kept = self._kept.get(number)
+        if kept is None or kept.fingerprint != fingerprint:
+            self.runs += 1
+            self.repeated += kept is not None
+            kept = self._kept[number] = _Kept(fingerprint, read())
+        return kept.value
+
+    def predict(self, batch: Mapping[str, Any], device: torch.device) -> Any:
+        """Data samples with the teacher's predictions of a batch.
+
+        By its own preprocessing and the host's ``predict``, in the data type of its
+        weights; neither the batch nor any random state is changed.
+
+        Args:
+            batch: as the host's loader gives it.
+            device: of the student.
+        """
+        state = get_random_state()
+        try:
+            model: Any = self.teacher.prepare(device)
+            data = copy.deepcopy(dict(batch))
+            if self.teacher.scale != 1:
+                _scale(data, self.teacher.scale)
+            data = model.data_preprocessor(data, False)
+            dtype = next(model.parameters()).dtype
+            data['inputs'] = data['inputs'].to(dtype)
+            with torch.no_grad():
+                return model(**data, mode='predict')
+        finally:
+            set_random_state(state)
+
+
+def _fingerprint(inputs: Any) -> int:
+    value = 0
+    for image in inputs:
+        value = zlib.crc32(image.cpu().contiguous().numpy().tobytes(), value)
+        value = zlib.crc32(repr(tuple(image.shape)).encode(), value)
+    return value
+
+
+def _scale(data: dict[str, Any], scale: float) -> None:
+    """Resize the images for a teacher of another input size, as in the training."""
+    data['inputs'] = [_resized(image, scale) for image in data['inputs']]
+    for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
+        meta = sample.metainfo
+        changed: dict[str, Any] = {'img_shape': tuple(image.shape[-2:])}
+        if 'pad_shape' in meta:
+            changed['pad_shape'] = tuple(image.shape[-2:])
+        if 'scale_factor' in meta:  # by which a detector's boxes are scaled back
+            changed['scale_factor'] = tuple(
+                float(factor) * scale for factor in meta['scale_factor']
+            )
+        sample.set_metainfo(changed)
+
+
+def _resized(image: Tensor, scale: float) -> Tensor:
+    size = [max(round(side * scale), 1) for side in image.shape[-2:]]
+    return F.interpolate(
+        image[None].float(), size=size, mode='bilinear', align_corners=False
+    )[0]

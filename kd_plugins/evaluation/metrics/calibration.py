@@ -1,0 +1,109 @@
+"""Whether a model's confidences can be believed, as a metric of either host."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from ...checks import check_float, check_int
+from ...errors import ConfigError
+from ...registry import METRICS
+from ..fidelity import Boxes, calibration_bins, calibration_error
+from ..fidelity.boxes import plain_boxes, right_boxes
+
+
+@METRICS.register_module()
+class CalibrationMetric(BaseMetric):
+    """Expected calibration error of a segmentor's pixels or a detector's boxes.
+
+    ``calibration/ece``, from 0 to 1, beside whatever other metric: of all pixels that
+    are not ignored, by the largest softmax probability; of all boxes from a score on,
+    right where an annotation of their label overlaps by half, each annotation matching
+    once. A model that predicts none has no entry. See
+    :func:`~kd_plugins.evaluation.fidelity.calibration_error`.
+
+    Args:
+        bins: of confidence, of equal width, >= 1.
+        ignore_index: label of the pixels that do not count.
+        score_thr: lowest score of a box.
+        collect_device: as of any metric of the host.
+        prefix: likewise.
+    """
+
+    default_prefix = 'calibration'
+
+    def __init__(
+        self,
+        bins: int = 10,
+        ignore_index: int = 255,
+        score_thr: float = 0.3,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if check_int('bins', bins) is None:
+            raise ConfigError('bins must be a whole number >= 1, got None.')
+        self.bins = bins
+        self.ignore_index = ignore_index
+        self.score_thr = check_float('score_thr', score_thr)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Count the predictions of a batch.
+
+        Args:
+            data_batch: not used.
+            data_samples: predictions and annotations, as the host's evaluator gives
+                them.
+        """
+        for sample in data_samples:
+            self.results.append(self._counted(sample).cpu())
+
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+        """The error of all images.
+
+        Args:
+            results: of each image its counts, shape (3, bins).
+        """
+        counted = torch.stack(results).sum(dim=0)
+        if not counted[0].sum():
+            return {}
+        return {'ece': float(calibration_error(counted))}
+
+    def _counted(self, sample: dict[str, Any]) -> Tensor:
+        if 'seg_logits' in sample:
+            confidence, correct = self._pixels(sample)
+        elif 'pred_instances' in sample:
+            confidence, correct = self._boxes(sample)
+        else:
+            raise ConfigError(
+                'CalibrationMetric needs seg_logits or pred_instances, got '
+                f'{sorted(sample)}. Remove it from the evaluator.'
+            )
+        return calibration_bins(confidence, correct, bins=self.bins)
+
+    def _pixels(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        logits = sample['seg_logits']['data'].float()
+        if len(logits) == 1:  # the host gives the probability of the second of two
+            probs = torch.cat([1 - logits, logits])
+        else:
+            probs = logits.softmax(dim=0)
+        labels = sample['gt_sem_seg']['data'].to(probs.device).squeeze(0)
+        confidence, predicted = probs.max(dim=0)
+        valid = labels != self.ignore_index
+        return confidence[valid], (predicted == labels)[valid]
+
+    def _boxes(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        found, given = sample['pred_instances'], sample.get('gt_instances', {})
+        if 'bboxes' not in given:
+            raise ConfigError(
+                'CalibrationMetric needs annotations: add LoadAnnotations with '
+                "with_bbox=True to the validation dataset's pipeline, and gt_instances "
+                'will be in the samples.'
+            )
+        boxes = Boxes(plain_boxes(found['bboxes']), found['labels'], found['scores'])
+        boxes = boxes.above(self.score_thr)
+        labels = given['labels']
+        truth = Boxes(plain_boxes(given['bboxes']), labels, torch.ones(len(labels)))
+        return boxes.scores, right_boxes(boxes, truth)

@@ -1,0 +1,207 @@
+"""The first stage of masked distillation: what of a teacher's features does it need?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ..build import collected
+from ..checks import check_float, check_int
+from ..errors import ConfigError, DistillationError, nearest
+from ..losses._tokens import ReceptiveTokens
+from ..losses.maskd import mask_overlap
+from ..recorders import find_layer
+from ..registry import MODELS
+from ..teachers import Teacher
+from ..views import LayerView, Probe
+
+# A map after the other: masked, and its masks.
+Masked = list[tuple[Tensor, Tensor]]
+_KEYS = ('layer', 'tokens', 'weighted')
+
+
+@MODELS.register_module()
+class MaskLearner(BaseModel):
+    """A frozen teacher that sees its own features through masks, which alone learn.
+
+    Trained like any model, with the teacher's own losses and the overlap of the masks;
+    validated, it gives the score of the masked teacher. Its checkpoint holds
+    ``masks.*`` and nothing of the teacher; :class:`~kd_plugins.losses.MasKDLoss` reads
+    it in the second stage, the distillation. The teacher stays in ``eval()``, losses
+    included.
+
+    Args:
+        teacher: as of a Distiller; one, without ``input_scale`` and ``class_map``.
+        masks: by name, mostly that of the pair that will use them:
+            ``dict(layer='neck')``, and ``tokens``, how many masks (default 6), and
+            ``weighted``, whether it is learned how much each counts (default True). The
+            masked outputs of the layer take the place of its own, level by level.
+        overlap_weight: factor of :func:`~kd_plugins.losses.mask_overlap`, >= 0.
+        data_preprocessor: the teacher's, where its own configuration has none: the
+            host's runner hands over that of the whole configuration.
+
+    Raises: ConfigError for a configuration that cannot work, all faults of the masks in
+        one message.
+
+    Source: Huang et al., Masked Distillation with Receptive Tokens, ICLR 2023,
+        https://arxiv.org/abs/2205.14589.
+    """
+
+    def __init__(
+        self,
+        teacher: dict[str, Any],
+        masks: dict[str, dict[str, Any]],
+        overlap_weight: float = 1.0,
+        data_preprocessor: dict[str, Any] | None = None,
+    ) -> None:
+        if data_preprocessor is not None and 'model' in teacher:
+            own = {'data_preprocessor': data_preprocessor, **teacher['model']}
+            teacher = {**teacher, 'model': own}
+        frozen = Teacher('teacher', teacher, 'model.teacher')
+        for key in ('input_scale', 'class_map'):
+            if teacher.get(key) is not None:
+                raise ConfigError(
+                    f'model.teacher.{key}: no student is here to differ. Remove it.'
+                )
+        super().__init__(frozen.model.data_preprocessor)
+        # A plain object: in no state_dict, optimiser, EMA copy or DDP bucket.
+        self.teacher = frozen
+        self.overlap_weight = check_float('model.overlap_weight', overlap_weight)
+        self._layers, built = _build_masks(masks, frozen.model, 'model.masks')
+        self.masks = nn.ModuleDict(built)  # MasKDLoss looks for them by this name
+        self._checked = False
+
+    def forward(
+        self, inputs: Any, data_samples: Any = None, mode: str = 'tensor'
+    ) -> Any:
+        """What the masked teacher gives in this mode; its losses with the overlap's.
+
+        Raises: DistillationError for a layer that gives its maps one by one, or that
+            the losses do not depend on.
+        """
+        teacher: Any = self.teacher.prepare(next(self.parameters()).device)
+        found: dict[str, Masked] = {}
+        with ExitStack() as stack:
+            for name, levels in self.masks.items():
+                found[name] = stack.enter_context(
+                    self._masking(teacher, name, [*levels.children()])
+                )
+            result = teacher(inputs, data_samples, mode=mode)
+        if mode != 'loss':
+            return result
+        if not self._checked and torch.is_grad_enabled():
+            self._check_alive(result, found)
+            self._checked = True
+        for name, masked in found.items():
+            overlap = torch.stack([mask_overlap(masks) for _, masks in masked]).sum()
+            result[f'loss_overlap_{name}'] = self.overlap_weight * overlap
+        return result
+
+    @contextmanager
+    def _masking(
+        self, teacher: nn.Module, name: str, tokens: Sequence[nn.Module]
+    ) -> Iterator[Masked]:
+        """Mask what a layer gives, within the block; yields that, map by map."""
+        path = self._layers[name]
+        found: Masked = []
+
+        def replace(module: nn.Module, args: Any, output: Any) -> Any:
+            several = isinstance(output, (list, tuple))
+            maps = output if several else [output]
+            if len(maps) != len(tokens):
+                raise DistillationError(
+                    f"model.masks.{name}.layer: '{path}' gives {len(tokens)} maps, but "
+                    f'{len(maps)} at a time. Choose a layer that gives all of them at '
+                    "once, such as 'neck'."
+                )
+            masked = [own(feature) for own, feature in zip(tokens, maps, strict=True)]
+            found.extend(masked)
+            features = [feature for feature, _ in masked]
+            return type(output)(features) if several else features[0]
+
+        handle = teacher.get_submodule(path).register_forward_hook(replace)
+        try:
+            yield found
+        finally:
+            handle.remove()
+
+    def _check_alive(self, losses: Any, found: Mapping[str, Masked]) -> None:
+        """Once: masks that the task does not feel would learn nothing of it."""
+        total, _ = self.parse_losses(dict(losses))
+        for name, masked in found.items():
+            features = [feature for feature, _ in masked]
+            gradients: Sequence[Tensor | None] = ()
+            if total.requires_grad and features:
+                gradients = torch.autograd.grad(
+                    total, features, retain_graph=True, allow_unused=True
+                )
+            if not gradients or any(gradient is None for gradient in gradients):
+                raise DistillationError(
+                    f"model.masks.{name}.layer: '{self._layers[name]}', or one of its "
+                    "levels, takes no part in the teacher's losses. Choose another "
+                    'layer.'
+                )
+
+
+def _build_masks(
+    cfg: Any, teacher: nn.Module, where: str
+) -> tuple[dict[str, str], dict[str, nn.ModuleDict]]:
+    """Layers by name, and for each of their levels the tokens."""
+    if not isinstance(cfg, dict) or not cfg:
+        raise ConfigError(
+            f"{where} must be a dict such as dict(neck=dict(layer='neck')), got "
+            f'{cfg!r}.'
+        )
+    layers: dict[str, str] = {}
+    built: dict[str, nn.ModuleDict] = {}
+    faults: list[str] = []
+    for name, entry in cfg.items():
+        with collected(faults):
+            layers[name], built[name] = _build(name, entry, teacher, f'{where}.{name}')
+    twice = [name for name in layers if [*layers.values()].count(layers[name]) > 1]
+    if twice:
+        faults.append(
+            f'{where}: {" and ".join(twice)} mask the same layer. Remove one.'
+        )
+    if faults:
+        raise ConfigError('\n'.join(faults))
+    return layers, built
+
+
+def _build(
+    name: str, cfg: Any, teacher: nn.Module, where: str
+) -> tuple[str, nn.ModuleDict]:
+    if '.' in name or not name or hasattr(nn.ModuleDict, name):
+        raise ConfigError(
+            f"{where}: '{name}' cannot be the name of masks: it may hold no dots, nor "
+            'be the name of a method of ModuleDict. Rename it.'
+        )
+    if not isinstance(cfg, dict) or 'layer' not in cfg:
+        raise ConfigError(f"{where} must be dict(layer='...'), got {cfg!r}.")
+    unknown = [key for key in cfg if key not in _KEYS]
+    if unknown:
+        raise ConfigError(
+            f"{where}: no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}"
+        )
+    count = check_int(f'{where}.tokens', cfg.get('tokens', 6))
+    if count is None:
+        raise ConfigError(f'{where}.tokens must be a whole number >= 1, got None.')
+    layer = str(cfg['layer'])
+    find_layer(teacher, layer, f'{where}.layer')
+    view = LayerView(layer)
+    places = view.bind(Probe(teacher, teacher), where)
+    tokens = nn.ModuleDict()
+    for place in places:
+        if view.source.on_rois or len(place.teacher) != 4:
+            raise ConfigError(
+                f"{where}.layer: '{layer}' gives {place.teacher}, expected maps of "
+                'whole images (N, C, H, W). Choose a layer of the backbone, the neck '
+                'or a dense head.'
+            )
+        weighted = bool(cfg.get('weighted', True))
+        level = str(place.context.level)
+        tokens[level] = ReceptiveTokens(place.teacher[1], count, weighted)
+    return layer, tokens

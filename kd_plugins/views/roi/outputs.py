@@ -1,0 +1,192 @@
+"""RoI heads: what they gave for their RoIs, and what they give for others'."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ...recorders import record_method
+from ..base import Recorder
+from ..rpn.view import uncropped_rpn
+from ..run import ModelRun, frozen
+
+
+@dataclass
+class RoIOutputs:
+    """What one stage of a RoI head made of its RoIs; R rows.
+
+    Attributes:
+        rois: (R, 5), image number and corners in pixels of the model's input.
+        logits: (R, K + 1), background last.
+        deltas: (R, 4 K), or (R, 4) where the head is class-agnostic.
+        features: (R, D), what the classifier reads.
+        maps: feature maps the RoIs were pooled from.
+        targets: labels (R,), label weights (R,), deltas (R, 4), delta weights (R, 4).
+    """
+
+    rois: Tensor = field(default_factory=lambda: torch.empty(0, 5))
+    logits: Tensor | None = None
+    deltas: Tensor | None = None
+    features: Tensor | None = None
+    maps: Sequence[Tensor] = ()
+    targets: tuple[Tensor, ...] = ()
+
+
+def roi_stages(model: Any, where: str) -> list[tuple[nn.Module, Any]]:
+    """RoI extractor and box head of each stage.
+
+    Raises: ConfigError for a model or a head whose outputs are not plain class logits
+        and box deltas.
+    """
+    from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+
+    name = type(model).__name__
+    roi_head = getattr(model, 'roi_head', None)
+    if roi_head is None:
+        raise ConfigError(
+            f"{where}: {name} has no RoI head. Use a two-stage detector, or a 'layer' "
+            'pair.'
+        )
+    known = (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
+    if getattr(type(roi_head), '_bbox_forward', None) not in known:
+        raise ConfigError(
+            f'{where}: {type(roi_head).__name__} of {name} runs its box head in a way '
+            "of its own, which 'roi' views do not know. Use StandardRoIHead or "
+            'CascadeRoIHead.'
+        )
+    heads = roi_head.bbox_head
+    stages = (
+        list(zip(roi_head.bbox_roi_extractor, heads, strict=True))
+        if isinstance(heads, nn.ModuleList)
+        else [(roi_head.bbox_roi_extractor, heads)]
+    )
+    for _, head in stages:
+        if not (isinstance(getattr(head, 'fc_cls', None), nn.Linear)) or not hasattr(
+            head, 'fc_reg'
+        ):
+            raise ConfigError(
+                f"{where}: {type(head).__name__} of {name} has no 'fc_cls' and "
+                "'fc_reg' that 'roi' views could read. Use a BBoxHead such as "
+                'Shared2FCBBoxHead.'
+            )
+        if getattr(head, 'custom_cls_channels', False):
+            raise ConfigError(
+                f'{where}: {type(head.loss_cls).__name__} of {name} has class channels '
+                'of its own (custom_cls_channels): its logits are no softmax over '
+                "classes and background. Use loss_cls type='CrossEntropyLoss'."
+            )
+    return stages
+
+
+@dataclass(frozen=True)
+class RoIRecorder(Recorder):
+    """RoIs, outputs and targets of all stages, while the model computes its losses."""
+
+    @contextmanager
+    def open(self, model: nn.Module) -> Iterator[dict[int, RoIOutputs]]:
+        stages = roi_stages(model, 'pairs')
+        captured: dict[int, RoIOutputs] = {}
+        with ExitStack() as stack:
+            for number, (extractor, head) in enumerate(stages):
+                stack.enter_context(_capture_stage(extractor, head, number, captured))
+            yield captured
+
+
+@contextmanager
+def _capture_stage(
+    extractor: nn.Module, head: Any, number: int, captured: dict[int, RoIOutputs]
+) -> Iterator[None]:
+    # An extractor may also pool for a mask head: only what the box head answers counts.
+    pooled_last = RoIOutputs()
+
+    def pooled(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        pooled_last.maps, pooled_last.rois = [*args, *kwargs.values()][:2]
+
+    def classified(module: nn.Module, args: tuple[Any, ...]) -> None:
+        pooled_last.features = args[0]
+
+    def answered(module: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
+        logits, deltas = output
+        captured[number] = replace(pooled_last, logits=logits, deltas=deltas)
+
+    def assigned(args: Any, result: dict[str, Any]) -> None:
+        captured[number].targets = tuple(result['bbox_targets'])
+
+    handles = [
+        extractor.register_forward_pre_hook(pooled, with_kwargs=True),
+        head.fc_cls.register_forward_pre_hook(classified),
+        head.register_forward_hook(answered),
+    ]
+    try:
+        with record_method(head, 'loss_and_target', assigned):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def score_rois(model: Any, stage: int, features: Any, rois: Tensor) -> RoIOutputs:
+    """Run one stage of a RoI head on given RoIs, the way the host does it."""
+    extractor, head = roi_stages(model, 'pairs')[stage]
+    captured: dict[int, RoIOutputs] = {}
+    with _capture_stage(extractor, head, stage, captured):
+        if isinstance(model.roi_head.bbox_head, nn.ModuleList):
+            model.roi_head._bbox_forward(stage, features, rois)
+        else:
+            model.roi_head._bbox_forward(features, rois)
+    return captured[stage]
+
+
+def rois_key(stage: int, source: Hashable) -> Hashable:
+    """Under what a run keeps the answers of a stage on the RoIs of a source."""
+    return ('roi', stage, source)
+
+
+def teacher_scores(
+    run: ModelRun, stage: int, rois: Tensor, source: Hashable
+) -> RoIOutputs:
+    """The teacher's answers on RoIs given in pixels of the student's input.
+
+    Args:
+        run: of the teacher.
+        stage: of the teacher.
+        rois: (R, 5).
+        source: whose RoIs they are: the same ones are scored once a step.
+    """
+    scaled = rois.detach().clone()
+    scaled[:, 1:] *= run.scale
+    return run.once(
+        rois_key(stage, source),
+        lambda: score_rois(run.model, stage, run.features, scaled),
+    )
+
+
+def teacher_proposals(run: ModelRun, data_samples: list[Any], number: int) -> Tensor:
+    """The teacher's best proposals (R, 5), in pixels of the student's input.
+
+    Args:
+        run: of the teacher.
+        data_samples: of the batch, preprocessed for the student.
+        number: how many to keep an image.
+    """
+    from mmdet.structures.bbox import bbox2roi
+
+    metas = []
+    for sample in data_samples:
+        meta = dict(sample.metainfo)
+        meta['img_shape'] = tuple(side * run.scale for side in meta['img_shape'][:2])
+        metas.append(meta)
+    logits, deltas = uncropped_rpn(run)
+    with frozen(run.model):
+        results = run.model.rpn_head.predict_by_feat(
+            logits, deltas, batch_img_metas=metas, rescale=False
+        )
+    rois: Tensor = bbox2roi([result.bboxes[:number] for result in results])
+    rois[:, 1:] /= run.scale
+    return rois

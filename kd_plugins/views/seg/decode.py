@@ -1,0 +1,88 @@
+"""Decode heads of mmsegmentation, whatever they predict."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...errors import ConfigError, DistillationError
+from ...recorders import record_method
+from ..base import Recorder
+
+DECODE_HEAD = 'decode_head'
+
+
+def decode_stages(model: Any, stage: int | None, where: str, view: str) -> Any:
+    """One stage of the decode head.
+
+    Args:
+        model: a segmentor or depth estimator.
+        stage: of a cascade, from 0; None: the last.
+        where: configuration key, for messages.
+        view: which asks for it, for messages.
+
+    Raises: ConfigError if there is none.
+    """
+    found = getattr(model, DECODE_HEAD, None)
+    if found is None:
+        raise ConfigError(
+            f'{where}: {type(model).__name__} has no decode_head; {view} needs a '
+            "model of mmsegmentation. Use a 'layer' pair."
+        )
+    stages = list(found) if isinstance(found, nn.ModuleList) else [found]
+    if stage is not None and not 0 <= stage < len(stages):
+        raise ConfigError(
+            f'{where}.view.stage: got {stage}; decode_head has {len(stages)} stages, '
+            'counted from 0.'
+        )
+    return stages[-1 if stage is None else stage]
+
+
+@dataclass
+class DecodeOutputs:
+    """What the task loss of a decode head was computed of, call by call."""
+
+    outputs: list[Any] = field(default_factory=list)
+
+    def output(self, view: str) -> Any:
+        """The last of them.
+
+        Raises: DistillationError if there is none.
+        """
+        if not self.outputs:
+            raise DistillationError(
+                "the student's decode head did not compute its loss by "
+                f"'loss_by_feat', so '{view}' has nothing to match."
+            )
+        return self.outputs[-1]
+
+
+@dataclass(frozen=True)
+class DecodeRecorder(Recorder):
+    """What one stage of the decode head gives, while the model computes its losses.
+
+    Its ``loss`` calls its own ``forward``, past anything that is hooked on the head.
+    """
+
+    stage: int | None = None
+
+    @contextmanager
+    def open(self, model: nn.Module) -> Iterator[DecodeOutputs]:
+        head = decode_stages(model, self.stage, 'pairs', 'this view')
+        captured = DecodeOutputs()
+
+        def seen(args: tuple[Any, ...], result: Any) -> None:
+            captured.outputs.append(args[0])
+
+        with record_method(head, 'loss_by_feat', seen):
+            yield captured
+
+
+def resized(maps: Tensor, size: Any, head: Any) -> Tensor:
+    """Maps of a head at another size, as the head itself would resize them."""
+    if maps.shape[2:] == size:
+        return maps
+    return F.interpolate(maps, size, mode='bilinear', align_corners=head.align_corners)

@@ -1,0 +1,51 @@
+"""What the classifier of a segmentation head reads, before dropout."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ...recorders import record_method
+from ..base import Recorder
+from .decode import decode_stages
+
+
+@dataclass
+class ClassifierInputs:
+    """What the classifier of a decode head read, call by call."""
+
+    owner: str
+    seen: list[Tensor] = field(default_factory=list)
+
+    def last(self) -> Tensor:
+        """The last of them.
+
+        Raises: ConfigError if there is none.
+        """
+        if not self.seen:
+            raise ConfigError(
+                f"decode_head {self.owner} does not classify pixels by its 'cls_seg', "
+                "so seg.features has nothing to match. Use a 'layer' pair."
+            )
+        return self.seen[-1]
+
+
+@dataclass(frozen=True)
+class ClassifierRecorder(Recorder):
+    """The feature that one stage of the decode head classifies."""
+
+    stage: int | None = None
+
+    @contextmanager
+    def open(self, model: nn.Module) -> Iterator[ClassifierInputs]:
+        head = decode_stages(model, self.stage, 'pairs', 'seg.features')
+        inputs = ClassifierInputs(type(head).__name__)
+
+        def read(args: tuple[Any, ...], result: Any) -> None:
+            inputs.seen.append(args[0])
+
+        with record_method(head, 'cls_seg', read):
+            yield inputs

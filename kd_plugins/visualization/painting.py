@@ -1,0 +1,249 @@
+"""Panels by the hosts' visualizers: heat maps, boxes, masks, label maps."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData, PixelData
+from mmengine.visualization import Visualizer
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..evaluation.fidelity.boxes import plain_boxes
+from .detection import LEGEND
+from .drawing import (
+    Objects,
+    font,
+    mark_predictions,
+    mark_truth,
+    paint,
+)
+from .layout import Colour
+
+_NAME = 'kd_plugins_pictures'  # not that of the run's visualizer
+_NOT_ITS_OWN = ('type', 'name', 'vis_backends', 'save_dir')
+_UNKNOWN = (200, 200, 200)
+_LINE, _BAR = 24, 256  # height of a scale, width of its colours
+
+
+def paint_heat(heat: Tensor, low: float, high: float) -> Image.Image:
+    """The host's ``draw_featmap`` on a scale that is given, not the map's own.
+
+    Args:
+        heat: (H, W); what is not finite is grey.
+        low: value of the darkest blue.
+        high: value of the darkest red.
+    """
+    ends = torch.tensor([low, high]).expand(len(heat), 2)
+    finite = heat.isfinite()
+    known = heat.where(finite, torch.full_like(heat, low)).clamp(low, high)
+    # The host scales a map by its extremes: two columns more, and they are given.
+    drawn = Visualizer.draw_featmap(torch.cat([known, ends], dim=1)[None])[:, :-2]
+    drawn[~finite.numpy()] = _UNKNOWN
+    return Image.fromarray(np.ascontiguousarray(drawn))
+
+
+def scale_lines(scales: Mapping[str, tuple[float, float]]) -> list[Image.Image]:
+    """The colours, each from a low to a high value, with a text before them.
+
+    Args:
+        scales: both values, by what is shown.
+    """
+    letters, middle = font(13), _LINE // 2
+    left = 90 + max((int(letters.getlength(text)) for text in scales), default=0)
+    lines = []
+    for text, (low, high) in scales.items():
+        line = Image.new('RGB', (left + _BAR + 90, _LINE), 'white')
+        draw = ImageDraw.Draw(line)
+        for place, anchor, written in (
+            (6, 'lm', text),
+            (left, 'rm', f'{low:.3g}'),
+            (left + _BAR + 16, 'lm', f'{high:.3g}'),
+        ):
+            draw.text((place, middle), written, 'black', letters, anchor)
+        gradient = torch.linspace(0, 1, _BAR).expand(_LINE - 10, -1)
+        line.paste(paint_heat(gradient, 0, 1), (left + 8, 5))
+        lines.append(line)
+    return lines
+
+
+class PredictionPainter:
+    """Draws data samples by the visualizer of a run, or else by that of the host.
+
+    Args:
+        kind: class of the visualizer.
+        cfg: its configuration; its backends are left alone.
+        metainfo: of the data set: class names, and colours.
+        score_thr: lowest score of a detection that is drawn.
+    """
+
+    def __init__(
+        self,
+        kind: type,
+        cfg: Mapping[str, Any] | None,
+        metainfo: Mapping[str, Any],
+        score_thr: float,
+    ) -> None:
+        self._kind: Any = kind
+        self._options = {
+            key: value for key, value in (cfg or {}).items() if key not in _NOT_ITS_OWN
+        }
+        self._metainfo = dict(metainfo)
+        self._score_thr = score_thr
+
+    def paint(
+        self,
+        image: Image.Image,
+        sample: Any,
+        what: str,
+        classes: Sequence[str] | None = None,
+        annotated: Any = None,
+    ) -> tuple[Image.Image, dict[str, Colour]]:
+        """A panel, and what its colours mean.
+
+        Boxes whose truth is known are judged, as tools/picture.py does; all else is
+        drawn by the visualizer.
+
+        Args:
+            image: as large as the panel.
+            sample: data sample of the host.
+            what: 'gt' or 'pred': what of it is drawn.
+            classes: names of another model's classes; None: those of the data.
+            annotated: data sample with the ground truth, where it is known.
+        """
+        size = (image.height, image.width)
+        fitted = fit_sample(sample, size, what)
+        names = self._metainfo.get('classes')
+        if classes is None and names is not None and annotated is not None:
+            truth = _objects(fit_sample(annotated, size, 'gt'), 'gt')
+            found = _objects(fitted, what, self._score_thr)
+            if truth is not None and found is not None:
+                marks = (
+                    mark_truth(truth, names)
+                    if what == 'gt'
+                    else mark_predictions(found, truth, names)
+                )
+                return paint(np.asarray(image), marks, 1), dict(LEGEND)
+        visualizer = self._visualizer(fitted)
+        visualizer.dataset_meta = self._meta(classes)
+        options: dict[str, Any] = dict(draw_gt=what == 'gt', draw_pred=what == 'pred')
+        accepted = inspect.signature(visualizer.add_datasample).parameters
+        own = {'pred_score_thr': self._score_thr, 'with_labels': False}
+        options |= {key: value for key, value in own.items() if key in accepted}
+        # It has no backends: the image is only drawn, and asked for.
+        visualizer.add_datasample('panel', np.array(image), fitted, **options)
+        drawn = np.ascontiguousarray(visualizer.get_image())
+        return Image.fromarray(drawn), self._colours(fitted, what, classes)
+
+    def _colours(
+        self, sample: Any, what: str, classes: Sequence[str] | None
+    ) -> dict[str, Colour]:
+        """Of the classes in a label map, which is drawn without their names."""
+        if f'{what}_sem_seg' not in sample:
+            return {}
+        meta = self._meta(classes)
+        names, palette = meta['classes'], meta['palette']
+        return {
+            str(names[label]): palette[label]
+            for label in _labels(sample, what).unique().tolist()
+            if label < len(names)
+        }
+
+    def _visualizer(self, sample: Any) -> Any:
+        if self._kind is not Visualizer:
+            return self._kind(name=_NAME, **self._options)
+        # That one draws no data samples.
+        if 'gt_sem_seg' in sample or 'pred_sem_seg' in sample:
+            from mmseg.visualization import SegLocalVisualizer
+
+            return SegLocalVisualizer(name=_NAME)
+        from mmdet.visualization import DetLocalVisualizer
+
+        return DetLocalVisualizer(name=_NAME)
+
+    def _meta(self, classes: Sequence[str] | None) -> dict[str, Any]:
+        """Names of classes and their colours; of another model's, the same by name."""
+        own, palette = self._metainfo.get('classes'), self._metainfo.get('palette')
+        names = own if classes is None else classes
+        if names is None:
+            return {'classes': None, 'palette': palette}
+        known: dict[str, Colour] = {}
+        if own is not None and isinstance(palette, (list, tuple)):
+            for name, (red, green, blue) in zip(own, palette, strict=False):
+                known[name] = (int(red), int(green), int(blue))
+        table = matplotlib.colormaps['tab20'](range(20), bytes=True)
+        cycle = [tuple(row[:3]) for row in table.tolist()]
+        colours = [
+            known.get(name, cycle[number % len(cycle)])
+            for number, name in enumerate(names)
+        ]
+        return {'classes': names, 'palette': colours}
+
+
+def fit_sample(sample: Any, size: tuple[int, int], what: str) -> Any:
+    """A data sample as if the image had the size of its panel.
+
+    Args:
+        sample: its instances and label maps in pixels of the original image.
+        size: height and width.
+        what: 'gt' or 'pred': what of it is kept.
+    """
+    fitted = type(sample)(metainfo=sample.metainfo)
+    if f'{what}_instances' in sample and 'bboxes' in sample.get(f'{what}_instances'):
+        instances = sample.get(f'{what}_instances')
+        shape = sample.metainfo.get('ori_shape', sample.metainfo['img_shape'])
+        factors = [own / other for own, other in zip(size, shape[:2], strict=True)]
+        boxes = plain_boxes(instances.bboxes).cpu()
+        kept = InstanceData(
+            # Of numpy's: new versions of it warn of how mmdet mixes in tensors.
+            bboxes=(boxes * boxes.new_tensor([*reversed(factors)] * 2)).numpy(),
+            labels=instances.labels.cpu(),
+        )
+        if 'scores' in instances:
+            kept.scores = instances.scores.cpu()
+        if 'masks' in instances:
+            kept.masks = _fit_masks(instances.masks, size)
+        setattr(fitted, f'{what}_instances', kept)
+    if f'{what}_sem_seg' in sample:
+        labels = PixelData(data=_fit(_labels(sample, what), size))
+        setattr(fitted, f'{what}_sem_seg', labels)
+    return fitted
+
+
+def _objects(sample: Any, what: str, score_thr: float = 0.0) -> Objects | None:
+    """Boxes of a data sample, if they come without masks; of a score or higher."""
+    instances = sample.get(f'{what}_instances', {})
+    if 'bboxes' not in instances or (what == 'pred' and 'masks' in instances):
+        return None
+    if 'scores' in instances:
+        instances = instances[instances.scores >= score_thr]
+    scores = instances.get('scores')
+    return Objects(
+        instances.bboxes.astype(float),
+        instances.labels.numpy(),
+        None if scores is None else scores.numpy().astype(float),
+    )
+
+
+def _labels(sample: Any, what: str) -> Tensor:
+    """A label map (1, H, W)."""
+    found = sample.get(f'{what}_sem_seg')
+    # Of mmdet's panoptic models it has another name.
+    labels: Tensor = found.get('data' if 'data' in found else 'sem_seg')
+    return labels.cpu()
+
+
+def _fit_masks(masks: Any, size: tuple[int, int]) -> Any:
+    if isinstance(masks, Tensor):
+        return _fit(masks.cpu(), size).bool() if len(masks) else masks.cpu()
+    return masks.resize(size)  # the host's classes for masks know how
+
+
+def _fit(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (R, H, W) at another size, each pixel the nearest."""
+    resized = F.interpolate(maps[None].float(), size, mode='nearest-exact')
+    return resized[0].to(maps.dtype)

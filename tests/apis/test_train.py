@@ -1,0 +1,186 @@
+"""What the tools do before a runner is built; whole runs are in tests/tools."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from kd_plugins.config_files import read_config
+from kd_plugins.engine.runner import DistillRunner
+from kd_plugins.errors import ConfigError
+from kd_plugins.hosts import running, testing
+
+
+def written(folder: Path, **content: Any) -> Path:
+    path = folder / 'small.py'
+    Config(content).dump(path)
+    return path
+
+
+def test_configs_of_installed_packages_are_found() -> None:
+    cfg = read_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    assert cfg.model.type == 'FasterRCNN'
+
+
+@pytest.mark.parametrize('path', ['nowhere.py', 'mmdet::nowhere/nothing.py'])
+def test_a_config_that_is_nowhere_is_named(path: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--config: there is no config '{path}'"):
+        read_config(path, '--config')
+
+
+@pytest.mark.parametrize(
+    ('path', 'reason'),
+    [
+        ('mmdet::nope.py', 'specify the package name and relative config path'),
+        ('mmdet::nope/a::b.py', 'multiple `::`'),
+        ('nope::a/b.py', 'does not support to load nope config'),
+    ],
+)
+def test_a_name_of_no_config_is_told_with_its_key(path: str, reason: str) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=rf"^model.teacher.cfg: '{path}' names no config of a package; expected "
+        rf"is 'mmdet::<folder>/<file>.py'. .*{reason}",
+    ):
+        read_config(path, 'model.teacher.cfg')
+
+
+def test_the_work_dir_is_the_arguments_the_configs_or_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    path = written(tmp_path, a=1)
+    cfg = running.prepare_config(path, local_rank=3, options={'a': 2}, launcher='mpi')
+    assert (cfg.a, cfg.launcher) == (2, 'mpi')
+    assert cfg.work_dir == os.path.join('work_dirs', 'small')
+    assert os.environ['LOCAL_RANK'] == '3'
+    path = written(tmp_path, work_dir='theirs')
+    assert running.prepare_config(path).work_dir == 'theirs'
+    assert running.prepare_config(path, work_dir='mine').work_dir == 'mine'
+    monkeypatch.delenv('LOCAL_RANK')
+
+
+class _Built:
+    """In place of a runner: keeps the config that it was to be built from."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+        self.message_hub = type('Hub', (), {'runtime_info': {}})
+
+    def train(self) -> None: ...
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, 'build_runner', _Built)
+
+
+@pytest.mark.usefixtures('built')
+@pytest.mark.parametrize(
+    ('content', 'resume', 'expected'),
+    [
+        ({}, None, (False, 'start.pth')),
+        ({}, 'auto', ('auto', 'start.pth')),
+        ({}, 'x.pth', (True, 'x.pth')),
+        ({'runner_type': 'kd_plugins.DistillRunner'}, 'auto', ('auto', 'start.pth')),
+        # the host's runner would load start.pth and call it resuming
+        ({'runner_type': 'Runner'}, 'auto', (True, None)),
+    ],
+)
+def test_resuming(content: Any, resume: str | None, expected: Any) -> None:
+    cfg = Config(dict(resume=False, load_from='start.pth', **content))
+    cfg = running.train(cfg, resume=resume).cfg
+    assert (cfg.resume, cfg.load_from) == expected
+
+
+@pytest.mark.usefixtures('built')
+def test_scaling_the_learning_rate_needs_the_batch_size_it_is_for() -> None:
+    cfg = Config(dict(auto_scale_lr=dict(base_batch_size=8)))
+    assert running.train(cfg, auto_scale_lr=True).cfg.auto_scale_lr.enable
+    for content in ({}, {'auto_scale_lr': None}, {'auto_scale_lr': {'enable': False}}):
+        with pytest.raises(ConfigError, match=r'auto_scale_lr=dict\(base_batch_size'):
+            running.train(Config(content), auto_scale_lr=True)
+
+
+def test_runners_are_ours_unless_the_config_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Runner, 'from_cfg', classmethod(lambda cls, cfg: cls))
+    assert running.build_runner(Config({})) is DistillRunner
+    assert running.build_runner(Config(dict(runner_type='Runner'))) is Runner
+
+
+def prepared(scope: str, **content: Any) -> Config:
+    return Config(
+        dict(
+            default_scope=scope,
+            model=dict(type='Plain'),
+            default_hooks=dict(visualization=dict(type='Any')),
+            visualizer=dict(type='Any'),
+            test_evaluator=dict(type='Any'),
+            test_dataloader=dict(
+                dataset=dict(
+                    type='Wrapper',
+                    dataset=dict(type='Any', pipeline=[dict(type='Load'), dict()]),
+                )
+            ),
+            **content,
+        )
+    )
+
+
+def test_predictions_of_detectors_go_into_a_pickle() -> None:
+    with pytest.raises(ConfigError, match=r"--out must be a .pkl .* got 'x.json'"):
+        testing.evaluate(prepared('mmdet'), 'x.pth', out='x.json')
+
+
+def test_painting_needs_the_hook() -> None:
+    cfg = prepared('mmdet')
+    cfg.default_hooks = {}
+    with pytest.raises(ConfigError, match=r'--show-dir need the visualization hook'):
+        testing.evaluate(cfg, 'x.pth', show_dir='x')
+
+
+def test_augmentation_is_the_configs_of_segmentors() -> None:
+    with pytest.raises(ConfigError, match=r"--tta needs 'tta_model' and 'tta_pipel"):
+        testing.evaluate(prepared('mmseg'), 'x.pth', tta=True)
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """Configs that a runner was to be built from, and was not."""
+    seen: list[Config] = []
+
+    def stop(cfg: Config) -> None:
+        seen.append(cfg)
+        raise RuntimeError('stop here')
+
+    monkeypatch.setattr(testing, 'build_runner', stop)
+    return seen
+
+
+def test_segmentors_take_folders(stopped: list[Config]) -> None:
+    cfg = prepared('mmseg', tta_model=dict(type='SegTTAModel'), tta_pipeline=['tta'])
+    with pytest.raises(RuntimeError, match='stop here'):
+        testing.evaluate(cfg, 'x.pth', out='masks', show_dir='painted', tta=True)
+    (cfg,) = stopped
+    assert cfg.test_evaluator == dict(type='Any', output_dir='masks', keep_results=True)
+    assert cfg.visualizer.save_dir == 'painted'
+    assert cfg.default_hooks.visualization.draw
+    assert cfg.model == dict(type='SegTTAModel', module=dict(type='Plain'))
+    assert cfg.test_dataloader.dataset.pipeline == ['tta']
+
+
+def test_detectors_are_flipped_and_shown(stopped: list[Config]) -> None:
+    cfg = prepared('mmdet')
+    with pytest.raises(RuntimeError, match='stop here'):
+        testing.evaluate(cfg, 'x.pth', show=True, wait_time=3, tta=True)
+    (cfg,) = stopped
+    hook = cfg.default_hooks.visualization
+    assert (hook.show, hook.wait_time, hook.draw) == (True, 3, True)
+    assert cfg.model.type == 'DetTTAModel'
+    assert [step['type'] for step in cfg.tta_pipeline] == ['Load', 'TestTimeAug']
+    assert cfg.load_from == 'x.pth'
