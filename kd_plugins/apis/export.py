@@ -12,12 +12,13 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from ..checkpoints import read_checkpoint
 from ..config_files import read_config
 from ..distillers.student import student_config
 from ..engine import files
-from ..errors import ConfigError
+from ..errors import ConfigError, located
 from ..teachers import without_pretrained
-from ..teachers.checkpoints import Weights, load_strictly, read_checkpoint, weights_of
+from ..teachers.checkpoints import Weights, load_strictly, weights_of
 from .stored_config import check_types, stored_config
 
 _KEY = 'checkpoint'
@@ -43,7 +44,8 @@ def export_student(
     out = Path(out)
     if out.suffix not in ('.pth', '.safetensors'):
         raise ConfigError(f"out must end with .pth or .safetensors, got '{out}'.")
-    content = read_checkpoint(checkpoint, key=_KEY)
+    with located(_KEY):
+        content = read_checkpoint(checkpoint)
     weights = weights_of(content, source=checkpoint, key=_KEY)
     if config is None:
         cfg = student_config(stored_config(content, checkpoint))

@@ -8,11 +8,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseTTAModel
 from mmengine.registry import METRICS
 
+from ..checkpoints import read_checkpoint
 from ..distillers.interface import unwrap
 from ..engine.opening import measures_fidelity
-from ..errors import ConfigError
+from ..errors import ConfigError, located
 from ..teachers import model_config
-from ..teachers.checkpoints import load_strictly, read_checkpoint, weights_of
+from ..teachers.checkpoints import load_strictly, weights_of
 from .train import build_runner
 
 _FIDELITY = 'FidelityHook'
@@ -67,7 +68,8 @@ def evaluate(
         _dump(runner, cfg, out)
 
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
-        content = read_checkpoint(path, key='checkpoint')
+        with located('checkpoint'):
+            content = read_checkpoint(path)
         weights = weights_of(content, source=path, key='checkpoint')
         content = {**content, 'state_dict': weights}
         runner.call_hook('after_load_checkpoint', checkpoint=content)

@@ -9,11 +9,11 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from ..checkpoints import locate
 from ..config_files import read_config
 from ..engine.opening import measures_fidelity
 from ..engine.overrides import apply_overrides
 from ..errors import CheckpointError, ConfigError
-from ..teachers._locate import locate
 from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe
 
@@ -178,7 +178,7 @@ def _with_contents(value: Any) -> Any:
         return [value, {key: content.get(key) for key in _OF_TEACHER}]
     if isinstance(value, str) and value.endswith(_WEIGHTS) and '{}' not in value:
         try:
-            weights = locate(value, 'checkpoint').read_bytes()
+            weights = locate(value).read_bytes()
         except CheckpointError:  # the run itself will say so
             return [value, 'missing']
         return [value, hashlib.sha256(weights).hexdigest()]

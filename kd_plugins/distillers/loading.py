@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from ..checkpoints import read_checkpoint
+from ..errors import located
 from ..teachers.checkpoints import (
     Weights,
     is_distiller,
     load_strictly,
-    read_checkpoint,
     weights_of,
 )
 from .distiller import Distiller
@@ -25,7 +26,8 @@ def load_any(model: Distiller, path: str, key: str) -> dict[str, Any] | None:
 
     Raises: CheckpointError for a checkpoint that does not fit.
     """
-    content = read_checkpoint(path, key=key)
+    with located(key):
+        content = read_checkpoint(path)
     state = content.get('state_dict', content)
     if not isinstance(state, dict) or not is_distiller(state):
         weights = weights_of(content, source=path, key=key)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from kd_plugins.errors import CheckpointError
+from kd_plugins.checkpoints import read_checkpoint, state_dict_of
+from kd_plugins.errors import CheckpointError, located
 
 # In a checkpoint of a mask learner, before <name>.<level>.<parameter>.
 _MASKS = 'masks'
@@ -72,10 +73,8 @@ def tokens_by_level(path: str, name: str, key: str) -> dict[int, ReceptiveTokens
 
     Raises: CheckpointError if there is no such file, or it holds none of this name.
     """
-    # Only now: losses are imported before what reads checkpoints.
-    from kd_plugins.teachers.checkpoints import load_weights
-
-    weights = load_weights(path, key=key)
+    with located(key):
+        weights = state_dict_of(read_checkpoint(path), path)
     found: dict[str, dict[int, dict[str, Tensor]]] = {}
     for entry, value in weights.items():
         prefix, owner, level, parameter = [*entry.split('.', 3), '', '', ''][:4]

@@ -1,77 +1,23 @@
-"""Reading checkpoints: from anywhere, without running what they contain.
+"""From a checkpoint that was read to the weights of one model, and into it.
 
-``read_checkpoint`` gives what a file holds, ``load_weights`` one model's weights out of
-it, ``load_strictly`` puts them into a model or says in what way they do not fit.
+``load_weights`` gives one model's weights out of a file, ``load_strictly`` puts them
+into a model or says in what way they do not fit.
 """
 
-import sys
-import tarfile
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from json import loads
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
-from . import _unpickling
-from ._locate import is_url, locate
+from ..checkpoints import read_checkpoint, state_dict_of
+from ..errors import CheckpointError, located
 from ._mismatch import explain_mismatch
 
 _KEY = 'model.teacher.checkpoint'
 _STUDENT = 'student.'
 _DISTILLER_PREFIXES = (_STUDENT, 'adapters.', 'losses.')
-
-
-def read_checkpoint(path: str | Path, *, key: str = _KEY) -> dict[str, Any]:
-    """What a checkpoint file holds, on the CPU.
-
-    Args:
-        path: a file, a URL (downloaded once, into torch hub's cache) or
-            ``kd_plugins::<path under the package's configs>``; ``.safetensors``, or
-            what ``torch.save`` wrote, in its present or its legacy format.
-        key: the config key or argument that named the file, for the messages.
-
-    Returns: the mapping in the file. That of a ``.safetensors`` file is made here:
-        ``state_dict``, and ``meta`` from its header.
-
-    Raises: CheckpointError if it is missing, truncated, no checkpoint, or names a
-        global that checkpoints have no need of.
-    """
-    file = locate(path, key=key)
-    try:
-        if file.suffix == '.safetensors':
-            content: object = _read_safetensors(file)
-        else:
-            content = _read_pickle(file)
-    except _unpickling.RefusedGlobal as refused:
-        raise CheckpointError(
-            f"{key}: '{file}' holds the pickled global '{refused}', which no ordinary "
-            'checkpoint needs and which could run code: refused. If you trust its '
-            'origin, load it yourself and save its state_dict with torch.save alone.'
-        ) from None
-    except ModuleNotFoundError:  # of safetensors: no fault of the file's
-        raise
-    except Exception as error:  # a corrupt file can fail in any way
-        raise CheckpointError(
-            f"{key}: '{file}' cannot be read: truncated, corrupt or no checkpoint "
-            f'({type(error).__name__}: {error}). Expected a file of torch.save or '
-            f'safetensors. Got {file.stat().st_size} bytes. '
-            + (
-                'Delete it and download it again.'
-                if is_url(path)
-                else f'Set {key} to another file.'
-            )
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{key}: '{file}' holds a {type(content).__name__}, expected a dict: a "
-            f'state_dict, or a checkpoint with one. Set {key} to another file.'
-        )
-    return content
 
 
 class Weights(OrderedDict[str, Tensor]):
@@ -88,7 +34,9 @@ class Weights(OrderedDict[str, Tensor]):
 
 def load_weights(path: str | Path, *, key: str = _KEY) -> Weights:
     """The weights of one model in a checkpoint file; see :func:`weights_of`."""
-    return weights_of(read_checkpoint(path, key=key), source=str(path), key=key)
+    with located(key):
+        content = read_checkpoint(path)
+    return weights_of(content, source=str(path), key=key)
 
 
 def weights_of(
@@ -106,18 +54,10 @@ def weights_of(
 
     Raises: CheckpointError if there are none.
     """
-    found = checkpoint.get('state_dict', checkpoint)
-    tensors = isinstance(found, Mapping) and {
-        name: value for name, value in found.items() if isinstance(value, Tensor)
-    }
-    if not tensors or len(tensors) != len(found):
-        names = ', '.join(f"'{name}'" for name in list(checkpoint)[:8])
-        raise CheckpointError(
-            f"{key}: '{source}' has no weights: expected a 'state_dict' of tensors, or "
-            f'to be one. It holds: {names or "nothing"}.'
-        )
-    versions = getattr(found, '_metadata', {})
-    tensors, versions = _without_prefix(tensors, versions, 'module.')
+    with located(key):
+        state = state_dict_of(checkpoint, source)
+    versions = getattr(state, '_metadata', {})
+    tensors, versions = _without_prefix(state, versions, 'module.')
     if is_distiller(tensors):
         tensors = {name: tensors[name] for name in tensors if name[:8] == _STUDENT}
         tensors, versions = _without_prefix(tensors, versions, _STUDENT)
@@ -218,33 +158,3 @@ def _without_prefix(
         if name == root or name.startswith(prefix)
     }
     return {name[len(prefix) :]: weights[name] for name in weights}, versions
-
-
-def _read_pickle(file: Path) -> object:
-    # Both would make torch.load take another way than our unpickler.
-    if tarfile.is_tarfile(file):
-        raise ValueError('a tar archive, as torch wrote them before 0.1.10')
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if any(name.endswith('/constants.pkl') for name in archive.namelist()):
-                raise ValueError('a TorchScript archive, not weights')
-    return torch.load(
-        file,
-        map_location='cpu',
-        pickle_module=sys.modules[_unpickling.__name__],
-        weights_only=False,
-    )
-
-
-def _read_safetensors(file: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    with safe_open(str(file), framework='pt', device='cpu') as opened:
-        header = opened.metadata() or {}
-        names = opened.keys()
-        weights = OrderedDict((name, opened.get_tensor(name)) for name in names)
-    meta = {name: value for name, value in header.items() if name != 'dataset_meta'}
-    dataset_meta = loads(header.get('dataset_meta', 'null'))
-    if dataset_meta:
-        meta['dataset_meta'] = dataset_meta
-    return {'meta': meta, 'state_dict': weights}

@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from kd_plugins.apis.export import build_plain, export_student
+from kd_plugins.checkpoints import read_checkpoint
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.teachers.checkpoints import load_strictly, load_weights, read_checkpoint
+from kd_plugins.teachers.checkpoints import load_strictly, load_weights
 from tests.distillers.main_job import SEGMENTATION, short
 from tests.engine.hooks.toy import build
 

@@ -13,8 +13,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from kd_plugins.apis.test import _compare
+from kd_plugins.checkpoints import read_checkpoint
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.teachers.checkpoints import read_checkpoint
 
 train, test, export_student = (
     import_module(f'tools.{name}') for name in ('train', 'test', 'export_student')

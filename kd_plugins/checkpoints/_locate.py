@@ -12,31 +12,30 @@ from ..errors import CheckpointError
 _PREFIX = 'kd_plugins::'
 
 
-def locate(path: str | Path, key: str) -> Path:
+def locate(path: str | Path) -> Path:
     """The local file that a checkpoint path names; a URL is downloaded.
 
     Raises: CheckpointError if there is no such file.
     """
     text = str(path)
     if is_url(text):
-        return _download(text, key)
+        return _download(text)
     if text.startswith(_PREFIX):
         file = _configs() / text[len(_PREFIX) :]
     elif '://' in text or '::' in text:
         raise CheckpointError(
-            f"{key}: '{text}' has an unknown scheme. Expected a path, an http(s) URL "
+            f"'{text}' has an unknown scheme. Expected a path, an http(s) URL "
             f"or '{_PREFIX}<path under the configs of kd_plugins>'."
         )
     else:
         file = Path(text).expanduser()
     if file.is_dir():
         raise CheckpointError(
-            f"{key}: '{file}' is a directory, expected a checkpoint file. "
-            + _neighbours(file)
+            f"'{file}' is a directory, expected a checkpoint file. " + _neighbours(file)
         )
     if not file.is_file():
         raise CheckpointError(
-            f"{key}: there is no file '{file}' (looked from '{Path.cwd()}'). "
+            f"there is no file '{file}' (looked from '{Path.cwd()}'). "
             + _neighbours(file.parent)
         )
     return file
@@ -47,7 +46,7 @@ def is_url(path: str | Path) -> bool:
     return urlparse(str(path)).scheme in ('http', 'https')
 
 
-def _download(url: str, key: str) -> Path:
+def _download(url: str) -> Path:
     name = Path(urlparse(url).path)
     # Two URLs may end alike.
     name = Path(f'{name.stem}.{sha256(url.encode()).hexdigest()[:8]}{name.suffix}')
@@ -58,9 +57,8 @@ def _download(url: str, key: str) -> Path:
             torch.hub.download_url_to_file(url, str(file), progress=sys.stderr.isatty())
         except Exception as error:
             raise CheckpointError(
-                f"{key}: '{url}' cannot be downloaded ({type(error).__name__}: "
-                f"{error}). Download it by hand to '{file}', or set {key} to another "
-                'file.'
+                f"'{url}' cannot be downloaded ({type(error).__name__}: "
+                f"{error}). Download it by hand to '{file}', or name another file."
             ) from error
     return file
 

@@ -12,15 +12,12 @@ reading them without any restriction.
 
 import collections
 import pickle
-import re
+from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
 
-
-class RefusedGlobal(Exception):
-    """A pickle names a global outside the admitted ones."""
+from ._refused import RefusedGlobal
 
 
 class _HistoryBuffer:
@@ -28,52 +25,6 @@ class _HistoryBuffer:
 
     def __setstate__(self, state: object) -> None:
         del state
-
-
-class _DType:
-    """A numpy dtype that is only ever a plain numeric, boolean or text type.
-
-    ``np.dtype`` itself would take a crafted state (fields, object pointers) from the
-    pickle and is thus not handed out.
-    """
-
-    def __init__(self, code: object, align: object = False, copy: object = False):
-        del align, copy
-        if not isinstance(code, str) or not re.fullmatch(r'[biufcSU]\d+', code):
-            raise RefusedGlobal(f'numpy.dtype({code!r})')
-        self._code = code
-        self._order = '='
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _version, order, subarray, names, fields, *_rest = state
-        if subarray or names or fields or order not in ('<', '>', '|', '='):
-            raise RefusedGlobal(f'numpy.dtype({self._code!r}) with state {state!r}')
-        self._order = order
-
-    def resolve(self) -> Any:
-        return np.dtype(self._order + self._code)
-
-
-class _Array(np.ndarray[Any, Any]):
-    """An array that takes only bytes of a plain dtype as its state."""
-
-    def __setstate__(self, state: Any, /) -> None:
-        version, shape, dtype, is_fortran, data = state
-        if not isinstance(dtype, _DType) or not isinstance(data, bytes):
-            raise RefusedGlobal(f'numpy.ndarray of {type(data).__name__}')
-        super().__setstate__((version, shape, dtype.resolve(), is_fortran, data))
-
-    def __reduce__(self) -> Any:  # saved again, it is an ordinary array
-        return self.view(np.ndarray).__reduce__()
-
-
-def _new_array(kind: object, shape: object, code: object) -> _Array:
-    del kind, shape, code  # the state that follows has them
-    return np.empty(0, dtype=np.int8).view(_Array)
-
-
-def _numpy_scalar(dtype: _DType, data: bytes) -> Any:
-    return np.frombuffer(data, dtype.resolve(), count=1)[0]
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -88,9 +39,15 @@ def _attribute(owner: object, name: object) -> str:
     raise RefusedGlobal(f'builtins.getattr({owner!r}, {name!r})')
 
 
-_NUMPY: dict[str, object] = {
-    '_reconstruct': _new_array,
-    'scalar': _numpy_scalar,
+# Of the module _numpy, which needs numpy; torch does without.
+_NUMPY: dict[tuple[str, str], str] = {
+    ('numpy', 'dtype'): 'DType',
+    ('numpy', 'ndarray'): 'Array',
+    **{
+        (module, name): value
+        for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
+        for name, value in (('_reconstruct', 'new_array'), ('scalar', 'new_scalar'))
+    },
 }
 _ADMITTED: dict[tuple[str, str], object] = {
     ('collections', 'OrderedDict'): collections.OrderedDict,
@@ -107,8 +64,6 @@ _ADMITTED: dict[tuple[str, str], object] = {
     ('torch._utils', '_rebuild_tensor'): torch._utils._rebuild_tensor,
     ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
     ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
-    ('numpy', 'dtype'): _DType,
-    ('numpy', 'ndarray'): _Array,
     ('mmengine.logging.history_buffer', 'HistoryBuffer'): _HistoryBuffer,
     # of dataset_meta, where the config's metainfo nests a dict
     ('mmengine.config.config', 'ConfigDict'): dict,
@@ -122,11 +77,6 @@ _ADMITTED: dict[tuple[str, str], object] = {
             *(list, tuple, dict, set, frozenset, slice, object),
         )
     },
-    **{
-        (module, name): value
-        for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
-        for name, value in _NUMPY.items()
-    },
 }
 
 
@@ -138,6 +88,9 @@ class Unpickler(pickle.Unpickler):
             module = 'builtins'
         if (module, name) in _ADMITTED:
             return _ADMITTED[module, name]
+        if (module, name) in _NUMPY:
+            stand_ins = import_module('._numpy', __package__)
+            return getattr(stand_ins, _NUMPY[module, name])
         if module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         raise RefusedGlobal(f'{module}.{name}')
