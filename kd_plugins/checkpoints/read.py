@@ -75,8 +75,10 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> Mapping[str, Te
     Raises: CheckpointError if there is none of tensors alone, or it is empty.
     """
     state = checkpoint.get('state_dict', checkpoint)
-    if isinstance(state, Mapping) and state and all(
-        isinstance(value, Tensor) for value in state.values()
+    if (
+        isinstance(state, Mapping)
+        and state
+        and all(isinstance(value, Tensor) for value in state.values())
     ):
         return state
     names = ', '.join(f"'{name}'" for name in list(checkpoint)[:8])
