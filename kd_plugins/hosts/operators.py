@@ -2,9 +2,10 @@
 
 mmcv is released as source; without a compiler it installs in seconds but without
 ``mmcv._ext``, and ``import mmcv.ops`` then fails. torchvision has, for CPU and CUDA,
-what the detectors and segmentors here need: NMS and RoIAlign; the focal loss and the
-deformable attention that mmdet calls on CUDA are a few lines of torch. Every other
-operator raises a clear error when it is called, not when it is imported.
+what the detectors and segmentors here need: NMS, RoIAlign and both deformable
+convolutions; the focal loss and the deformable attention that mmdet calls on CUDA are
+a few lines of torch. Every other operator raises a clear error when it is called, not
+when it is imported.
 
 The functions have mmcv's names, argument names and layouts: they are called by
 ``mmcv.ops``. Half precision is computed in float32, as torchvision's kernels want it.
@@ -25,6 +26,13 @@ from torch.nn.functional import logsigmoid
 
 from ..errors import HostError
 from .deformable_attention import ms_deform_attn_backward, ms_deform_attn_forward
+from .deformable_convolution import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
 
 _NAME = 'mmcv._ext'
 _COMPILE = 'Compile mmcv with its operators (MMCV_WITH_OPS=1) to use it.'
@@ -154,6 +162,11 @@ _REPLACED: tuple[Callable[..., Any], ...] = (
     sigmoid_focal_loss_backward,
     ms_deform_attn_forward,
     ms_deform_attn_backward,
+    deform_conv_forward,
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    modulated_deform_conv_forward,
+    modulated_deform_conv_backward,
     get_compiler_version,
     get_compiling_cuda_version,
 )
@@ -191,7 +204,7 @@ def _missing(operator: str) -> Callable[..., NoReturn]:
         raise HostError(
             f"mmcv was installed without its compiled operators, and '{operator}' is "
             'not among those that are replaced (nms, roi_align, sigmoid_focal_loss, '
-            f'ms_deform_attn). {_COMPILE}'
+            f'deform_conv, modulated_deform_conv, ms_deform_attn). {_COMPILE}'
         )
 
     call.__name__ = operator
