@@ -4,6 +4,16 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+# What the package exports; the functions are for its own modules.
+__all__ = [
+    'CheckpointError',
+    'ConfigError',
+    'DistillationError',
+    'HostError',
+    'LocatedError',
+    'ShapeError',
+]
+
 
 class LocatedError(Exception):
     """An error that learns on its way up which configuration key it is about.

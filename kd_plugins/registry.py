@@ -1,68 +1,129 @@
-"""Child registries of mmengine's, scope ``kd_plugins``.
+"""What configurations name by ``type``: our own registries, and children of mmengine's.
 
-``type='kd_plugins.Distiller'`` resolves from any ``default_scope`` once the package
-is imported (``custom_imports`` in a config, or ``configs/_base_/distill.py``).
+Losses, adapters, schedules and views are known to this package alone, with or without
+OpenMMLab. Models, hooks, metrics and the like are built by mmengine, from registries of
+:mod:`kd_plugins.hosts.registries`: they are made when one of them is first asked for,
+and ``type='kd_plugins.Distiller'`` then resolves from any ``default_scope``.
 """
 
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import (
-    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-)
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
-from mmengine.registry import Registry
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-_SCOPE = 'kd_plugins'
+if TYPE_CHECKING:
+    from kd_plugins.hosts.registries import (
+        HOOKS,
+        METRICS,
+        MODEL_WRAPPERS,
+        MODELS,
+        OPTIM_WRAPPER_CONSTRUCTORS,
+        OPTIM_WRAPPERS,
+        RUNNERS,
+    )
 
-MODELS = Registry(
-    'model',
-    parent=MMENGINE_MODELS,
-    scope=_SCOPE,
-    locations=['kd_plugins.distillers', 'kd_plugins.models'],
-)
-# Without a parent: a parent can have one child of a scope, and MODELS' is taken above.
-LOSSES = Registry('distillation loss', scope=_SCOPE, locations=['kd_plugins.losses'])
-ADAPTERS = Registry('adapter', scope=_SCOPE, locations=['kd_plugins.adapters'])
-VIEWS = Registry('view', scope=_SCOPE, locations=['kd_plugins.views'])
-SCHEDULES = Registry(
-    'weight schedule', scope=_SCOPE, locations=['kd_plugins.schedules']
-)
-HOOKS = Registry(
-    'hook',
-    parent=MMENGINE_HOOKS,
-    scope=_SCOPE,
-    locations=['kd_plugins.engine.hooks', 'kd_plugins.datasets'],
-)
-METRICS = Registry(
-    'metric',
-    parent=MMENGINE_METRICS,
-    scope=_SCOPE,
-    locations=['kd_plugins.evaluation.metrics'],
-)
-MODEL_WRAPPERS = Registry(
-    'model wrapper',
-    parent=MMENGINE_MODEL_WRAPPERS,
-    scope=_SCOPE,
-    locations=['kd_plugins.engine.wrapper'],
-)
-OPTIM_WRAPPERS = Registry(
-    'optim wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope=_SCOPE,
-    locations=['kd_plugins.engine.amp'],
-)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor',
-    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-    scope=_SCOPE,
-    locations=['kd_plugins.engine.optimizer'],
-)
-RUNNERS = Registry(
-    'runner',
-    parent=MMENGINE_RUNNERS,
-    scope=_SCOPE,
-    locations=['kd_plugins.engine.runner'],
-)
+__all__ = [
+    'ADAPTERS',
+    'HOOKS',
+    'LOSSES',
+    'METRICS',
+    'MODELS',
+    'MODEL_WRAPPERS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'RUNNERS',
+    'SCHEDULES',
+    'VIEWS',
+    'Registry',
+]
+
+Class = TypeVar('Class', bound=type[Any])
+
+
+class Registry:
+    """Classes by the name that a configuration writes.
+
+    A name is taken as it stands, with its dots; only the scope of the package may stand
+    in front: 'roi.logits' and 'kd_plugins.roi.logits' are the same class.
+
+    Args:
+        name: what it holds, for messages.
+        location: the package whose import registers its classes.
+
+    Example:
+        >>> shapes = Registry('shape', 'kd_plugins.registry')
+        >>> @shapes.register_module(name='round.circle')
+        ... class Circle: ...
+        >>> shapes.get('kd_plugins.round.circle') is Circle
+        True
+    """
+
+    def __init__(self, name: str, location: str) -> None:
+        self.name = name
+        self.location = location
+        self.module_dict: dict[str, type[Any]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def get(self, name: str) -> type[Any] | None:
+        """The class of this name; None if there is none."""
+        self.import_from_location()
+        return self.module_dict.get(name.removeprefix('kd_plugins.'))
+
+    def import_from_location(self) -> None:
+        """Import what registers the classes of this package."""
+        import_module(self.location)
+
+    @overload
+    def register_module(
+        self, name: str | None = None, force: bool = False, module: None = None
+    ) -> Callable[[Class], Class]: ...
+
+    @overload
+    def register_module(
+        self, name: str | None = None, force: bool = False, *, module: Class
+    ) -> Class: ...
+
+    def register_module(
+        self,
+        name: str | None = None,
+        force: bool = False,
+        module: Class | None = None,
+    ) -> Class | Callable[[Class], Class]:
+        """Register a class, as a decorator or by a call.
+
+        Args:
+            name: under which; left out, that of the class.
+            force: whether it may take the place of another class.
+            module: the class; left out, a decorator is returned.
+
+        Raises: KeyError if the name is taken and ``force`` is not set.
+        """
+
+        def register(cls: Class) -> Class:
+            key = cls.__name__ if name is None else name
+            taken = self.module_dict.get(key)
+            if taken not in (None, cls) and not force:
+                raise KeyError(
+                    f"there is a {self.name} '{key}' already, of {taken.__module__}. "
+                    'Choose another name, or register this one with force=True.'
+                )
+            self.module_dict[key] = cls
+            return cls
+
+        return register if module is None else register(module)
+
+
+LOSSES = Registry('distillation loss', 'kd_plugins.losses')
+ADAPTERS = Registry('adapter', 'kd_plugins.adapters')
+SCHEDULES = Registry('weight schedule', 'kd_plugins.schedules')
+VIEWS = Registry('view', 'kd_plugins.views')
+
+if not TYPE_CHECKING:  # it would hide a misspelt name
+
+    def __getattr__(name: str) -> Any:
+        """The registries that have a parent in mmengine; HostError without it."""
+        if name not in __all__:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        import_module('kd_plugins.hosts.required')
+        return getattr(import_module('kd_plugins.hosts.registries'), name)

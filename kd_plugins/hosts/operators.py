@@ -1,23 +1,16 @@
-"""``mmcv._ext`` backed by torchvision, where mmcv was installed without compiling.
+"""What ``mmcv._ext`` gives, by torchvision, where mmcv was installed uncompiled.
 
-mmcv is released as source; without a compiler it installs in seconds but without
-``mmcv._ext``, and ``import mmcv.ops`` then fails. torchvision has, for CPU and CUDA,
-what the detectors and segmentors here need: NMS, RoIAlign and both deformable
-convolutions; the focal loss and the deformable attention that mmdet calls on CUDA are
-a few lines of torch. Every other operator raises a clear error when it is called, not
-when it is imported.
+torchvision has, for CPU and CUDA, what the detectors and segmentors here need: NMS,
+RoIAlign and both deformable convolutions; the focal loss and the deformable attention
+that mmdet calls on CUDA are a few lines of torch. :mod:`.extension` imports this module
+when the first operator is asked for.
 
 The functions have mmcv's names, argument names and layouts: they are called by
 ``mmcv.ops``. Half precision is computed in float32, as torchvision's kernels want it.
 """
 
-import importlib.machinery
-import importlib.util
-import sys
-import warnings
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torchvision
@@ -33,11 +26,7 @@ from .deformable_convolution import (
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
-
-_NAME = 'mmcv._ext'
-_COMPILE = 'Compile mmcv with its operators (MMCV_WITH_OPS=1) to use it.'
-# Of the maintained family, these import without the operators, and keep a stand-in.
-_TOO_EARLY = ('mmdet.structures', 'mmdet.models', 'mmseg.models')
+from .extension import COMPILE
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -45,7 +34,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     if offset != 0:
         raise HostError(
             f'nms with offset={offset} needs the compiled operators of mmcv '
-            f'(torchvision knows offset=0 only). {_COMPILE}'
+            f'(torchvision knows offset=0 only). {COMPILE}'
         )
     dtype = torch.promote_types(_computed(boxes), _computed(scores))
     kept: Tensor = torchvision.ops.nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
@@ -154,24 +143,6 @@ def get_compiling_cuda_version() -> str:
     return 'not compiled: operators of torchvision'
 
 
-_REPLACED: tuple[Callable[..., Any], ...] = (
-    nms,
-    roi_align_forward,
-    roi_align_backward,
-    sigmoid_focal_loss_forward,
-    sigmoid_focal_loss_backward,
-    ms_deform_attn_forward,
-    ms_deform_attn_backward,
-    deform_conv_forward,
-    deform_conv_backward_input,
-    deform_conv_backward_parameters,
-    modulated_deform_conv_forward,
-    modulated_deform_conv_backward,
-    get_compiler_version,
-    get_compiling_cuda_version,
-)
-
-
 def _computed(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
 
@@ -180,7 +151,7 @@ def _check_average(pool_mode: int) -> None:
     if pool_mode != 1:
         raise HostError(
             "RoIAlign with pool_mode='max' needs the compiled operators of mmcv. "
-            f"Use pool_mode='avg'. {_COMPILE}"
+            f"Use pool_mode='avg'. {COMPILE}"
         )
 
 
@@ -199,57 +170,22 @@ def _focal_terms(
     return logits, sign, factor
 
 
-def _missing(operator: str) -> Callable[..., NoReturn]:
-    def call(*args: Any, **kwargs: Any) -> NoReturn:
-        raise HostError(
-            f"mmcv was installed without its compiled operators, and '{operator}' is "
-            'not among those that are replaced (nms, roi_align, sigmoid_focal_loss, '
-            f'deform_conv, modulated_deform_conv, ms_deform_attn). {_COMPILE}'
-        )
-
-    call.__name__ = operator
-    return call
-
-
-class _TorchvisionOperators(ModuleType):
-    """Module in place of ``mmcv._ext``; unknown operators fail when called."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith('__'):
-            raise AttributeError(name)
-        return _missing(name)
-
-
-def compiled_operators() -> bool:
-    """Whether the mmcv at hand has its own compiled ``_ext``."""
-    if isinstance(sys.modules.get(_NAME), _TorchvisionOperators):
-        return False
-    return importlib.util.find_spec(_NAME) is not None
-
-
-def install_operators() -> bool:
-    """Register the torchvision-backed ``mmcv._ext`` where there is no compiled one.
-
-    Returns: whether the replacement is in place after the call.
-    """
-    if isinstance(sys.modules.get(_NAME), _TorchvisionOperators):
-        return True
-    if compiled_operators():
-        return False
-    early = [name for name in _TOO_EARLY if name in sys.modules]
-    if early:
-        warnings.warn(
-            f'{", ".join(early)} was imported before kd_plugins, and without the '
-            'operators of mmcv: some of it will not work. Import kd_plugins first.',
-            stacklevel=2,
-        )
-    module = _TorchvisionOperators(_NAME)
-    # pkgutil.find_loader and importlib.util.find_spec read it: mmdet and mmcv ask
-    # them whether the operators exist.
-    module.__spec__ = importlib.machinery.ModuleSpec(
-        _NAME, loader=None, origin='torchvision'
+OPERATORS: dict[str, Callable[..., Any]] = {
+    operator.__name__: operator
+    for operator in (
+        nms,
+        roi_align_forward,
+        roi_align_backward,
+        sigmoid_focal_loss_forward,
+        sigmoid_focal_loss_backward,
+        ms_deform_attn_forward,
+        ms_deform_attn_backward,
+        deform_conv_forward,
+        deform_conv_backward_input,
+        deform_conv_backward_parameters,
+        modulated_deform_conv_forward,
+        modulated_deform_conv_backward,
+        get_compiler_version,
+        get_compiling_cuda_version,
     )
-    for operator in _REPLACED:
-        setattr(module, operator.__name__, operator)
-    sys.modules[_NAME] = module
-    return True
+}

@@ -5,11 +5,10 @@ Which one it is, and whether it is whole and new enough, is read from the instal
 distributions' metadata: nothing of the hosts is imported for it.
 """
 
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from typing import NoReturn
-
-from packaging.version import Version
 
 from ..errors import HostError
 
@@ -77,19 +76,30 @@ def check_packages() -> Family:
 
     Raises: HostError naming the command that mends what is wrong.
     """
-    _check_torch()
-    installed = {family.name: family.installed() for family in FAMILIES}
-    if all(installed.values()):
+    check_torch()
+    installed = installed_packages()
+    if len(installed) > 1:
         _refuse_both(installed)
-    family = next((one for one in FAMILIES if installed[one.name]), MAINTAINED)
-    _check_complete(family, installed[family.name])
-    _check_versions(family, installed[family.name])
+    family = next((one for one in FAMILIES if one.name in installed), MAINTAINED)
+    present = installed.get(family.name, {})
+    _check_complete(family, present)
+    _check_versions(family, present)
     return family
 
 
-def _check_torch() -> None:
+def installed_packages() -> dict[str, dict[str, str]]:
+    """Family -> import name -> version; without families of which there is nothing."""
+    found = {family.name: family.installed() for family in FAMILIES}
+    return {name: versions for name, versions in found.items() if versions}
+
+
+def check_torch() -> None:
+    """Refuse a torch that is missing or older than what the tests ran with.
+
+    Raises: HostError naming the command that mends it.
+    """
     version = _version('torch')
-    if version is None or Version(version) < Version(TORCH_MINIMUM):
+    if version is None or _release(version) < _release(TORCH_MINIMUM):
         found = 'is not installed' if version is None else f'is {version}'
         raise HostError(
             f'kd_plugins needs torch>={TORCH_MINIMUM}; torch {found}. '
@@ -131,7 +141,7 @@ def _check_versions(family: Family, installed: dict[str, str]) -> None:
     old = [
         module
         for module, version in installed.items()
-        if Version(version) < Version(family.packages[module][1])
+        if _release(version) < _release(family.packages[module][1])
     ]
     if old:
         listed = ', '.join(
@@ -153,3 +163,9 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with: (2, 4, 1) of '2.4.1+cpu'."""
+    numbers = re.match(r'\d+(\.\d+)*', version)
+    return tuple(int(part) for part in numbers[0].split('.')) if numbers else ()

@@ -84,7 +84,7 @@ def test_function_of_mmcv_takes_them() -> None:
         ext_module,
     )
 
-    from kd_plugins.hosts.operators import compiled_operators
+    from kd_plugins.hosts.extension import compiled_operators
 
     if compiled_operators():
         pytest.skip('mmcv has its own compiled operators')

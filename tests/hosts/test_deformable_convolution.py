@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from kd_plugins.hosts import operators
 from kd_plugins.hosts.deformable_convolution import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -18,12 +17,13 @@ from kd_plugins.hosts.deformable_convolution import (
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
+from kd_plugins.hosts.extension import compiled_operators
 
 needs_ours = pytest.mark.skipif(
-    operators.compiled_operators(), reason='mmcv has its own compiled operators'
+    compiled_operators(), reason='mmcv has its own compiled operators'
 )
 needs_compiled = pytest.mark.skipif(
-    not operators.compiled_operators(), reason='mmcv is installed without compiling'
+    not compiled_operators(), reason='mmcv is installed without compiling'
 )
 # Different along the two axes, that none may be taken for the other.
 STRIDE, PADDING, DILATION, KERNEL = (1, 2), (2, 1), (2, 1), (2, 3)

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import HostError
 from kd_plugins.hosts import operators
+from kd_plugins.hosts.extension import compiled_operators
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 BOXES = torch.tensor(
@@ -15,10 +16,10 @@ SCORES = torch.tensor([0.5, 0.9, 0.25, 0.75])
 EMPTY = torch.zeros(0)
 
 needs_compiled = pytest.mark.skipif(
-    not operators.compiled_operators(), reason='mmcv is installed without compiling'
+    not compiled_operators(), reason='mmcv is installed without compiling'
 )
 needs_ours = pytest.mark.skipif(
-    operators.compiled_operators(), reason='mmcv has its own compiled operators'
+    compiled_operators(), reason='mmcv has its own compiled operators'
 )
 
 
