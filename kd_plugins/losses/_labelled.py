@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from kd_plugins.checks import check_int, check_same_size
 from kd_plugins.errors import ConfigError, ShapeError
@@ -122,6 +121,9 @@ def by_blocks(
     count = len(rows[0])
     if count <= block:
         return function(*rows)
+    # Not above: with it torch imports sympy, which takes a quarter of a second.
+    from torch.utils.checkpoint import checkpoint
+
     blocks = [
         checkpoint(
             function,

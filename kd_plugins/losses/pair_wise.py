@@ -5,7 +5,6 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from kd_plugins.checks import check_choice, check_int, check_same_size
 from kd_plugins.errors import ConfigError
@@ -148,6 +147,9 @@ def _mean_difference(
     if rows >= count:
         sums = _difference(student, teacher, 0, count, grid, alpha)
         return sums / max(count * alpha, 1)
+    # Not above: with it torch imports sympy, which takes a quarter of a second.
+    from torch.utils.checkpoint import checkpoint
+
     chunks = [
         checkpoint(
             _difference,
