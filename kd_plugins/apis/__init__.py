@@ -1,5 +1,6 @@
 """What a tool or a notebook calls: train, evaluate, export, analyze, visualize."""
 
+from ..hosts import required  # noqa: F401
 from .analyze import analyze
 from .comparison import make_picture
 from .export import export_student

@@ -1,1 +1,3 @@
 """What mmengine calls: runner, hooks, optimiser constructor, DDP wrapper."""
+
+from ..hosts import required  # noqa: F401

@@ -1,5 +1,6 @@
 """Pictures: what pairs compare, what models predict, side by side, and curves."""
 
+from ..hosts import required  # noqa: F401
 from .curves import draw_curves, read_scalars
 from .maps import PairMap, pair_maps
 from .pages import make_pages
