@@ -26,10 +26,11 @@ def read_config(path: str | Path, key: str = 'config') -> Config:
             _get_package_and_cfg_path(name)
         except (AssertionError, ValueError) as error:
             raise ConfigError(
-                f"{key}: '{name}' names no config of a package; expected is "
-                f"'mmdet::<folder>/<file>.py'. mmengine says: {error}"
+                f"'{name}' names no config of a package; expected is "
+                f"'mmdet::<folder>/<file>.py'. mmengine says: {error}",
+                key=key,
             ) from error
     try:
         return get_config(name) if '::' in name else Config.fromfile(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"{key}: there is no config '{path}' ({error}).") from error
+        raise ConfigError(f"there is no config '{path}' ({error}).", key) from error

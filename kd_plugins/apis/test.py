@@ -55,7 +55,8 @@ def evaluate(
         shown = {'--show': show, '--show-dir': show_dir}
         _compare(cfg, {'--out': out, **shown, '--tta': tta})
     elif 'student' in cfg.model:
-        cfg.model = model_config(cfg.model.student, 'model.student')
+        with located('model.student'):
+            cfg.model = model_config(cfg.model.student)
     cfg.load_from, cfg.resume = checkpoint, False
     if show or show_dir:
         _draw(cfg, show, show_dir, wait_time)

@@ -11,7 +11,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from ..build import build_together
-from ..errors import ConfigError
+from ..errors import ConfigError, located
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from ..schedules import Clock
@@ -76,7 +76,8 @@ class Distiller(BaseModel):
                 'model.init_cfg and model.init_from_teacher exclude each other: a '
                 'checkpoint holds all weights of the student. Remove one.'
             )
-        student_cfg = model_config(student, 'model.student')
+        with located('model.student'):
+            student_cfg = model_config(student)
         if data_preprocessor is not None:
             student_cfg.setdefault('data_preprocessor', data_preprocessor)
         # The student first, in the default random stream: it draws what it would draw
@@ -88,7 +89,8 @@ class Distiller(BaseModel):
         self.student = built
         self.random_stream = RandomStream(_SEED)
         with self.random_stream.active():
-            self.teachers = build_teachers(teacher, 'model.teacher')
+            with located('model.teacher'):
+                self.teachers = build_teachers(teacher, built.data_preprocessor)
             (bound, adapters), self._task_losses, _ = build_together(
                 lambda: build_pairs(pairs, built, self.teachers, 'model.pairs'),
                 lambda: TaskLossWeights(task_loss_weights),

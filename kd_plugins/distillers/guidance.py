@@ -71,7 +71,7 @@ class Guidance:
                 if not pairs:
                     continue
                 model = teacher.prepare(inputs.device)
-                own, unpadded = teacher.inputs(inputs, data_samples, preprocessor)
+                own, unpadded = teacher.inputs(inputs, data_samples)
                 captures = [
                     capture
                     for pair in pairs

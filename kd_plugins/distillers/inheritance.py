@@ -35,10 +35,10 @@ def check_inherited(
         classes = teacher.class_map
         if includes_class_head(parts) and classes is not None and not classes.copyable:
             raise ConfigError(
-                f'model.init_from_teacher={list(parts)}: as {classes.where} has it, '
-                'the teacher has as many classes as the student, and others, or in '
-                'another order: the weights of its head would be copied to the wrong '
-                'ones. Inherit the backbone and the neck alone.'
+                f"model.init_from_teacher={list(parts)}: as the teacher's class_map "
+                'has it, the teacher has as many classes as the student, and others, '
+                'or in another order: the weights of its head would be copied to the '
+                'wrong ones. Inherit the backbone and the neck alone.'
             )
     names = [name for name, _ in student.named_modules() if name]
     for part in parts:

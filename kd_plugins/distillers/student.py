@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..errors import located
 from ..teachers import model_config
 from .auxiliary import STUDENT
 from .interface import DistillerLike
@@ -39,7 +40,8 @@ def student_config(cfg: Config) -> Config:
     """
     content = copy.deepcopy(cfg._cfg_dict).to_dict()
     if 'student' in content.get('model', {}):
-        content['model'] = model_config(cfg.model.student, 'model.student').to_dict()
+        with located('model.student'):
+            content['model'] = model_config(cfg.model.student).to_dict()
     content.pop('runner_type', None)
     optim_wrapper = content.get('optim_wrapper') or {}
     optim_wrapper.pop('adapter_cfg', None)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..build import collected
 from ..checks import check_float, check_int
-from ..errors import ConfigError, DistillationError, nearest
+from ..errors import ConfigError, DistillationError, located, nearest
 from ..losses._tokens import ReceptiveTokens
 from ..losses.maskd import mask_overlap
 from ..recorders import find_layer
@@ -60,7 +60,8 @@ class MaskLearner(BaseModel):
         if data_preprocessor is not None and 'model' in teacher:
             own = {'data_preprocessor': data_preprocessor, **teacher['model']}
             teacher = {**teacher, 'model': own}
-        frozen = Teacher('teacher', teacher, 'model.teacher')
+        with located('model.teacher'):
+            frozen = Teacher('teacher', teacher)
         for key in ('input_scale', 'class_map'):
             if teacher.get(key) is not None:
                 raise ConfigError(

@@ -1,4 +1,4 @@
-"""In what way weights do not fit a model: another architecture, or other classes."""
+"""How weights misfit a model: by a prefix, other classes, another architecture."""
 
 from collections.abc import Iterable, Mapping
 
@@ -36,6 +36,15 @@ def explain_mismatch(
                 f'({_few(shapes)}). Set {key}={classes[0]} in its config, or give a '
                 f'checkpoint trained for {classes[1]} classes.'
             )
+    prefixes = _prefixes(expected, weights)
+    if prefixes:
+        shown = ' and '.join(f"'{prefix}'" for prefix in prefixes)
+        ways = ' or '.join(f"checkpoint_prefix='{prefix}'" for prefix in prefixes)
+        return (
+            f'{source} holds this {type(module).__name__} under {shown}, not under its '
+            f'own names. Beside the checkpoint of a teacher set {ways}. For any other '
+            'use save that part in a file of its own.'
+        )
     parts = [
         f'{len(items)} {kind} ({_few(items)})'
         for items, kind in (
@@ -51,6 +60,21 @@ def explain_mismatch(
         f'{"; ".join(parts)}. Give the config that this checkpoint was trained with, '
         'or a checkpoint of this config.'
     )
+
+
+def _prefixes(expected: Iterable[str], weights: Iterable[str]) -> list[str]:
+    """What stands in front of all names of the model, in a file of several models."""
+    counted = [name for name in expected if not name.endswith('.num_batches_tracked')]
+    names = set(weights)
+    prefixes = [
+        name.removesuffix(first)
+        for first in counted[:1]
+        for name in weights
+        if name.endswith(f'.{first}')
+    ]
+    return [
+        prefix for prefix in prefixes if all(prefix + name in names for name in counted)
+    ]
 
 
 def _classes_of_both(

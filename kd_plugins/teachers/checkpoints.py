@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..checkpoints import read_checkpoint, state_dict_of
-from ..errors import CheckpointError, located
+from ..errors import CheckpointError, located, nearest
 from ._mismatch import explain_mismatch
 
 _KEY = 'model.teacher.checkpoint'
 _STUDENT = 'student.'
+_OF_MMRAZOR = 'architecture.'
 _DISTILLER_PREFIXES = (_STUDENT, 'adapters.', 'losses.')
 
 
@@ -32,35 +34,65 @@ class Weights(OrderedDict[str, Tensor]):
     classes: tuple[str, ...] | None = None
 
 
-def load_weights(path: str | Path, *, key: str = _KEY) -> Weights:
+def load_weights(
+    path: str | Path, *, key: str = _KEY, prefix: str | None = None
+) -> Weights:
     """The weights of one model in a checkpoint file; see :func:`weights_of`."""
     with located(key):
         content = read_checkpoint(path)
-    return weights_of(content, source=str(path), key=key)
+    return weights_of(content, source=str(path), key=key, prefix=prefix)
 
 
 def weights_of(
-    checkpoint: Mapping[str, Any], *, source: str = 'the checkpoint', key: str = _KEY
+    checkpoint: Mapping[str, Any],
+    *,
+    source: str = 'the checkpoint',
+    key: str = _KEY,
+    prefix: str | None = None,
 ) -> Weights:
     """The weights of the plain model in a checkpoint that was read.
 
     From a training checkpoint its ``state_dict`` (EMA weights already, where the host's
-    EMAHook ran), from a distiller's the student's alone, under the plain model's names.
+    EMAHook ran); from a distiller's the student's alone, under the plain model's names;
+    from MMRazor's what stands under 'architecture.', the model that it trained. The
+    second copy of each weight that mmdet 2 kept under ``ema_*`` is left out.
 
     Args:
         checkpoint: as :func:`read_checkpoint` gives it.
         source: its file, for messages.
         key: the config key or argument that named it, for messages.
+        prefix: of the entries that are meant, in a file of several models, such as
+            'teacher.'; None to find them as above.
 
     Raises: CheckpointError if there are none.
     """
     with located(key):
         state = state_dict_of(checkpoint, source)
     versions = getattr(state, '_metadata', {})
-    tensors, versions = _without_prefix(state, versions, 'module.')
-    if is_distiller(tensors):
-        tensors = {name: tensors[name] for name in tensors if name[:8] == _STUDENT}
-        tensors, versions = _without_prefix(tensors, versions, _STUDENT)
+    tensors = _without_second_copies(state, source)
+    if all(name.startswith('module.') for name in tensors):
+        tensors, versions = _under('module.', tensors, versions)
+    if prefix is not None:
+        prefix = f'{prefix.removesuffix(".")}.'
+        if not any(name.startswith(prefix) for name in tensors):
+            prefixes = [f'{name.partition(".")[0]}.' for name in tensors]
+            raise CheckpointError(
+                f"'{source}' has no entries that begin with '{prefix}' "
+                f'(checkpoint_prefix). {nearest(prefix, prefixes)}',
+                key,
+            )
+    elif is_distiller(tensors):
+        prefix = _STUDENT
+    elif any(name.startswith(_OF_MMRAZOR) for name in tensors):
+        prefix = _OF_MMRAZOR
+        print_log(
+            f"'{source}' was written by MMRazor: loaded is what is under '{prefix}', "
+            'the model that it trained. A teacher may choose another part of it by '
+            'checkpoint_prefix.',
+            'current',
+        )
+    if prefix is not None:
+        tensors, versions = _under(prefix, tensors, versions)
     weights = Weights(tensors)
     # Layers read their version there, to bring old weights up to date.
     weights._metadata = OrderedDict(versions)  # type: ignore[attr-defined]
@@ -72,7 +104,7 @@ def weights_of(
 def load_strictly(
     module: nn.Module,
     weights: Mapping[str, Tensor],
-    where: str,
+    key: str,
     *,
     classes: Sequence[str] | None = None,
 ) -> None:
@@ -84,13 +116,13 @@ def load_strictly(
     Args:
         module: the model.
         weights: by name, as :func:`load_weights` gives them.
-        where: config key or argument, for messages.
+        key: config key or argument, for messages.
         classes: class names the model is to have, compared where the weights tell
             theirs.
 
     Raises: CheckpointError that tells another architecture from other classes.
     """
-    source = f"{where}: '{getattr(weights, 'source', 'the checkpoint')}'"
+    source = f"{key}: '{getattr(weights, 'source', 'the checkpoint')}'"
     adjusted = OrderedDict(weights)
     adjusted._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
     own = module.state_dict()
@@ -146,15 +178,33 @@ def classes_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names) if names is not None else None
 
 
-def _without_prefix(
-    weights: Mapping[str, Tensor], metadata: Mapping[str, Any], prefix: str
-) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    if not all(name.startswith(prefix) for name in weights):
-        return dict(weights), metadata
-    root = prefix[:-1]
+def _under(
+    prefix: str, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Entries that begin with a prefix, and versions of their modules, without it."""
+    root = prefix.removesuffix('.')
     versions = {
         name[len(prefix) :]: value
         for name, value in metadata.items()
         if name == root or name.startswith(prefix)
     }
-    return {name[len(prefix) :]: weights[name] for name in weights}, versions
+    return {
+        name[len(prefix) :]: value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }, versions
+
+
+def _without_second_copies(
+    weights: Mapping[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    """Leave out ``ema_*``, buffers in which mmcv 1 and mmdet 2 kept second copies."""
+    copies = {f'ema_{name.replace(".", "_")}' for name in weights}
+    kept = {name: value for name, value in weights.items() if name not in copies}
+    if len(kept) < len(weights):
+        print_log(
+            f"'{source}' holds {len(weights) - len(kept)} second copies of weights, "
+            "under 'ema_': left out; the weights under the plain names are loaded.",
+            'current',
+        )
+    return kept

@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import DATASETS
 from torch import Tensor
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, located, nearest
 
 _KEYS = ('student', 'teacher', 'rename')
 
@@ -23,14 +23,12 @@ class ClassMap:
         teacher: likewise, as the teacher itself calls them.
         student_columns: columns of the shared classes in the student's logits.
         teacher_columns: columns of the same classes in the teacher's.
-        where: configuration key, for messages.
     """
 
     student: tuple[str, ...]
     teacher: tuple[str, ...]
     student_columns: tuple[int, ...]
     teacher_columns: tuple[int, ...]
-    where: str
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -45,13 +43,12 @@ class ClassMap:
             self.student_columns == self.teacher_columns == every
         )
 
-    def check_numbers(self, student: int, teacher: int, where: str) -> None:
+    def check_numbers(self, student: int, teacher: int) -> None:
         """Refuse heads of other numbers of classes than were named.
 
         Args:
             student: classes that the student's head knows.
             teacher: likewise.
-            where: configuration key of the pair, for messages.
 
         Raises: ConfigError naming the list to change.
         """
@@ -61,8 +58,8 @@ class ClassMap:
         ):
             if number != len(names):
                 raise ConfigError(
-                    f'{where}: the head of the {which} knows {number} classes, and '
-                    f'{self.where}.{which} names {len(names)}: {list(names)}. Name '
+                    f'the head of the {which} knows {number} classes, and {which} of '
+                    f"the teacher's class_map names {len(names)}: {list(names)}. Name "
                     'each class of the head there, in the order of its columns.'
                 )
 
@@ -83,8 +80,9 @@ class ClassMap:
 
     def of(self, which: str, logits: Tensor) -> Tensor:
         """Those of the shared classes, of the 'student' or the 'teacher'."""
-        own = which == 'student'
-        return self.of_student(logits) if own else self.of_teacher(logits)
+        if which == 'student':
+            return self.of_student(logits)
+        return self.of_teacher(logits)
 
     def shared_labels(
         self, labels: Tensor, *, background: bool = False
@@ -115,8 +113,10 @@ class ClassMap:
     def teacher_labels(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The student's labels as the teacher's; returns as :meth:`shared_labels`."""
         numbers = [-1] * len(self.student)
-        for own, other in zip(self.student_columns, self.teacher_columns, strict=True):
-            numbers[own] = other
+        for student_column, teacher_column in zip(
+            self.student_columns, self.teacher_columns, strict=True
+        ):
+            numbers[student_column] = teacher_column
         return _look_up(numbers, labels)
 
     def describe(self) -> str:
@@ -132,7 +132,7 @@ class ClassMap:
         return '; '.join([f'{len(self.shared)} shared classes', *alone])
 
 
-def read_class_map(cfg: Any, where: str) -> ClassMap:
+def read_class_map(cfg: Any) -> ClassMap:
     """A class map from its configuration.
 
     Args:
@@ -140,7 +140,6 @@ def read_class_map(cfg: Any, where: str) -> ClassMap:
             registered dataset that has them in its ``METAINFO``, such as
             'mmdet.CocoDataset'; and ``rename``, where wanted: what the student calls
             classes of the teacher, by the teacher's name.
-        where: configuration key, for messages.
 
     Raises: ConfigError for what is no such thing; with both lists, where no class is
         shared.
@@ -151,107 +150,102 @@ def read_class_map(cfg: Any, where: str) -> ClassMap:
         ...         student=['cat', 'dog'],
         ...         teacher=['hound', 'cow', 'cat'],
         ...         rename={'hound': 'dog'},
-        ...     ),
-        ...     'class_map',
+        ...     )
         ... )
         >>> pets.shared, pets.student_columns, pets.teacher_columns
         (('cat', 'dog'), (0, 1), (2, 0))
     """
     if not isinstance(cfg, Mapping):
         raise ConfigError(
-            f'{where} must be dict(student=(...), teacher=(...)), the class names of '
-            f'either, got {cfg!r}.'
+            'must be dict(student=(...), teacher=(...)), the class names of either, '
+            f'got {cfg!r}.'
         )
     unknown = [key for key in cfg if key not in _KEYS]
     if unknown:
-        raise ConfigError(
-            f"{where}: no key '{unknown[0]}'. {nearest(str(unknown[0]), _KEYS)}"
-        )
-    student, teacher = (
-        _names(cfg.get(which), f'{where}.{which}') for which in ('student', 'teacher')
-    )
-    renamed = _renamed(cfg.get('rename') or {}, student, teacher, f'{where}.rename')
+        raise ConfigError(f"no key '{unknown[0]}'. {nearest(str(unknown[0]), _KEYS)}")
+    with located('student'):
+        student = _names(cfg.get('student'))
+    with located('teacher'):
+        teacher = _names(cfg.get('teacher'))
+    with located('rename'):
+        renamed = _renamed(cfg.get('rename') or {}, student, teacher)
     shared = [name for name in student if name in renamed]
     if not shared:
         raise ConfigError(
-            f'{where}: student and teacher share no class. The student has '
-            f'{list(student)}, the teacher {list(teacher)}. Say which are the same: '
-            f"{where}.rename={{'<of the teacher>': '<of the student>'}}."
+            f'student and teacher share no class. The student has {list(student)}, the '
+            f'teacher {list(teacher)}. Say which are the same, in class_map: '
+            "rename={'<of the teacher>': '<of the student>'}."
         )
     return ClassMap(
         student,
         teacher,
         tuple(student.index(name) for name in shared),
         tuple(renamed.index(name) for name in shared),
-        where,
     )
 
 
-def _renamed(
-    rename: Any, student: Sequence[str], teacher: Sequence[str], where: str
-) -> list[str]:
+def _renamed(rename: Any, student: Sequence[str], teacher: Sequence[str]) -> list[str]:
     """The teacher's names as the student says them."""
     if not isinstance(rename, Mapping):
         raise ConfigError(
-            f"{where} must be a dict {{'<of the teacher>': '<of the student>'}}, got "
+            "must be a dict {'<of the teacher>': '<of the student>'}, got "
             f'{rename!r}.'
         )
-    for which, asked, names in (
+    for which, renamed_names, names in (
         ('teacher', rename.keys(), teacher),
         ('student', rename.values(), student),
     ):
-        for name in asked:
+        for name in renamed_names:
             if name not in names:
                 raise ConfigError(
-                    f"{where}: the {which} has no class '{name}'. "
-                    f'{nearest(str(name), names)}'
+                    f"the {which} has no class '{name}'. {nearest(str(name), names)}"
                 )
     renamed = [rename.get(name, name) for name in teacher]
     for name in student:
         if renamed.count(name) > 1:
             same = [
-                own for own, new in zip(teacher, renamed, strict=True) if new == name
+                old for old, new in zip(teacher, renamed, strict=True) if new == name
             ]
             raise ConfigError(
-                f"{where}: the teacher's classes {same} would all be '{name}' of the "
-                'student. Rename one of them only.'
+                f"the teacher's classes {same} would all be '{name}' of the student. "
+                'Rename one of them only.'
             )
     return renamed
 
 
-def _names(given: Any, where: str) -> tuple[str, ...]:
+def _names(listed: Any) -> tuple[str, ...]:
     """Class names, listed or of a registered dataset."""
-    names = _names_of_dataset(given, where) if isinstance(given, str) else given
+    names = _names_of_dataset(listed) if isinstance(listed, str) else listed
     if (
         not isinstance(names, Sequence)
         or not names
         or not all(isinstance(name, str) for name in names)
     ):
         raise ConfigError(
-            f'{where} must list the names of all classes, or name a registered dataset '
-            f"such as 'mmdet.CocoDataset', got {given!r}."
+            'must list the names of all classes, or name a registered dataset such as '
+            f"'mmdet.CocoDataset', got {listed!r}."
         )
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ConfigError(f"{where} names '{twice[0]}' twice.")
+        raise ConfigError(f"names '{twice[0]}' twice.")
     return tuple(names)
 
 
-def _names_of_dataset(kind: str, where: str) -> Any:
+def _names_of_dataset(kind: str) -> Any:
     try:
         dataset = DATASETS.get(kind)
     except RuntimeError:  # how mmengine says that it knows no such name
         dataset = None
     if dataset is None:
         raise ConfigError(
-            f"{where}: no registered dataset '{kind}'. Give it with its scope, such as "
+            f"no registered dataset '{kind}'. Give it with its scope, such as "
             "'mmdet.CocoDataset', or list the names: ('cat', 'dog')."
         )
     names = (getattr(dataset, 'METAINFO', None) or {}).get('classes')
     if isinstance(names, str) or not names:
         raise ConfigError(
-            f"{where}: dataset '{kind}' has no list of classes in its METAINFO. List "
-            "the names: ('cat', 'dog')."
+            f"dataset '{kind}' has no list of classes in its METAINFO. List the names: "
+            "('cat', 'dog')."
         )
     return names
 
@@ -269,8 +263,8 @@ def _columns(
 
 
 def _look_up(numbers: Sequence[int], labels: Tensor) -> tuple[Tensor, Tensor]:
-    found = _numbers(tuple(numbers), labels.device)[labels]
-    return found.clamp(min=0), found >= 0
+    looked_up = _numbers(tuple(numbers), labels.device)[labels]
+    return looked_up.clamp(min=0), looked_up >= 0
 
 
 @lru_cache(maxsize=64)  # a copy to the device at every step would wait for it

@@ -6,31 +6,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import ConfigError, ShapeError
+
 
 class InputTranslator:
     """From the student's normalisation and padding to those of the teacher.
+
+    Images may have any number of channels; what a preprocessor swaps are the first and
+    the third of three.
 
     Args:
         student: the student's data preprocessor.
         teacher: the teacher's.
         scale: size of the teacher's input over that of the student.
+
+    Raises: ConfigError for preprocessors of different numbers of channels.
     """
 
     def __init__(self, student: Any, teacher: Any, scale: float = 1.0) -> None:
         self.scale = scale
         self._divisor = int(_first(teacher, 'pad_size_divisor', 'size_divisor') or 1)
         self._pad_value = _pad_value(teacher)
-        own, other = _Normalisation(student), _Normalisation(teacher)
-        self._same_values = own == other
         self._same_padding = _pad_value(student) == self._pad_value
-        self._swaps_channels = own.swaps_channels != other.swaps_channels
+        before, after = _Normalisation(student), _Normalisation(teacher)
+        self._channels = _shared_channels(before, after)
+        self._same_statistics = before.has_statistics_of(after)
+        self._swaps_channels = before.swaps_channels != after.swaps_channels
         # Both normalisations in one step, in the teacher's order of channels: less
         # rounding than by way of the raw values.
-        mean, std = own.mean, own.std
-        if self._swaps_channels:
-            mean, std = mean.flip(0), std.flip(0)
-        self._factor = std / other.std
-        self._shift = (mean - other.mean) / other.std
+        mean, std = before.mean, before.std
+        if self._swaps_channels and self._channels == 3:
+            mean, std = (item.expand(3).flip(0) for item in (mean, std))
+        self._factor = std / after.std
+        self._shift = (mean - after.mean) / after.std
         self._constants: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
     def unpadded(self, inputs: Tensor) -> tuple[int, int]:
@@ -42,29 +50,40 @@ class InputTranslator:
         """Inputs for the teacher.
 
         Args:
-            inputs: (N, 3, H, W), normalised and padded for the student.
+            inputs: (N, C, H, W), normalised and padded for the student.
             data_samples: of the batch; ``img_shape`` tells each image's valid area.
 
-        Returns: (N, 3, H', W'), normalised and padded for the teacher.
+        Returns: (N, C, H', W'), normalised and padded for the teacher.
+        Raises: ShapeError for images of other channels than the means are for.
         """
+        channels = inputs.shape[1]
+        if self._channels not in (1, channels):
+            raise ShapeError(
+                f'the images have {channels} channels, and the mean of a '
+                f'data_preprocessor, of the student or of the teacher, has '
+                f'{self._channels} numbers. Both models must read images of as many '
+                'channels, and mean and std have a number for each, or one for all.'
+            )
+        swaps = self._swaps_channels and channels == 3
+        same_values = self._same_statistics and not swaps
         height, width = self.unpadded(inputs)
         size = (height + -height % self._divisor, width + -width % self._divisor)
-        if size == inputs.shape[-2:] and self._same_values and self._same_padding:
+        if size == inputs.shape[-2:] and same_values and self._same_padding:
             return inputs
-        values = inputs if self._same_values else self._normalise(inputs)
+        values = inputs.flip(1) if swaps else inputs
+        if not same_values:
+            values = self._normalise(values)
         translated = values.new_full((*values.shape[:2], *size), self._pad_value)
         areas = _valid_areas(inputs, data_samples)
-        for image, own, (valid_height, valid_width) in zip(
+        for image, source, (valid_height, valid_width) in zip(
             translated, values, areas, strict=True
         ):
             # Each image alone: resized together with it, padding would blend in.
-            own = self._resize(own[:, :valid_height, :valid_width])
-            image[:, : own.shape[1], : own.shape[2]] = own
+            resized = self._resize(source[:, :valid_height, :valid_width])
+            image[:, : resized.shape[1], : resized.shape[2]] = resized
         return translated
 
     def _normalise(self, values: Tensor) -> Tensor:
-        if self._swaps_channels:
-            values = values.flip(1)
         key = (values.device, values.dtype)
         if key not in self._constants:  # a copy to the device at every step would wait
             self._constants[key] = (
@@ -84,27 +103,43 @@ class InputTranslator:
 
 
 class _Normalisation:
-    """What a data preprocessor does to raw BGR values."""
+    """What a data preprocessor does to raw values.
+
+    Attributes:
+        swaps_channels: whether it swaps the first and the third of three channels.
+        mean: one number, or one a channel.
+        std: likewise.
+    """
 
     def __init__(self, preprocessor: Any) -> None:
         # The latter is the name of mmseg 1.2.
         self.swaps_channels = bool(
             _first(preprocessor, '_channel_conversion', 'channel_conversion')
         )
-        self.mean, self.std = torch.zeros(3).double(), torch.ones(3).double()
+        self.mean, self.std = torch.zeros(1).double(), torch.ones(1).double()
         if getattr(preprocessor, '_enable_normalize', False):
-            self.mean = preprocessor.mean.detach().cpu().double().flatten().expand(3)
-            self.std = preprocessor.std.detach().cpu().double().flatten().expand(3)
+            self.mean = preprocessor.mean.detach().cpu().double().flatten()
+            self.std = preprocessor.std.detach().cpu().double().flatten()
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Normalisation)
-            and self.swaps_channels == other.swaps_channels
-            and torch.equal(self.mean, other.mean)
-            and torch.equal(self.std, other.std)
+    @property
+    def channels(self) -> int:
+        """How many it is for; 1 if for any."""
+        return max(len(self.mean), len(self.std))
+
+    def has_statistics_of(self, other: '_Normalisation') -> bool:
+        """Whether mean and standard deviation are the same."""
+        return bool((self.mean == other.mean).all() and (self.std == other.std).all())
+
+
+def _shared_channels(student: _Normalisation, teacher: _Normalisation) -> int:
+    channels = {student.channels, teacher.channels} - {1}
+    if len(channels) > 1:
+        raise ConfigError(
+            f"the student's data_preprocessor normalises {student.channels} channels, "
+            f"the teacher's {teacher.channels}: both must see the same images. Choose "
+            'a teacher of as many channels.'
         )
-
-    __hash__ = None  # type: ignore[assignment]
+    return channels.pop() if channels else 1
 
 
 def _first(preprocessor: Any, *names: str) -> Any:

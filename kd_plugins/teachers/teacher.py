@@ -11,67 +11,93 @@ from torch import Tensor, nn
 
 from ..checks import check_float
 from ..config_files import read_config
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, located, nearest
 from ..random_stream import RandomStream
 from ..registry import MODELS
+from ..signatures import arguments
 from .checkpoints import check_classes, load_strictly, load_weights
 from .class_map import ClassMap, read_class_map
 from .preprocess import InputTranslator
 
-_KEYS = ('cfg', 'model', 'checkpoint', 'allow_random', 'input_scale', 'class_map')
+_KEYS = (
+    *('cfg', 'model', 'checkpoint', 'checkpoint_prefix', 'allow_random'),
+    *('input_scale', 'class_map'),
+)
 # Where a model of this seed draws its weights from, with allow_random.
 _SEED = 20170
 
 
-def model_config(cfg: dict[str, Any], where: str) -> ConfigDict:
+def model_config(cfg: dict[str, Any], beside: Sequence[str] = ()) -> ConfigDict:
     """Model configuration of ``dict(cfg='mmdet::...')``, or a model dict itself.
 
     Args:
         cfg: a dict with ``cfg`` (a configuration file), whose other keys are merged
             into its model; or with a model's ``type``.
-        where: configuration key, for messages.
+        beside: further keys that may stand beside ``cfg``, and are not the model's.
 
     Returns: a copy, with the scope in which its types are to be looked up.
+    Raises: ConfigError for what is no model; for a key beside ``cfg`` that neither the
+        model in the file has nor its class takes.
     """
     if not isinstance(cfg, dict) or 'cfg' not in cfg:
         if not isinstance(cfg, dict) or 'type' not in cfg:
             got = f'the keys {sorted(cfg)}' if isinstance(cfg, dict) else repr(cfg)
             raise ConfigError(
-                f"{where} must be a model (a dict with 'type') or dict(cfg="
-                f"'mmdet::...'), got {got}."
+                "must be a model (a dict with 'type') or dict(cfg='mmdet::...'), got "
+                f'{got}.'
             )
         return ConfigDict(copy.deepcopy(cfg))
-    whole = read_config(cfg['cfg'], f'{where}.cfg')
+    whole = read_config(cfg['cfg'], 'cfg')
     if 'model' not in whole:
-        raise ConfigError(f"{where}.cfg: '{cfg['cfg']}' defines no model.")
+        raise ConfigError(f"'{cfg['cfg']}' defines no model.", key='cfg')
     if whole.get('data_preprocessor'):  # as the host's runner passes it on
         whole.model.setdefault('data_preprocessor', whole.data_preprocessor)
-    changes = {key: value for key, value in cfg.items() if key != 'cfg'}
+    scope = whole.get('default_scope')
+    changes = {key: value for key, value in cfg.items() if key not in ('cfg', *beside)}
     if changes:
+        _check_changes(changes, whole.model, scope, beside)
         whole.merge_from_dict({'model': copy.deepcopy(changes)})
     model = ConfigDict(whole.model)
-    if whole.get('default_scope'):
-        model.setdefault('_scope_', whole.default_scope)
+    if scope:
+        model.setdefault('_scope_', scope)
     return model
 
 
+def _check_changes(
+    changes: dict[str, Any], model: ConfigDict, scope: str | None, beside: Sequence[str]
+) -> None:
+    """Refuse keys that mean nothing to a model."""
+    kind = changes.get('type', model.get('type'))
+    with MODELS.switch_scope_and_registry(changes.get('_scope_', scope)) as registry:
+        cls = registry.get(kind) if isinstance(kind, str) else kind
+    choices = [*beside, *model, '_scope_', *(arguments(cls) if cls is not None else ())]
+    for key in changes:
+        if key not in choices:
+            name = getattr(cls, '__name__', kind)
+            also = ' and it is no key beside the model' if beside else ''
+            raise ConfigError(
+                f"the {name} of 'cfg' has no '{key}'{also}. {nearest(key, choices)}"
+            )
+
+
 def without_pretrained(cfg: Any) -> Any:
-    """A copy of a configuration without ``init_cfg`` entries that load weights."""
+    """A copy of a configuration without what loads weights: ``init_cfg``, or others."""
     if isinstance(cfg, dict):
-        return type(cfg)(
-            {
-                key: without_pretrained(value)
-                for key, value in cfg.items()
-                if not (key == 'pretrained' or (key == 'init_cfg' and _loads(value)))
-            }
-        )
-    if isinstance(cfg, (list, tuple)):  # also a list of several init_cfg
-        return type(cfg)(without_pretrained(item) for item in cfg if not _loads(item))
+        kept = {key: value for key, value in cfg.items() if key != 'pretrained'}
+        initial = kept.get('init_cfg')
+        if _loads(initial):
+            del kept['init_cfg']
+        elif isinstance(initial, (list, tuple)):
+            kept['init_cfg'] = [item for item in initial if not _loads(item)]
+        return type(cfg)({key: without_pretrained(item) for key, item in kept.items()})
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(without_pretrained(item) for item in cfg)
     return cfg
 
 
 def _loads(init_cfg: Any) -> bool:
-    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
+    # Backbones such as PVT take a checkpoint without a type.
+    return isinstance(init_cfg, dict) and 'checkpoint' in init_cfg
 
 
 class Teacher:
@@ -82,41 +108,49 @@ class Teacher:
 
     Args:
         name: under which pairs ask for it.
-        cfg: ``cfg`` (a configuration file) or ``model`` (a model dict);
-            ``checkpoint``, loaded at the first ``loss``; ``allow_random`` for tests;
-            ``input_scale``, the size of its input over that of the student;
-            ``class_map``, where it knows other classes than the student, see
+        cfg: ``cfg`` (a configuration file), and beside it what is merged into its
+            model, such as ``bbox_head=dict(num_classes=3)``; or ``model`` (a model
+            dict). ``checkpoint``, loaded at the first ``loss``; ``allow_random`` for
+            tests; ``checkpoint_prefix``, such as 'teacher.', for a file that holds
+            several models: that of the entries that are meant; ``input_scale``, the
+            size of its input over that of the student; ``class_map``, where it knows
+            other classes than the student, see
             :func:`~kd_plugins.teachers.class_map.read_class_map`.
-        where: configuration key, for messages.
+        student_preprocessor: the student's data preprocessor, whose images it will
+            see; None for its own.
+
+    Attributes:
+        key: its configuration key, for what goes wrong after it was built.
+        model: the model; its weights are not there before :meth:`prepare`.
+        scale: ``input_scale``.
+        class_map: the classes that it shares with the student; None for all.
+        checkpoint: path of its weights; None for random ones.
+        loaded: whether the weights are there.
+
+    Raises: ConfigError, with the key below its own.
     """
 
-    def __init__(self, name: str, cfg: dict[str, Any], where: str) -> None:
-        unknown = [key for key in cfg if key not in _KEYS]
-        if unknown:
-            raise ConfigError(
-                f"{where}: no argument '{unknown[0]}'. {nearest(unknown[0], _KEYS)}"
-            )
-        if ('cfg' in cfg) == ('model' in cfg):
-            raise ConfigError(
-                f"{where} needs either cfg='<configuration file>' or model=dict(...), "
-                f'got the keys {sorted(cfg)}.'
-            )
+    def __init__(
+        self, name: str, cfg: dict[str, Any], student_preprocessor: Any = None
+    ) -> None:
         self.name = name
-        self.where = where
+        self.key = 'model.teacher'
+        model = _model_of(cfg)
         self.checkpoint: str | None = cfg.get('checkpoint')
+        self._prefix: str | None = cfg.get('checkpoint_prefix')
         self.scale = check_float(
-            f'{where}.input_scale', cfg.get('input_scale', 1.0), strict=True
+            'input_scale', cfg.get('input_scale', 1.0), strict=True
         )
         self.class_map: ClassMap | None = None
         if cfg.get('class_map') is not None:
-            self.class_map = read_class_map(cfg['class_map'], f'{where}.class_map')
+            with located('class_map'):
+                self.class_map = read_class_map(cfg['class_map'])
         if self.checkpoint is None and not cfg.get('allow_random', False):
             raise ConfigError(
-                f"{where}: teacher '{name}' has no checkpoint, and a random teacher "
-                f"teaches nothing. Set {where}.checkpoint='...pth'."
+                f"teacher '{name}' has no checkpoint, and a random teacher teaches "
+                "nothing. Set checkpoint='...pth' beside its cfg or model."
             )
-        source = {'cfg': cfg['cfg']} if 'cfg' in cfg else cfg['model']
-        self.config = without_pretrained(model_config(source, where))
+        self.config = without_pretrained(model)
         self.model: Any = MODELS.build(self.config)
         self.model.eval()
         for parameter in self.model.parameters():
@@ -128,7 +162,12 @@ class Teacher:
         self._expected: Sequence[str] | None = (
             self.class_map.teacher if self.class_map is not None else None
         )
-        self._translators: dict[int, InputTranslator] = {}
+        preprocessor = self.model.data_preprocessor
+        self._translator = InputTranslator(
+            preprocessor if student_preprocessor is None else student_preprocessor,
+            preprocessor,
+            self.scale,
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
         return self
@@ -140,8 +179,8 @@ class Teacher:
                 with RandomStream(_SEED).active():
                     self.model.init_weights()
             else:
-                key = f'{self.where}.checkpoint'
-                weights = load_weights(self.checkpoint, key=key)
+                key = f'{self.key}.checkpoint'
+                weights = load_weights(self.checkpoint, key=key, prefix=self._prefix)
                 load_strictly(self.model, weights, key, classes=self._expected)
                 self._classes = weights.classes
                 print_log(
@@ -164,13 +203,13 @@ class Teacher:
         if self.class_map is not None:
             if self.class_map.student != tuple(names):
                 raise ConfigError(
-                    f'{self.class_map.where}.student must be the classes of the data, '
-                    f'in the same order: {list(names)}, got '
-                    f'{list(self.class_map.student)}.'
+                    'must be the classes of the data, in the same order: '
+                    f'{list(names)}, got {list(self.class_map.student)}.',
+                    key=f'{self.key}.class_map.student',
                 )
             return
         self._expected = tuple(names)
-        source = f"{self.where}.checkpoint: '{self.checkpoint}'"
+        source = f"{self.key}.checkpoint: '{self.checkpoint}'"
         check_classes(self._classes, self._expected, source)
 
     def to(self, device: torch.device) -> None:
@@ -179,27 +218,21 @@ class Teacher:
             self.model.to(device)
 
     def inputs(
-        self, inputs: Tensor, data_samples: list[Any], student_preprocessor: Any
+        self, inputs: Tensor, data_samples: list[Any]
     ) -> tuple[Tensor, tuple[int, int]]:
         """The batch as the teacher's own preprocessing would give it.
 
         Args:
-            inputs: preprocessed for the student.
+            inputs: (N, C, H, W), preprocessed for the student.
             data_samples: of the batch.
-            student_preprocessor: what preprocessed it.
 
-        Returns: (N, 3, H, W), in the teacher's data type, and the height and width
+        Returns: (N, C, H', W'), in the teacher's data type, and the height and width
             without the padding that is the teacher's alone.
         """
-        key = id(student_preprocessor)
-        if key not in self._translators:
-            self._translators[key] = InputTranslator(
-                student_preprocessor, self.model.data_preprocessor, self.scale
-            )
-        translator = self._translators[key]
-        own = translator(inputs.detach(), data_samples)
+        with located(self.key):
+            translated = self._translator(inputs.detach(), data_samples)
         dtype = next(self.model.parameters()).dtype
-        return own.to(dtype), translator.unpadded(inputs)
+        return translated.to(dtype), self._translator.unpadded(inputs)
 
     def describe(self) -> str:
         """Kind, size and where the weights come from."""
@@ -211,16 +244,46 @@ class Teacher:
         return ', '.join(parts)
 
 
-def build_teachers(cfg: dict[str, Any], where: str) -> dict[str, Teacher]:
-    """Teachers by name, of one dict or of a dict of named ones."""
+def _model_of(cfg: dict[str, Any]) -> ConfigDict:
+    """A teacher's model, of either way to write it."""
+    if ('cfg' in cfg) == ('model' in cfg):
+        raise ConfigError(
+            "needs either cfg='<configuration file>' or model=dict(...), got the keys "
+            f'{sorted(cfg)}.'
+        )
+    if 'cfg' in cfg:
+        return model_config(cfg, beside=_KEYS)
+    unknown = [key for key in cfg if key not in _KEYS]
+    if unknown:
+        raise ConfigError(
+            f"no argument '{unknown[0]}'. {nearest(unknown[0], _KEYS)} What belongs to "
+            'the model is written within model=dict(...).'
+        )
+    with located('model'):
+        return model_config(cfg['model'])
+
+
+def build_teachers(
+    cfg: dict[str, Any], student_preprocessor: Any
+) -> dict[str, Teacher]:
+    """Teachers by name, of one dict or of a dict of named ones.
+
+    Args:
+        cfg: ``teacher`` of a Distiller.
+        student_preprocessor: the student's data preprocessor.
+
+    Raises: ConfigError, with the key below that of ``teacher``.
+    """
     if any(key in cfg for key in _KEYS) or not cfg:
-        return {'teacher': Teacher('teacher', cfg, where)}
+        return {'teacher': Teacher('teacher', cfg, student_preprocessor)}
+    teachers = {}
     for name, entry in cfg.items():
-        if not isinstance(entry, dict):
-            raise ConfigError(
-                f'{where}.{name} must be a dict with cfg or model, got {entry!r}. '
-                f'{nearest(name, _KEYS)}'
-            )
-    return {
-        name: Teacher(name, entry, f'{where}.{name}') for name, entry in cfg.items()
-    }
+        with located(name):
+            if not isinstance(entry, dict):
+                raise ConfigError(
+                    f'must be a dict with cfg or model, got {entry!r}. '
+                    f'{nearest(name, _KEYS)}'
+                )
+            teachers[name] = Teacher(name, entry, student_preprocessor)
+        teachers[name].key += f'.{name}'
+    return teachers

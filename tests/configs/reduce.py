@@ -51,7 +51,7 @@ def reduced(cfg: Config) -> Config:
     """
     small = copy.deepcopy(cfg)
     if 'teacher' in cfg.model:
-        teacher = model_config({'cfg': cfg.model.teacher.cfg}, 'teacher')
+        teacher = model_config({'cfg': cfg.model.teacher.cfg})
         small.model.teacher = ConfigDict(model=_model(teacher), allow_random=True)
     else:
         small.model = _model(cfg.model)

@@ -46,7 +46,7 @@ def short(config: str, work_dir: Path, **changes: Any) -> Config:
     # The hosts keep loggers, hubs and visualizers by name, for the whole process.
     cfg.experiment_name = cfg.visualizer.name = f'main_{os.getpid()}_{next(_run)}'
     if 'teacher' in cfg.model:
-        model = model_config({'cfg': cfg.model.teacher.cfg}, 'model.teacher')
+        model = model_config({'cfg': cfg.model.teacher.cfg})
         cfg.model.teacher = ConfigDict(model=model, allow_random=True)
     if 'hint' in cfg.model.get('pairs', ()):
         # That adapters are trained, saved and resumed too is to be seen.

@@ -81,9 +81,7 @@ def test_keeps_its_data_type_when_the_student_changes() -> None:
     assert {item.dtype for item in model.student.parameters()} == {torch.float64}
     model.half()
     assert {item.dtype for item in teacher.parameters()} == {torch.float32}
-    own, _ = model.teachers['teacher'].inputs(
-        torch.zeros(1, 3, 64, 64).half(), [], model.data_preprocessor
-    )
+    own, _ = model.teachers['teacher'].inputs(torch.zeros(1, 3, 64, 64).half(), [])
     assert own.dtype == torch.float32
 
 

@@ -346,7 +346,7 @@ def observed(model: Any, seed: int = 3, **options: Any) -> Iterator[Observed]:
             torch.manual_seed(seed)
             losses = model.student(inputs, samples, mode='loss')
         (name, run), *_ = runs.items()
-        own, _ = model.teachers[name].inputs(inputs, samples, model.data_preprocessor)
+        own, _ = model.teachers[name].inputs(inputs, samples)
         steps = {key: Step(model.student, captured, run, samples) for key in runs}
         matched = {
             pair.name: pair.view.match(steps[pair.teacher]) for pair in guidance.pairs

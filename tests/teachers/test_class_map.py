@@ -26,26 +26,26 @@ def pets(**changes: Any) -> dict[str, Any]:
 
 
 def test_shared_classes_are_in_the_students_order() -> None:
-    found = read_class_map(pets(), 'x')
+    found = read_class_map(pets())
     assert found.shared == ('cat', 'cow')
     assert (found.student_columns, found.teacher_columns) == ((0, 2), (2, 1))
     assert found.describe() == (
         '2 shared classes; student alone: dog; teacher alone: bird, horse'
     )
-    assert read_class_map(ConfigDict(pets()), 'x') == found  # as the runner hands it
-    same = read_class_map(pets(teacher=list(STUDENT), rename=None), 'x')
+    assert read_class_map(ConfigDict(pets())) == found  # as the runner hands it
+    same = read_class_map(pets(teacher=list(STUDENT), rename=None))
     assert same.student_columns == same.teacher_columns == (0, 1, 2)
     assert same.describe() == '3 shared classes'
 
 
 def test_names_may_be_swapped() -> None:
     swap = {'cat': 'dog', 'dog': 'cat'}
-    found = read_class_map(pets(teacher=('cat', 'dog'), rename=swap), 'x')
+    found = read_class_map(pets(teacher=('cat', 'dog'), rename=swap))
     assert (found.student_columns, found.teacher_columns) == ((0, 1), (1, 0))
 
 
 def test_a_name_that_was_given_away_is_shared_no_more() -> None:
-    found = read_class_map(pets(teacher=('cat', 'bird'), rename={'cat': 'dog'}), 'x')
+    found = read_class_map(pets(teacher=('cat', 'bird'), rename={'cat': 'dog'}))
     assert found.shared == ('dog',)
 
 
@@ -59,19 +59,19 @@ def test_names_of_registered_datasets() -> None:
         tv='tvmonitor',
         **{'potted plant': 'pottedplant', 'dining table': 'diningtable'},
     )
-    found = read_class_map(dict(names, rename=rename), 'x')
+    found = read_class_map(dict(names, rename=rename))
     assert len(found.teacher) == 80 and found.shared == found.student
     assert found.student[0] == 'aeroplane' and found.teacher_columns[0] == 4
-    plain = read_class_map(names, 'x')
+    plain = read_class_map(names)
     assert set(found.shared) - set(plain.shared) == set(rename.values())
     roads = read_class_map(
-        dict(student=('car', 'road'), teacher='mmseg.CityscapesDataset'), 'x'
+        dict(student=('car', 'road'), teacher='mmseg.CityscapesDataset')
     )
     assert roads.teacher_columns == (13, 0)
 
 
 def test_columns_and_labels() -> None:
-    found = read_class_map(pets(), 'x')
+    found = read_class_map(pets())
     logits = torch.arange(8.0).view(2, 4).requires_grad_()
     own = found.of_student(logits, background=True)
     assert own.tolist() == [[0, 2, 3], [4, 6, 7]]
@@ -95,7 +95,7 @@ def test_columns_and_labels() -> None:
 
 
 def test_softmax_over_the_shared_columns_is_renormalised() -> None:
-    found = read_class_map(pets(), 'x')
+    found = read_class_map(pets())
     logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     probs = logits.softmax(dim=1)[:, [2, 1, 4]]
     expected = probs / probs.sum(dim=1, keepdim=True)

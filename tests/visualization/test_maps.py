@@ -54,9 +54,7 @@ def test_of_a_layer_the_teachers_and_the_students_own_forward() -> None:
     model = build('detection')
     found, data = maps_of(model, batch_of('detection'))
     teacher = model.teachers['teacher'].model
-    inputs, _ = model.teachers['teacher'].inputs(
-        data['inputs'], data['data_samples'], model.data_preprocessor
-    )
+    inputs, _ = model.teachers['teacher'].inputs(data['inputs'], data['data_samples'])
     model.eval()
     own, other = (each.extract_feat(inputs) for each in (model.student, teacher))
     adapters = model.adapters['hint']

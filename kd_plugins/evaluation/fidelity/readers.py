@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError, DistillationError
+from ...errors import ConfigError, DistillationError, located
 from ...teachers.class_map import ClassMap
 from .boxes import Boxes, BoxFidelity, plain_boxes
 from .pixels import PixelFidelity, sample_pixels
@@ -183,12 +183,13 @@ def _check_classes(student: Any, teacher: Any, class_map: ClassMap | None) -> No
         if columns[0] != columns[1]:
             raise other_classes(*columns)
         return
-    class_map.check_numbers(columns[0], columns[1], 'FidelityHook')
+    with located('FidelityHook'):
+        class_map.check_numbers(columns[0], columns[1])
     if len(class_map.shared) == 1:
         raise ConfigError(
             f"FidelityHook: only '{class_map.shared[0]}' is shared, and of one class "
-            f'all pixels agree. Name more in {class_map.where}.rename, or remove the '
-            'hook from custom_hooks.'
+            'all pixels agree. Name more in class_map.rename of the teacher, or remove '
+            'the hook from custom_hooks.'
         )
 
 

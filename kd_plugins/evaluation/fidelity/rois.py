@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
+from ...errors import ConfigError, located
 from ...teachers.class_map import ClassMap
 from ...views import Recorder
 from ...views.roi.outputs import RoIOutputs, RoIRecorder, roi_stages, score_rois
@@ -145,7 +145,8 @@ def roi_fidelity(
         return None
     classes = [head.num_classes for head in heads]
     if class_map is not None:
-        class_map.check_numbers(classes[0], classes[1], 'FidelityHook')
+        with located('FidelityHook'):
+            class_map.check_numbers(classes[0], classes[1])
     elif classes[0] != classes[1]:
         raise other_classes(*classes)
     return RoIFidelity(number, scale, class_map)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
+from ...errors import ConfigError, located
 from ...losses import LossContext
 from ...teachers.class_map import ClassMap
 from ..base import MatchedTensors
@@ -46,7 +46,8 @@ def check_classes(
     Raises: ConfigError with both numbers.
     """
     if classes is not None:
-        classes.check_numbers(student.num_classes, teacher.num_classes, where)
+        with located(where):
+            classes.check_numbers(student.num_classes, teacher.num_classes)
     elif student.num_classes != teacher.num_classes:
         raise ConfigError(
             f'{where}: the student scores {student.num_classes} classes, the '

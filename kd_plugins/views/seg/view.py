@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...errors import ConfigError, DistillationError, nearest
+from ...errors import ConfigError, DistillationError, located, nearest
 from ...losses import LossContext
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
@@ -221,9 +221,10 @@ def _check_classes(
         if 1 in classes.values():
             raise ConfigError(
                 f'{where}: of a decode_head with a single column (out_channels=1) '
-                f'{class_map.where} can choose no classes. Remove it.'
+                "the teacher's class_map can choose no classes. Remove it."
             )
-        class_map.check_numbers(**classes, where=where)
+        with located(where):
+            class_map.check_numbers(**classes)
     elif classes['student'] != classes['teacher']:
         raise ConfigError(
             f'{where}: the student scores {classes["student"]} classes, the '
@@ -240,8 +241,8 @@ def _check_classes(
     if class_map and kinds['student'] == 'softmax' and len(class_map.shared) == 1:
         raise ConfigError(
             f"{where}: only '{class_map.shared[0]}' is shared, and a softmax over one "
-            f'class is always 1. Name more in {class_map.where}.rename, or distil '
-            'features.'
+            'class is always 1. Name more in class_map.rename of the teacher, or '
+            'distil features.'
         )
     return kinds['student']
 

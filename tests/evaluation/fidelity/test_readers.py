@@ -11,7 +11,7 @@ from kd_plugins.evaluation.fidelity.readers import BoxReader, PixelReader
 from kd_plugins.teachers.class_map import read_class_map
 
 # Shared: 'a', number 0, and 'c', number 1.
-CLASSES = read_class_map(dict(student=list('abc'), teacher=list('cxay')), 'class_map')
+CLASSES = read_class_map(dict(student=list('abc'), teacher=list('cxay')))
 
 
 class Sample(dict[str, Any]):

@@ -19,7 +19,7 @@ MAP: dict[str, Any] = dict(student=['a', 'b', 'c'], teacher=['c', 'x', 'a'])
 
 
 def class_map() -> ClassMap:
-    return read_class_map(MAP, 'class_map')
+    return read_class_map(MAP)
 
 
 def built(cfg: Any) -> Any:
