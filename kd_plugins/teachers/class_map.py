@@ -58,9 +58,9 @@ class ClassMap:
         ):
             if number != len(names):
                 raise ConfigError(
-                    f'the head of the {which} knows {number} classes, and {which} of '
-                    f"the teacher's class_map names {len(names)}: {list(names)}. Name "
-                    'each class of the head there, in the order of its columns.'
+                    f'the head of the {which} knows {number} classes, and the '
+                    f"teacher's class_map.{which} names {len(names)}: {list(names)}. "
+                    'Name each class of the head there, in the order of its columns.'
                 )
 
     def of_student(self, logits: Tensor, *, background: bool = False) -> Tensor:

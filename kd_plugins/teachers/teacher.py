@@ -74,9 +74,8 @@ def _check_changes(
     for key in changes:
         if key not in choices:
             name = getattr(cls, '__name__', kind)
-            also = ' and it is no key beside the model' if beside else ''
             raise ConfigError(
-                f"the {name} of 'cfg' has no '{key}'{also}. {nearest(key, choices)}"
+                f"the {name} of 'cfg' has no '{key}'. {nearest(key, choices)}"
             )
 
 

@@ -164,3 +164,55 @@ def test_class_names_are_compared_where_both_are_known() -> None:
     message = r"other classes, or in another order: \['a', 'b', 'c'\], expected \['a',"
     with pytest.raises(CheckpointError, match=message):
         load_strictly(Model(), weights, 'here', classes=['a', 'c', 'b'])
+
+
+def test_of_mmrazor_the_model_that_it_trained_is_taken() -> None:
+    student, other = Model(), Model(num_classes=5)
+    both = {
+        **prefixed('architecture', student),
+        **prefixed('teacher', other),
+        'distiller.connectors.0.weight': torch.ones(1),
+    }
+    load_strictly(Model(), weights_of(both), 'here')
+    assert torch.equal(weights_of(both)['conv.weight'], student.conv.weight)
+    chosen = weights_of(both, prefix='teacher')  # with or without the dot
+    load_strictly(Model(num_classes=5), chosen, 'here')
+
+
+def test_second_copies_of_mmdet_2_are_left_out() -> None:
+    plain = Model().state_dict()
+    copies = {f'ema_{key.replace(".", "_")}': value + 1 for key, value in plain.items()}
+    weights = weights_of({**plain, **copies, 'ema_own.weight': torch.ones(1)})
+    assert list(weights) == [*plain, 'ema_own.weight']  # of a layer of that name
+    assert torch.equal(weights['conv.weight'], plain['conv.weight'])
+
+
+def test_a_model_behind_a_prefix_is_not_another_architecture() -> None:
+    for prefixes in (['model'], ['student', 'teacher']):
+        state = {'queue': torch.ones(1)}
+        for prefix in prefixes:
+            state |= prefixed(prefix, Model(num_classes=4))
+        del state[f'{prefixes[0]}.norm.num_batches_tracked']
+        shown = ' and '.join(rf"'{prefix}\.'" for prefix in prefixes)
+        ways = ' or '.join(rf"checkpoint_prefix='{prefix}\.'" for prefix in prefixes)
+        message = (
+            rf"^here: 'x\.pth' holds this Model under {shown}, not .* set {ways}\."
+        )
+        with pytest.raises(CheckpointError, match=message):
+            load_strictly(Model(), weights_of(state, source='x.pth'), 'here')
+    weights = weights_of(state, prefix='teacher.')
+    with pytest.raises(CheckpointError, match='4 classes, the model 3'):
+        load_strictly(Model(), weights, 'here')
+
+
+def test_a_name_that_ends_alike_is_no_prefix() -> None:
+    state = {f'x{key}': value for key, value in Model().state_dict().items()}
+    with pytest.raises(CheckpointError, match='another architecture'):
+        load_strictly(Model(), state, 'here')
+
+
+def test_a_prefix_that_is_not_there_names_those_that_are() -> None:
+    state = {**prefixed('student', Model()), **prefixed('teacher', Model())}
+    message = r"^k: 'x' has no entries that begin with 'techer\.'.*Close: 'teacher\.'"
+    with pytest.raises(CheckpointError, match=message):
+        weights_of(state, source='x', key='k', prefix='techer.')

@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.registry import MODELS
-from kd_plugins.teachers import Teacher
+from kd_plugins.teachers import Teacher, build_teachers
 from kd_plugins.teachers.class_map import read_class_map
 from tests.distillers.tiny import config, distiller, faster_rcnn, hint, losses_of
 
@@ -106,19 +106,19 @@ def test_softmax_over_the_shared_columns_is_renormalised() -> None:
 BAD: dict[str, tuple[Any, str]] = {
     'nothing shared': (
         pets(rename={}, student=('dog', 'cow')),
-        r'model\.teacher\.class_map: student and teacher share no class\. The student '
+        r'class_map: student and teacher share no class\. The student '
         r"has \['dog', 'cow'\], the teacher \['bird', 'kine', 'cat', 'horse'\]\. .*"
-        r'model\.teacher\.class_map\.rename=',
+        r'in class_map: rename=',
     ),
-    'no dict': ('mmdet.CocoDataset', r'class_map must be dict\(student=.*got .mmdet'),
+    'no dict': ('mmdet.CocoDataset', r'class_map: must be dict\(student=.*got .mmdet'),
     'key': (pets(renames={}), r"class_map: no key 'renames'\. Close: 'rename'"),
     'missing': (
         dict(student=STUDENT),
-        r'class_map\.teacher must list the names of all classes.*got None',
+        r'class_map\.teacher: must list the names of all classes.*got None',
     ),
-    'empty': (pets(student=()), r'class_map\.student must list the names.*got \(\)'),
-    'numbers': (pets(student=(1, 2)), r'class_map\.student must list.*got \(1, 2\)'),
-    'twice': (pets(student=('a', 'b', 'a')), r"class_map\.student names 'a' twice"),
+    'empty': (pets(student=()), r'class_map\.student: must list the names.*got \(\)'),
+    'numbers': (pets(student=(1, 2)), r'class_map\.student: must list.*got \(1, 2\)'),
+    'twice': (pets(student=('a', 'b', 'a')), r"class_map\.student: names 'a' twice"),
     'dataset': (
         pets(teacher='CocoDatset'),
         r"class_map\.teacher: no registered dataset 'CocoDatset'\. Give it with its "
@@ -128,7 +128,7 @@ BAD: dict[str, tuple[Any, str]] = {
         pets(teacher='mmdet.BaseDetDataset'),
         r"class_map\.teacher: dataset 'mmdet\.BaseDetDataset' has no list of classes",
     ),
-    'rename': (pets(rename=['kine']), r"class_map\.rename must be a dict.*\['kine'\]"),
+    'rename': (pets(rename=['kine']), r"class_map\.rename: must be a dict.*\['kine'\]"),
     'rename of none': (
         pets(rename={'kin': 'cow'}),
         r"class_map\.rename: the teacher has no class 'kin'\. Close: 'kine'",
@@ -148,7 +148,7 @@ BAD: dict[str, tuple[Any, str]] = {
 def test_a_bad_map_names_the_key(cfg: Any, message: str) -> None:
     entry = dict(model=dict(type='X'), allow_random=True, class_map=cfg)
     with pytest.raises(ConfigError, match=message):
-        Teacher('teacher', entry, 'model.teacher')
+        build_teachers(entry, None)
 
 
 def teacher_of(path: Path, *classes: str, **changes: Any) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def test_the_data_are_compared_with_the_students_names(tmp_path: Path) -> None:
     teacher = teacher_of(tmp_path / 'teacher.pth', *TEACHER)
     model = distiller(dict(pair=LOGITS), teacher=teacher)
     message = (
-        r'model\.teacher\.class_map\.student must be the classes of the data, in the '
+        r'model\.teacher\.class_map\.student: must be the classes of the data, in the '
         r"same order: \['dog', 'cat', 'cow'\], got \['cat', 'dog', 'cow'\]"
     )
     with pytest.raises(ConfigError, match=message):
@@ -194,4 +194,4 @@ def test_the_plan_tells_what_is_shared(tmp_path: Path) -> None:
 
 def test_none_removes_an_inherited_map() -> None:
     entry = dict(model=faster_rcnn(), allow_random=True, class_map=None)
-    assert Teacher('teacher', entry, 'model.teacher').class_map is None
+    assert Teacher('teacher', entry).class_map is None

@@ -1,5 +1,6 @@
 """The teacher sees what its own preprocessor would make of the raw images."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from mmdet.models import DetDataPreprocessor
 from torch import Tensor
 
+from kd_plugins.errors import ConfigError
 from kd_plugins.teachers.preprocess import InputTranslator
 from tests.distillers.tiny import IMAGE_MEANS, raw_batch
 
@@ -116,3 +118,69 @@ def test_constants_are_copied_to_a_device_once() -> None:
     (kept,) = translator._constants.values()
     translator(inputs, samples)
     assert translator._constants[inputs.device, inputs.dtype] is kept
+
+
+def grey(mean: float, std: float, **changes: Any) -> DetDataPreprocessor:
+    return DetDataPreprocessor(mean=[mean], std=[std], **changes)
+
+
+def test_grey_images_stay_of_one_channel() -> None:
+    images = torch.randint(0, 256, (2, 1, 8, 8)).float()
+    student, teacher = grey(110.0, 50.0), grey(120.0, 45.0, pad_size_divisor=16)
+    translated = InputTranslator(student, teacher)((images - 110) / 50, None)
+    assert translated.shape == (2, 1, 16, 16)
+    torch.testing.assert_close(translated[..., :8, :8], (images - 120) / 45)
+
+
+@pytest.mark.parametrize('channels', [4, 6])
+def test_any_number_of_channels_has_a_mean_each_and_keeps_its_order(
+    channels: int,
+) -> None:
+    """As mmseg does it: three channels are swapped, and no other number of them."""
+    mean, std = torch.rand(2, channels) + 0.5
+    student = of_channels(mean, std, swaps=True)
+    teacher = of_channels(mean.flip(0), std.flip(0), swaps=False)
+    images = torch.rand(2, channels, 8, 8)
+    inputs = (images - student.mean) / student.std
+    expected = (images - teacher.mean) / teacher.std
+    torch.testing.assert_close(
+        InputTranslator(student, teacher)(inputs, None), expected
+    )
+
+
+def test_raw_images_of_four_channels_are_handed_on() -> None:
+    inputs = torch.rand(1, 4, 32, 32)
+    raw, padded = DetDataPreprocessor(), DetDataPreprocessor(pad_size_divisor=48)
+    swapping = DetDataPreprocessor(bgr_to_rgb=True)
+    assert InputTranslator(raw, DetDataPreprocessor())(inputs, None) is inputs
+    assert InputTranslator(raw, swapping)(inputs, None) is inputs
+    translated = InputTranslator(raw, padded)(inputs, None)
+    assert torch.equal(translated[..., :32, :32], inputs)
+
+
+def test_one_mean_for_all_beside_one_a_channel() -> None:
+    """Swapped, too: the mean of the first channel goes along to the third."""
+    single, three = grey(100.0, 50.0), DetDataPreprocessor(**PYTORCH)
+    images = torch.rand(1, 3, 8, 8) * 255  # as loaded: BGR
+    rgb = (images.flip(1) - three.mean) / three.std
+    bgr = (images - 100) / 50
+    torch.testing.assert_close(InputTranslator(single, three)(bgr, None), rgb)
+    torch.testing.assert_close(InputTranslator(three, single)(rgb, None), bgr)
+
+
+def test_preprocessors_of_other_channels_are_refused() -> None:
+    four = of_channels(torch.zeros(4), torch.ones(4), swaps=False)
+    with pytest.raises(ConfigError, match="normalises 4 channels, the teacher's 3"):
+        InputTranslator(four, DetDataPreprocessor(**PYTORCH))
+    with pytest.raises(ConfigError, match="normalises 3 channels, the teacher's 4"):
+        InputTranslator(DetDataPreprocessor(**PYTORCH), four)
+
+
+def of_channels(mean: Tensor, std: Tensor, swaps: bool) -> SimpleNamespace:
+    """mmseg's preprocessor; mmengine's own takes one mean, or three."""
+    return SimpleNamespace(
+        _enable_normalize=True,
+        _channel_conversion=swaps,
+        mean=mean.view(-1, 1, 1),
+        std=std.view(-1, 1, 1),
+    )

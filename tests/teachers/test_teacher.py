@@ -1,13 +1,15 @@
 """Teachers are built at once and loaded late; models come from dicts and files."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
-from kd_plugins.errors import CheckpointError, ConfigError
+from kd_plugins.config_files import read_config
+from kd_plugins.errors import CheckpointError, ConfigError, ShapeError
 from kd_plugins.registry import MODELS
 from kd_plugins.teachers import (
     Teacher,
@@ -62,7 +64,7 @@ def test_loads_the_weights_of_its_checkpoint(tmp_path: Path) -> None:
     source = MODELS.build(faster_rcnn())
     torch.save(dict(state_dict=source.state_dict()), path)
     cfg = dict(model=faster_rcnn(), checkpoint=str(path))
-    teacher = Teacher('teacher', cfg, 'model.teacher')
+    teacher = Teacher('teacher', cfg)
     assert not teacher.loaded
     loaded = teacher.prepare(CPU).state_dict()
     for name, value in source.state_dict().items():
@@ -72,7 +74,7 @@ def test_loads_the_weights_of_its_checkpoint(tmp_path: Path) -> None:
 
 def test_random_teacher_draws_from_a_stream_of_its_own() -> None:
     state = torch.get_rng_state()
-    teachers = [Teacher('a', teacher_of(faster_rcnn()), 'x') for _ in range(2)]
+    teachers = [Teacher('a', teacher_of(faster_rcnn())) for _ in range(2)]
     torch.set_rng_state(state)
     after = torch.rand(1)
     weights = [teacher.prepare(CPU).backbone.conv1.weight for teacher in teachers]
@@ -84,12 +86,11 @@ def test_random_teacher_draws_from_a_stream_of_its_own() -> None:
 BAD: dict[str, tuple[Any, str]] = {
     'no checkpoint': (
         dict(model=dict(type='X')),
-        r"model.teacher: teacher 'teacher' has no checkpoint.*"
-        r"Set model.teacher.checkpoint='...pth'",
+        r"^teacher 'teacher' has no checkpoint.*Set checkpoint='...pth'",
     ),
     'unknown key': (
         dict(model=dict(type='X'), checkpint='a.pth'),
-        r"model.teacher: no argument 'checkpint'. Close: 'checkpoint'",
+        r"^no argument 'checkpint'. Close: 'checkpoint'.*within model=dict",
     ),
     'both': (
         dict(model=dict(type='X'), cfg='a.py', checkpoint='a.pth'),
@@ -99,20 +100,20 @@ BAD: dict[str, tuple[Any, str]] = {
     'empty': ({}, 'needs either cfg'),
     'scale': (
         dict(model=dict(type='X'), checkpoint='a.pth', input_scale=0),
-        'model.teacher.input_scale must be a finite number > 0, got 0',
+        '^input_scale must be a finite number > 0, got 0',
     ),
     'not a number': (
         dict(model=dict(type='X'), checkpoint='a.pth', input_scale=float('nan')),
-        'model.teacher.input_scale must be a finite number > 0, got nan',
+        '^input_scale must be a finite number > 0, got nan',
     ),
-    'named': (dict(big='a.pth'), 'model.teacher.big must be a dict with cfg or model'),
+    'named': (dict(big='a.pth'), '^big: must be a dict with cfg or model'),
     'no model': (
         dict(model=dict(backbone=1), checkpoint='a.pth'),
-        r"model.teacher must be a model \(a dict with 'type'\)",
+        r"^model: must be a model \(a dict with 'type'\)",
     ),
     'no file': (
         dict(cfg='nowhere.py', checkpoint='a.pth'),
-        "model.teacher.cfg: there is no config 'nowhere.py'",
+        "^cfg: there is no config 'nowhere.py'",
     ),
 }
 
@@ -120,7 +121,7 @@ BAD: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(('cfg', 'message'), BAD.values(), ids=BAD)
 def test_bad_teacher_names_the_key(cfg: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_teachers(cfg, 'model.teacher')
+        build_teachers(cfg, None)
 
 
 def test_building_leaves_the_configuration_as_it_was() -> None:
@@ -200,3 +201,111 @@ def test_moves_with_the_student_once_it_is_loaded() -> None:
     model.to('meta')
     moved = model.teachers['teacher'].model
     assert next(moved.parameters()).device == torch.device('meta')
+
+
+def test_inputs_are_those_of_its_own_preprocessing_by_one_translator() -> None:
+    model = distiller(dict(hint=hint()), teacher=teacher_of(padded_rcnn()))
+    teacher = model.teachers['teacher']
+    inputs, unpadded = teacher.inputs(torch.ones(1, 3, 64, 64), [])
+    assert inputs.shape == (1, 3, 96, 96) and unpadded == (64, 64)
+    assert (
+        Teacher('alone', teacher_of(padded_rcnn()))
+        .inputs(torch.ones(1, 3, 96, 96), [])[0]
+        .equal(torch.ones(1, 3, 96, 96))
+    )
+
+
+def padded_rcnn() -> ConfigDict:
+    return faster_rcnn(data_preprocessor__pad_size_divisor=96)
+
+
+def test_other_channels_than_the_students_are_found_at_build() -> None:
+    teacher = teacher_of(faster_rcnn())
+    student = SimpleNamespace(
+        _enable_normalize=True, mean=torch.zeros(4, 1, 1), std=torch.ones(4, 1, 1)
+    )
+    message = (
+        r"^big: the student's data_preprocessor normalises 4 channels, the teacher's 3"
+    )
+    with pytest.raises(ConfigError, match=message):
+        build_teachers(dict(big=teacher), student)
+
+
+def test_images_of_other_channels_than_the_means_name_the_teacher() -> None:
+    teacher = build_teachers(dict(big=teacher_of(faster_rcnn())), None)['big']
+    message = r'^model\.teacher\.big: the images have 1 channels, and the mean .* has 3'
+    with pytest.raises(ShapeError, match=message):
+        teacher.inputs(torch.zeros(1, 1, 8, 8), [])
+
+
+@pytest.fixture
+def own_classes(tmp_path: Path) -> dict[str, Any]:
+    """A teacher of three classes, by a configuration file of eighty."""
+    path = tmp_path / 'detector.py'
+    model = faster_rcnn(roi_head__bbox_head=dict(num_classes=80))
+    Config(dict(model=model.to_dict(), default_scope='mmdet')).dump(str(path))
+    return dict(
+        cfg=str(path), roi_head=dict(bbox_head=dict(num_classes=3)), allow_random=True
+    )
+
+
+def test_changes_beside_cfg_are_merged_into_its_model(
+    own_classes: dict[str, Any],
+) -> None:
+    teacher = Teacher('teacher', own_classes)
+    assert teacher.model.roi_head.bbox_head.num_classes == 3
+    assert teacher.model.roi_head.bbox_head.fc_cls.out_features == 4
+    changed = own_classes | dict(train_cfg=None)  # an argument of the class
+    assert Teacher('teacher', changed).model.train_cfg is None
+
+
+@pytest.mark.parametrize(
+    ('key', 'near'), [('chekpoint', 'checkpoint'), ('roi_haed', 'roi_head')]
+)
+def test_a_misspelt_key_beside_cfg_is_refused(
+    own_classes: dict[str, Any], key: str, near: str
+) -> None:
+    message = rf"^the FasterRCNN of 'cfg' has no '{key}'\. Close: '{near}'"
+    with pytest.raises(ConfigError, match=message):
+        build_teachers(own_classes | {key: 'x'}, None)
+
+
+def test_one_of_several_models_in_a_file_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / 'soft.pth'
+    student, teacher = (MODELS.build(faster_rcnn()).state_dict() for _ in range(2))
+    whole = {f'student.{key}': value for key, value in student.items()}
+    whole |= {f'teacher.{key}': value for key, value in teacher.items()}
+    torch.save(dict(state_dict=whole), path)
+    cfg = dict(model=faster_rcnn(), checkpoint=str(path))
+    with pytest.raises(
+        CheckpointError, match=r"set checkpoint_prefix='student\.' or ch"
+    ):
+        Teacher('teacher', cfg).prepare(CPU)
+    loaded = Teacher('teacher', cfg | dict(checkpoint_prefix='teacher.')).prepare(CPU)
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, teacher[name]), name
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint_prefix\).*Close: 'teacher.'"
+    ):
+        Teacher('teacher', cfg | dict(checkpoint_prefix='teachers.')).prepare(CPU)
+
+
+@pytest.mark.host
+def test_a_random_teacher_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PVT takes the checkpoint of an init_cfg without a type, and loads it."""
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise AssertionError(f'loads {args}')
+
+    monkeypatch.setattr(
+        'mmdet.models.backbones.pvt.CheckpointLoader.load_checkpoint', refuse
+    )
+    cfg = dict(
+        cfg='mmdet::pvt/retinanet_pvt-t_fpn_1x_coco.py',
+        backbone=dict(embed_dims=8, num_layers=[1, 1, 1, 1]),
+        neck=dict(in_channels=[8, 16, 40, 64], out_channels=8),
+        bbox_head=dict(in_channels=8, feat_channels=8),
+        allow_random=True,
+    )
+    assert read_config(str(cfg['cfg'])).model.backbone.init_cfg.checkpoint
+    Teacher('teacher', cfg).prepare(CPU)

@@ -350,12 +350,12 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
             ),
         ),
         r'model\.pairs\.cls: the head of the student knows 3 classes, and '
-        r"model\.teacher\.class_map\.student names 1: \['cat'\]",
+        r"the teacher's class_map\.student names 1: \['cat'\]",
     ),
     'teacher': (
         config(dict(reg=RCNN['reg']), teacher=teacher_of(rcnn(3), class_map=PART)),
         r'model\.pairs\.reg: the head of the teacher knows 3 classes, and '
-        r'model\.teacher\.class_map\.teacher names 4',
+        r"the teacher's class_map\.teacher names 4",
     ),
     'dense': (
         config(
@@ -384,7 +384,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
             ),
         ),
         r"only 'sky' is shared, and a softmax over one class is always 1\. Name more "
-        r'in model\.teacher\.class_map\.rename',
+        r'in class_map\.rename of the teacher',
     ),
     'one column': (
         config(
@@ -392,7 +392,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
             segmentor(),
             teacher_of(binary(), class_map=dict(student=LAND, teacher=('sky', 'sea'))),
         ),
-        r'single column \(out_channels=1\) model\.teacher\.class_map can choose no',
+        r"single column \(out_channels=1\) the teacher's class_map can choose no",
     ),
 }
 

@@ -372,7 +372,7 @@ def test_a_class_map_is_that_of_the_data_and_of_the_heads(tmp_path: Path) -> Non
     model, options = reordered('segmentation')
     options['val_dataloader'] = loader('OtherClasses')
     runner = made(model, tmp_path / 'data', **options)
-    with pytest.raises(ConfigError, match=r'class_map.student must be the classes of'):
+    with pytest.raises(ConfigError, match=r'class_map.student: must be the classes of'):
         runner.val_loop.run()
     model, options = reordered('segmentation')
     model['teacher']['class_map']['teacher'] = list('dxca')
