@@ -132,8 +132,9 @@ def _check_complete(family: Family, installed: dict[str, str]) -> None:
             else 'none of the OpenMMLab packages'
         )
         raise HostError(
-            'kd_plugins needs mmengine, mmcv, and mmdet or mmsegmentation; installed '
-            f'is {what}. Mend it with: {family.command(missing)}'
+            'Distillers, views and tools of kd_plugins need mmengine, mmcv, and mmdet '
+            f'or mmsegmentation; installed is {what}. '
+            f'Mend it with: {family.command(missing)}'
         )
 
 

@@ -1,11 +1,12 @@
 """Which family is installed, and what is said when it is not as it should be."""
 
+import sys
 from importlib import metadata
 
 import pytest
 
 from kd_plugins.errors import HostError
-from kd_plugins.hosts import packages
+from kd_plugins.hosts import packages, prepare
 from kd_plugins.hosts.packages import MAINTAINED, ORIGINAL, check_packages
 
 TORCH = {'torch': '2.15.0+cu132'}
@@ -64,8 +65,8 @@ def refusal() -> str:
 def test_no_family_names_the_command(install):
     install(TORCH)
     assert refusal() == (
-        'kd_plugins needs mmengine, mmcv, and mmdet or mmsegmentation; installed is '
-        'none of the OpenMMLab packages. Mend it with: '
+        'Distillers, views and tools of kd_plugins need mmengine, mmcv, and mmdet or '
+        'mmsegmentation; installed is none of the OpenMMLab packages. Mend it with: '
         "pip install 'onedl-mmengine>=0.10.12' 'onedl-mmcv>=2.3.6' "
         "'onedl-mmdetection>=3.5.1' 'onedl-mmsegmentation>=1.4.2'"
     )
@@ -74,9 +75,10 @@ def test_no_family_names_the_command(install):
 def test_a_part_of_a_family_is_completed_from_the_same_family(install):
     install(TORCH | {'mmengine': '0.10.7', 'mmdet': '3.3.0'})
     assert refusal() == (
-        'kd_plugins needs mmengine, mmcv, and mmdet or mmsegmentation; installed is of '
-        "the original family only mmengine, mmdet. Mend it with: pip install 'mmcv>="
-        "2.1.0' 'mmcv<2.2' 'numpy<2' ftfy regex  (PIP_CONSTRAINT and "
+        'Distillers, views and tools of kd_plugins need mmengine, mmcv, and mmdet or '
+        'mmsegmentation; installed is of the original family only mmengine, mmdet. '
+        "Mend it with: pip install 'mmcv>=2.1.0' 'mmcv<2.2' 'numpy<2' ftfy regex  "
+        '(PIP_CONSTRAINT and '
         "PIP_BUILD_CONSTRAINT must name a file that says 'setuptools<81')"
     )
 
@@ -118,6 +120,24 @@ def test_torch_too_old_or_missing(install, versions, found):
         f'kd_plugins needs torch>={packages.TORCH_MINIMUM}; torch {found}. Mend it '
         f"with: pip install 'torch>={packages.TORCH_MINIMUM}' torchvision"
     )
+
+
+def test_where_nothing_is_installed_nothing_is_prepared(install, monkeypatch):
+    install(TORCH)
+    monkeypatch.setitem(sys.modules, 'kd_plugins.hosts.config_scopes', None)
+    prepare()
+    install(TORCH | {'mmengine': '0.10.7'})
+    with pytest.raises(HostError, match='only mmengine'):
+        prepare()
+    install({'torch': '1.13.1'})
+    with pytest.raises(HostError, match=r'torch is 1\.13\.1'):
+        prepare()
+
+
+@pytest.mark.parametrize('version', ['2.4', '2.4.0', '2.4.1+cpu', '2.10.0.dev2025'])
+def test_a_torch_that_is_new_enough(install, version):
+    install({'torch': version})
+    packages.check_torch()
 
 
 @pytest.mark.host
