@@ -1,12 +1,23 @@
 """Config files, wherever they are: ``mmdet::...`` and ``kd_plugins::...`` included."""
 
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
-from mmengine.config.utils import _get_package_and_cfg_path
-from mmengine.hub import get_config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.utils import get_installed_path, is_installed
 
-from .errors import ConfigError
+from .errors import ConfigError, HostError
+from .hosts.packages import check_packages
+
+_OURS = 'kd_plugins'
+_NAMING = ('type', 'constructor', 'runner_type')  # keys whose values are classes
+_NAME = re.compile(r'(\w+)::([^:]+/[^:]+)')
+# What mmengine understands in `_base_`; 'mmdet::gn+ws/...' is more than that.
+_UNDERSTOOD = re.compile(r'\w+::\w+/')
 
 
 def read_config(path: str | Path, key: str = 'config') -> Config:
@@ -18,19 +29,115 @@ def read_config(path: str | Path, key: str = 'config') -> Config:
         path: of the file.
         key: the config key or argument that named it, for the message.
 
-    Raises: ConfigError if there is no such file.
+    Raises: ConfigError if there is no such file; HostError if its package is missing.
     """
-    name = str(path)
-    if '::' in name:
-        try:
-            _get_package_and_cfg_path(name)
-        except (AssertionError, ValueError) as error:
-            raise ConfigError(
-                f"'{name}' names no config of a package; expected is "
-                f"'mmdet::<folder>/<file>.py'. mmengine says: {error}",
-                key=key,
-            ) from error
+    file = config_path(path, key)
     try:
-        return get_config(name) if '::' in name else Config.fromfile(path)
+        return Config.fromfile(file)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no config '{path}' ({error}).", key) from error
+    except ValueError as error:
+        if '_get_package_and_cfg_path' not in str(error):
+            raise
+        cures = [
+            f" In place of '{name}' write '{config_path(name, key)}'."
+            for name in _not_understood(file)
+        ]
+        raise ConfigError(
+            f"'{path}' or one of its bases names in `_base_` a config of a package in "
+            'a way that mmengine does not understand: a folder of letters, digits and '
+            'underscores, as in mmdet::<folder>/<file>.py. Give the path of the file.'
+            f'{"".join(cures)}',
+            key,
+        ) from error
+
+
+def config_path(path: str | Path, key: str = 'config') -> Path:
+    """Where a config file is.
+
+    Args:
+        path: of the file, or ``<package>::<path below its configs>``, of which mmengine
+            itself refuses some, such as ``mmdet::gn+ws/...``.
+        key: the config key or argument that named it, for the message.
+
+    Raises: ConfigError for a name that names no config of a package; HostError if that
+        package is missing.
+    """
+    name = str(path)
+    if '::' not in name:
+        return Path(path)
+    match = _NAME.fullmatch(name)
+    package = MODULE2PACKAGE.get(match[1]) if match else None
+    if match is None or package is None:
+        raise ConfigError(
+            f"'{name}' names no config of a package; expected is "
+            "'mmdet::<folder>/<file>.py', of mmdet, mmseg or kd_plugins.",
+            key,
+        )
+    if not is_installed(package):
+        family = check_packages()
+        command = family.command([match[1]]) if match[1] in family.packages else ''
+        raise HostError(
+            f"{key}: '{name}' needs {match[1]}, which is missing. {command}"
+        )
+    folder = os.path.abspath(get_installed_path(package))
+    return Path(folder, '.mim', 'configs', match[2])
+
+
+def type_name(kind: Any) -> str:
+    """The class's own name in a ``type``, which is a class, its path or its name.
+
+    Example:
+        >>> type_name('kd_plugins.FidelityHook')
+        'FidelityHook'
+        >>> type_name(Config)
+        'Config'
+    """
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+    return str(name).rpartition('.')[2]
+
+
+def is_ours(kind: Any) -> bool:
+    """Whether a ``type`` is of this package: a class, its path, or our scope's name.
+
+    Example:
+        >>> is_ours('kd_plugins.Distiller'), is_ours('mmdet.ResNet')
+        (True, False)
+    """
+    module = kind if isinstance(kind, str) else getattr(kind, '__module__', '')
+    return str(module).partition('.')[0] == _OURS and kind != _OURS
+
+
+def uses_ours(content: Any) -> bool:
+    """Whether something in a config is of a ``type`` of this package."""
+    if isinstance(content, Mapping):
+        return any(
+            is_ours(value) if key in _NAMING else uses_ours(value)
+            for key, value in content.items()
+        )
+    return isinstance(content, (list, tuple)) and any(map(uses_ours, content))
+
+
+def imports_for(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``custom_imports`` of a whole config: with this package, where it needs it.
+
+    Args:
+        content: of the config, with the imports that it has.
+
+    Returns: None where nothing is to be imported.
+    """
+    imports = dict(content.get('custom_imports') or {'allow_failed_imports': False})
+    listed = imports.get('imports') or ()
+    names = [listed] if isinstance(listed, str) else list(listed)
+    others = [name for name in names if name.partition('.')[0] != _OURS]
+    if not uses_ours(content):
+        names = others
+    elif names == others:
+        names = [_OURS, *others]
+    return {**imports, 'imports': names} if names else None
+
+
+def _not_understood(file: Path) -> Iterator[str]:
+    for name in re.findall(r"""['"](\w+::[^'":]+)['"]""", file.read_text()):
+        if not _UNDERSTOOD.match(name):
+            yield name

@@ -3,8 +3,7 @@
 # Our tools/*.py read that. The hosts' own resolve `_base_` before anything of ours is
 # imported; for them:
 #     _base_ = __import__('kd_plugins') and [...]
-# or the two lines below in place of this base.
 # The runner brings the rest where it is needed: optimiser constructor, hooks, wrapper
-# for several processes. (Here they would clash with the keys of the other bases.)
-custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)
+# for several processes. (Here they would clash with the keys of the other bases, as a
+# `custom_imports` would: a config with a backbone of its own has one.)
 runner_type = 'kd_plugins.DistillRunner'

@@ -2,7 +2,7 @@
 # width 32, all 4,000 labelled images, 3,000 iterations.
 # Run:    OMP_NUM_THREADS=1 python tools/train.py \
 #     configs/digits/gfl_r18-w32_fpn_3k_digits.py
-# Cost and result: 25 minutes on one of two busy cores; 0.734 mAP on the 500 validation
+# Cost and result: 25 minutes on one of two busy cores; 73.4 mAP on the 500 validation
 # images (seed 0). Its weights, in half precision, lie beside this file.
 _base_ = [
     '../_base_/models/gfl_r18_digits.py',

@@ -1,7 +1,7 @@
 """From a command line to a host's runner: what ``tools/train.py`` is made of."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 from ..config_files import read_config
+from ..distillers.interface import is_distiller, unwrap
 from ..engine.amp import enable_amp
 from ..engine.files import student_file
 from ..engine.overrides import apply_overrides
 from ..engine.runner import DistillRunner
 from ..errors import ConfigError
+from .recorded import result_sentence
 
 
 def prepare_config(
@@ -61,7 +63,7 @@ def train(
     amp: bool = False,
     auto_scale_lr: bool = False,
 ) -> Any:
-    """Train, and say where the student's checkpoint is.
+    """Train, and say what the student scores, and where its checkpoint is.
 
     Args:
         cfg: as :func:`prepare_config` gives it.
@@ -84,13 +86,29 @@ def train(
         cfg.resume, cfg.load_from = True, None  # as the host's runner understands it
     runner = build_runner(cfg)
     runner.train()
+    for sentence in _closing(runner):
+        runner.logger.info(sentence)
+    return runner
+
+
+def _closing(runner: Any) -> Iterator[str]:
+    """What the training of a distillation came to, and where the student is."""
+    if not is_distiller(unwrap(runner.model)):
+        return
+    validated = {
+        key.removeprefix('val/'): buffer.current()
+        for key, buffer in runner.message_hub.log_scalars.items()
+        if key.startswith('val/')
+    }
+    sentence = result_sentence(runner.cfg, validated)
+    if sentence is not None:
+        yield sentence
     last = runner.message_hub.runtime_info.get('last_ckpt')
     if last and os.path.exists(student_file(last)):
-        runner.logger.info(
+        yield (
             f"The student's own checkpoint is {student_file(last)}: mmdet or mmseg "
             'loads it without this package.'
         )
-    return runner
 
 
 def _scale_lr(cfg: Config) -> None:
@@ -103,5 +121,6 @@ def _scale_lr(cfg: Config) -> None:
 
 
 def _is_ours(cfg: Config) -> bool:
-    kind = RUNNERS.get(cfg.runner_type) if 'runner_type' in cfg else DistillRunner
+    kind = cfg.get('runner_type', DistillRunner)
+    kind = RUNNERS.get(kind) if isinstance(kind, str) else kind
     return isinstance(kind, type) and issubclass(kind, DistillRunner)

@@ -1,16 +1,16 @@
 """The student by itself: its checkpoint and its config, as its host knows them."""
 
 import copy
+from types import FunctionType
 from typing import Any
 
 from mmengine.config import Config
 
+from ..config_files import imports_for, is_ours
 from ..errors import located
 from ..teachers import model_config
 from .auxiliary import STUDENT
 from .interface import DistillerLike
-
-_OURS = 'kd_plugins'
 
 
 def student_checkpoint(
@@ -36,17 +36,18 @@ def student_config(cfg: Config) -> Config:
     """The config of the student alone, from that of its distillation.
 
     What is ours is left out (runner, hooks, options of the optimiser), and the import
-    of this package too, unless the data or something else still needs it.
+    of this package too, unless the data or something else still needs it. Classes of a
+    pure-Python config are named by their paths: it can be written as text.
     """
-    content = copy.deepcopy(cfg._cfg_dict).to_dict()
+    content = _as_text(copy.deepcopy(cfg.to_dict()))
     if 'student' in content.get('model', {}):
         with located('model.student'):
-            content['model'] = model_config(cfg.model.student).to_dict()
+            content['model'] = _as_text(model_config(cfg.model.student).to_dict())
     content.pop('runner_type', None)
     optim_wrapper = content.get('optim_wrapper') or {}
     optim_wrapper.pop('adapter_cfg', None)
     for part in ('type', 'constructor'):
-        if str(optim_wrapper.get(part)).startswith(f'{_OURS}.'):
+        if is_ours(optim_wrapper.get(part)):
             optim_wrapper.pop(part)
     schedulers = content.get('param_scheduler')
     if isinstance(schedulers, dict) and 'type' not in schedulers:
@@ -55,25 +56,28 @@ def student_config(cfg: Config) -> Config:
     if content.get('default_hooks'):
         hooks = content['default_hooks']
         content['default_hooks'] = {
-            name: hook for name, hook in hooks.items() if not _is_ours(hook)
+            name: hook for name, hook in hooks.items() if not _of_ours(hook)
         }
-    if _is_ours(content.get('model_wrapper_cfg')):
+    if _of_ours(content.get('model_wrapper_cfg')):
         content.pop('model_wrapper_cfg')
     if content.get('custom_hooks'):
         hooks = content['custom_hooks']
-        content['custom_hooks'] = [hook for hook in hooks if not _is_ours(hook)]
-    imports = content.pop('custom_imports', None)
-    alone = Config(content)
-    if imports and f"'{_OURS}." not in alone.pretty_text:
-        imports['imports'] = [
-            module for module in imports['imports'] if module.partition('.')[0] != _OURS
-        ]
-    if imports and imports['imports']:
-        alone.custom_imports = imports
-    return alone
+        content['custom_hooks'] = [hook for hook in hooks if not _of_ours(hook)]
+    imports = imports_for(content)
+    content.pop('custom_imports', None)
+    return Config({**content, **({'custom_imports': imports} if imports else {})})
 
 
-def _is_ours(hook: Any) -> bool:
-    kind = hook.get('type') if isinstance(hook, dict) else type(hook)
-    name = kind if isinstance(kind, str) else getattr(kind, '__module__', '')
-    return str(name).startswith(f'{_OURS}.')
+def _of_ours(part: Any) -> bool:
+    return is_ours(part.get('type') if isinstance(part, dict) else type(part))
+
+
+def _as_text(content: Any) -> Any:
+    """Classes and functions by their paths, which the hosts' registries understand."""
+    if isinstance(content, dict):
+        return {key: _as_text(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(_as_text(item) for item in content)
+    if isinstance(content, (type, FunctionType)):
+        return f'{content.__module__}.{content.__qualname__}'
+    return content

@@ -9,6 +9,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from ..config_files import type_name
 from ..errors import ConfigError
 from ..registry import OPTIM_WRAPPERS
 
@@ -52,10 +53,10 @@ def enable_amp(cfg: Any) -> None:
     """
     optim_wrapper = cfg['optim_wrapper']
     kind = optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', _HOST):
+    if type_name(kind) not in ('OptimWrapper', _HOST):
         raise ConfigError(
-            f"--amp needs optim_wrapper.type 'OptimWrapper', got '{kind}'. "
-            'Remove --amp, or the type.'
+            "--amp needs optim_wrapper.type 'OptimWrapper', got "
+            f"'{type_name(kind)}'. Remove --amp, or the type."
         )
     optim_wrapper['type'] = _HOST
     optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -64,7 +65,7 @@ def enable_amp(cfg: Any) -> None:
 
 def amp_for_device(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
     """The host's mixed precision where it runs; ours in its place on a CPU."""
-    if optim_wrapper.get('type') != _HOST or get_device() != 'cpu':
+    if type_name(optim_wrapper.get('type')) != _HOST or get_device() != 'cpu':
         return optim_wrapper
     fitted = optim_wrapper.copy()
     for option in _HOST_ONLY:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, init_default_scope
 from mmengine.runner import Runner
 
-from ..config_files import read_config
+from ..config_files import read_config, type_name
 from .overrides import apply_overrides
 
 _DATA_HOOK = 'PrepareDataHook'
@@ -30,7 +30,7 @@ def prepare_data(cfg: Config) -> None:
     """Make the embedded data that a config asks for, as its hook would at the start."""
     hooks = [*cfg.get('default_hooks', {}).values(), *(cfg.get('custom_hooks') or ())]
     for hook in hooks:
-        if isinstance(hook, dict) and str(hook.get('type')).endswith(_DATA_HOOK):
+        if isinstance(hook, dict) and type_name(hook.get('type')) == _DATA_HOOK:
             HOOKS.build(hook)
 
 
@@ -45,7 +45,7 @@ def measures_fidelity(cfg: Config) -> bool:
     """Whether a config has the hook that measures fidelity."""
     default = cfg.get('default_hooks') or {}
     return any(
-        str(hook.get('type')).endswith('FidelityHook')
+        type_name(hook.get('type')) == 'FidelityHook'
         for hook in [*default.values(), *(cfg.get('custom_hooks') or ())]
         if isinstance(hook, Mapping)
     )

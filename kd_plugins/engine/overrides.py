@@ -36,7 +36,7 @@ def check_overrides(cfg: Config, options: Mapping[str, Any]) -> None:
     A key is legal if it exists in the config, or is an argument of the class that the
     ``type`` beside it (the option's, where it gives one) resolves to, through
     ``**kwargs`` along the MRO; at the top, one of the runner's. What dicts without a
-    ``type`` may hold is listed in ``hosts.arguments``. A new pair, or a new teacher
+    ``type`` may hold is listed in ``engine.arguments``. A new pair, or a new teacher
     among named ones, is given whole.
 
     Args:

@@ -1,15 +1,18 @@
 """The host's runner, with what a distillation and a sure resume need."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..config_files import imports_for, type_name, uses_ours
 from ..distillers.auxiliary import check_schedules
-from ..distillers.interface import is_distiller, unwrap
+from ..distillers.interface import DistillerLike, is_distiller, unwrap
 from ..distillers.student import student_checkpoint, student_config
 from ..registry import MODELS, RUNNERS
 from . import files
@@ -23,11 +26,13 @@ from .hooks import (
 )
 from .launch import start_cpu_processes
 from .optimizer import DistillOptimWrapperConstructor
+from .plain_run import check_progress, continue_plain_run, is_plain
 from .wrapper import DistillDistributedDataParallel
 
-_CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
+_CONSTRUCTOR = DistillOptimWrapperConstructor.__name__
 _WRAPPER = f'kd_plugins.{DistillDistributedDataParallel.__name__}'
-_HOST_WRAPPERS = (None, 'MMDistributedDataParallel')
+_HOST_WRAPPER = 'MMDistributedDataParallel'
+_MESSAGE_LENGTH = 300  # of an error; one of the host's quotes the whole config
 
 
 @RUNNERS.register_module()
@@ -45,7 +50,9 @@ class DistillRunner(Runner):
 
     - the optimiser is built by :class:`DistillOptimWrapperConstructor`, the configured
       constructor being the student's;
-    - the student's own checkpoint, ``student_<name>``, is written beside each;
+    - the student's own checkpoint, ``student_<name>``, is written beside each (where
+      that fails, a warning says why, and the training goes on);
+    - the checkpoint of a plain run of the student can be resumed;
     - the clock of its weight schedules is set, and its plan logged.
 
     Args:
@@ -58,6 +65,16 @@ class DistillRunner(Runner):
     _load_from: str | None
     _saving: dict[str, Any] | None = None
     _student_text: str | None = None
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'DistillRunner':
+        """Build it; the config that it dumps and saves imports this package itself."""
+        cfg = copy.deepcopy(cfg)
+        content = dict(cfg.items())
+        if uses_ours(content):
+            cfg['custom_imports'] = imports_for(content)
+        built: DistillRunner = super().from_cfg(cfg)
+        return built
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the other processes, without a GPU too; then the host's own set-up."""
@@ -81,7 +98,8 @@ class DistillRunner(Runner):
             if model_wrapper_cfg is None:
                 unused = self.cfg.get('find_unused_parameters', False)
                 model_wrapper_cfg = {'find_unused_parameters': unused}
-            if model_wrapper_cfg.get('type') in _HOST_WRAPPERS:
+            kind = model_wrapper_cfg.get('type')
+            if kind is None or type_name(kind) == _HOST_WRAPPER:
                 model_wrapper_cfg = {**model_wrapper_cfg, 'type': _WRAPPER}
         wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
         return wrapped
@@ -93,13 +111,14 @@ class DistillRunner(Runner):
         ):
             optim_wrapper = amp_for_device(optim_wrapper)
             configured = optim_wrapper.get('constructor')
-            if is_distiller(unwrap(self.model)) and configured != _CONSTRUCTOR:
+            named = 'the default' if configured is None else type_name(configured)
+            if is_distiller(unwrap(self.model)) and named != _CONSTRUCTOR:
                 optim_wrapper = optim_wrapper.copy()
-                optim_wrapper['constructor'] = _CONSTRUCTOR
+                optim_wrapper['constructor'] = f'kd_plugins.{_CONSTRUCTOR}'
                 optim_wrapper['student_constructor'] = configured
                 self.logger.info(
-                    f'The student is optimised by {configured or "the default"}; '
-                    f'adapters and losses, where they learn, apart: {_CONSTRUCTOR}.'
+                    f'The student is optimised by {named}; adapters and losses, where '
+                    f'they learn, apart: {_CONSTRUCTOR}.'
                 )
         return super().build_optim_wrapper(optim_wrapper)
 
@@ -111,11 +130,7 @@ class DistillRunner(Runner):
 
     def register_hook(self, hook: Hook | dict[str, Any], priority: Any = None) -> None:
         """Register it; our checkpoint hook in place of the host's, same arguments."""
-        if isinstance(hook, dict) and hook['type'] in (
-            'CheckpointHook',
-            'mmengine.CheckpointHook',
-            CheckpointHook,
-        ):
+        if isinstance(hook, dict) and _is_host_checkpoint_hook(hook['type']):
             hook = {**hook, 'type': AtomicCheckpointHook}
         super().register_hook(hook, priority)
 
@@ -149,6 +164,16 @@ class DistillRunner(Runner):
                 )
                 self._load_from = newest
         super().load_or_resume()
+
+    def load_checkpoint(self, filename: str, *args: Any, **options: Any) -> Any:
+        """Load it; for a distillation that resumes a plain run, with what it lacks."""
+        checkpoint = super().load_checkpoint(filename, *args, **options)
+        if self._resume:
+            check_progress(checkpoint, filename)
+            if is_distiller(unwrap(self.model)) and is_plain(checkpoint):
+                for line in continue_plain_run(checkpoint, self, filename):
+                    self.logger.info(line)
+        return checkpoint
 
     def _newest_checkpoint(self) -> str | None:
         found: list[str | None] = [None]
@@ -184,17 +209,39 @@ class DistillRunner(Runner):
         super().save_checkpoint(str(path.parent), part.name, *args, **options)
         model = unwrap(self.model)
         if is_distiller(model) and self._saving is not None:
-            student = student_checkpoint(self._saving, model, self._student_cfg_text())
-            files.save(student, Path(files.student_file(str(path))))
+            try:
+                self._save_student(self._saving, model, path)
+            except Exception as error:  # whatever it is, the training goes on
+                told = f'{type(error).__name__}: {error}'
+                self.logger.warning(
+                    f"The student's own checkpoint beside {path} was not written: "
+                    f'{told[:_MESSAGE_LENGTH]}'
+                )
         self._saving = None
         # The last: who finds it finds the student's too.
         files.publish(part, path)
+
+    def _save_student(
+        self, checkpoint: dict[str, Any], model: DistillerLike, path: Path
+    ) -> None:
+        out = Path(files.student_file(str(path)))
+        out.unlink(missing_ok=True)  # of an earlier run, if making a new one fails
+        text = self._student_cfg_text()
+        files.save(student_checkpoint(checkpoint, model, text), out)
 
     def _student_cfg_text(self) -> str:
         if self._student_text is None:  # formatting a config takes seconds
             cfg = student_config(self.cfg)
             self._student_text = str(cfg.pretty_text)
         return self._student_text
+
+
+def _is_host_checkpoint_hook(kind: Any) -> bool:
+    if type_name(kind) != CheckpointHook.__name__:
+        return False
+    return (
+        MMENGINE_HOOKS.get(kind) if isinstance(kind, str) else kind
+    ) is CheckpointHook
 
 
 def _is_distiller_type(kind: Any) -> bool:
