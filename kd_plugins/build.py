@@ -1,46 +1,44 @@
 """Build from our registries; errors name the key and the nearest names."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, collected, nearest, raise_together
 from .signatures import arguments
 
 
-def build(registry: Any, cfg: Any, where: str) -> Any:
+def build(registry: Any, cfg: Any) -> Any:
     """An object of ``dict(type='...', ...)``.
 
     Args:
         registry: one of ours.
         cfg: configuration of the object; stays as it is.
-        where: configuration key, for messages.
 
     Raises: ConfigError for an unknown type or argument, and for what the class refuses.
     """
     if not isinstance(cfg, dict):
-        raise ConfigError(f"{where} must be a dict with 'type', got {cfg!r}.")
+        raise ConfigError(f"must be a dict with 'type', got {cfg!r}.")
     options = dict(cfg)
     kind = options.pop('type', None)
     cls = class_of(registry, kind)
     known = registry.module_dict
     if kind is None:
-        raise ConfigError(f'{where} needs a type. {nearest("", known)}')
+        raise ConfigError(f'needs a type. {nearest("", known)}')
     if cls is None:
         name = _bare(kind)
-        raise ConfigError(f"{where}.type: no '{name}'. {nearest(name, known)}")
+        raise ConfigError(f"no '{name}'. {nearest(name, known)}", key='type')
     accepted = arguments(cls)
     unknown = [key for key in options if key not in accepted]
     if unknown:
         raise ConfigError(
-            f"{where}: {cls.__name__} has no argument '{unknown[0]}'. "
+            f"{cls.__name__} has no argument '{unknown[0]}'. "
             f'{nearest(unknown[0], accepted)}'
         )
     try:
         return cls(**options)
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(f'{where}: {error}') from error
+    except TypeError as error:
+        raise ConfigError(str(error)) from error
 
 
 def class_of(registry: Any, kind: Any) -> type[Any] | None:
@@ -63,25 +61,15 @@ def _bare(kind: Any) -> str:
     return str(kind).removeprefix('kd_plugins.')
 
 
-@contextmanager
-def collected(faults: list[str]) -> Iterator[None]:
-    """Note a ConfigError among the faults and go on after the block."""
-    try:
-        yield
-    except ConfigError as error:
-        faults.append(str(error))
-
-
 def build_together(*builders: Callable[[], Any]) -> list[Any]:
     """Results of all builders.
 
     Raises: ConfigError with the faults of all that failed.
     """
     results: list[Any] = []
-    faults: list[str] = []
+    faults: list[ConfigError] = []
     for builder in builders:
         with collected(faults):
             results.append(builder())
-    if faults:
-        raise ConfigError('\n'.join(faults))
+    raise_together(faults)
     return results

@@ -126,3 +126,16 @@ def nearest(name: str, choices: Iterable[str], limit: int = 3) -> str:
         return ''
     shown = ', '.join(f"'{item}'" for item in choices[:12])
     return f'There are: {shown}{", ..." if len(choices) > 12 else ""}.'
+
+
+def shown(item: object) -> str:
+    """An object of somebody else's as a message may show it: not every one prints.
+
+    Example:
+        >>> shown([1, 2])
+        '[1, 2]'
+    """
+    try:
+        return str(item)
+    except Exception as error:  # whatever a foreign ``__repr__`` may raise
+        return f'a {type(item).__name__} (that cannot be shown: {error})'

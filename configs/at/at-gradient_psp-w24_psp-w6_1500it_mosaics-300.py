@@ -20,5 +20,5 @@ model = dict(
         # other form. The weight is ours: the gradient is as large as the task's
         # (tools/analyze.py, at a student that was trained without it).
         gradient=dict(
-            view=dict(type='SegGradientView'),
+            view=dict(type='seg.gradient'),
             loss=dict(type='GradientATLoss', loss_weight=1.7))))

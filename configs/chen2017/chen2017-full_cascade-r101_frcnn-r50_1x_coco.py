@@ -5,7 +5,7 @@
 # Cost and result: not run yet.  Needs: COCO 2017 in data/coco/.
 _base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', '../_base_/distill.py']
 # The cascade's first stage judges the student's RoIs: it was trained on such ones. For
-# the last: view=dict(type='RoIView', value=..., stage=dict(student=0, teacher=2)).
+# the last: view=dict(type='roi.logits', stage=dict(student=0, teacher=2)).
 # The boxes of a cascade are class-agnostic; the student's of the RoI's class meet them.
 model = dict(
     _delete_=True,

@@ -19,8 +19,8 @@ model = dict(
     pairs=dict(
         # The teacher's head goes on from what the student's second convolutions give.
         cls=dict(
-            view=dict(type='CrossHeadView', value='logits', layer=2),
+            view=dict(type='cross.logits', layer=2),
             loss=dict(type='CrossKDLoss', loss_weight=0.4)),
         reg=dict(
-            view=dict(type='CrossHeadView', value='boxes', layer=2),
+            view=dict(type='cross.boxes', layer=2),
             loss=dict(type='BoxIoULoss', kind='iou', loss_weight=0.75))))

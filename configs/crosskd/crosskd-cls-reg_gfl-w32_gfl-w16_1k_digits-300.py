@@ -23,8 +23,8 @@ model = dict(
         # The teacher's head goes on from what the student's first convolutions give:
         # the first of two, as the paper takes the third of four.
         cls=dict(
-            view=dict(type='CrossHeadView', value='logits', layer=1),
+            view=dict(type='cross.logits', layer=1),
             loss=dict(type='CrossKDLoss')),
         reg=dict(
-            view=dict(type='CrossHeadView', value='distributions', layer=1),
+            view=dict(type='cross.distributions', layer=1),
             loss=dict(type='LDLoss', temperature=1.0, loss_weight=4.0))))

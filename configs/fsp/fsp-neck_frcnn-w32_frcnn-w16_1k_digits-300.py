@@ -28,19 +28,19 @@ model = dict(
         # as large as the task's (tools/analyze.py, at a student trained without).
         neck_1=dict(
             view=dict(
-                type='FlowView',
+                type='layer.flow',
                 first='neck.fpn_convs.0',
                 last='neck.fpn_convs.1'),
             loss=dict(type='FSPLoss', loss_weight=2.5e-4)),
         neck_2=dict(
             view=dict(
-                type='FlowView',
+                type='layer.flow',
                 first='neck.fpn_convs.1',
                 last='neck.fpn_convs.2'),
             loss=dict(type='FSPLoss', loss_weight=6.7e-5)),
         neck_3=dict(
             view=dict(
-                type='FlowView',
+                type='layer.flow',
                 first='neck.fpn_convs.2',
                 last='neck.fpn_convs.3'),
             loss=dict(type='FSPLoss', loss_weight=3.3e-5))))

@@ -16,9 +16,7 @@ model = dict(
         # What the decoder's queries look at. By stride: the teacher has a level of
         # stride 4 more, before those of the student.
         memory=dict(
-            view=dict(
-                type='EncoderView',
-                value='memory',
+            view=dict(type='encoder.memory',
                 levels=dict(student=[0, 1, 2, 3], teacher=[1, 2, 3, 4])),
             adapter=dict(type='ConvAdapter'),
             loss=dict(type='HintLoss', loss_weight=1.0))))

@@ -31,7 +31,7 @@ model = dict(
                 reduction='sum',
                 loss_weight=0.25)),
         vlr=dict(
-            view=dict(type='DenseHeadView', value='distributions', region='vlr'),
+            view=dict(type='head.distributions', region='vlr'),
             loss=dict(
                 type='LDLoss',
                 temperature=10.0,

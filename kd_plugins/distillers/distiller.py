@@ -1,7 +1,7 @@
 """The model wrapper: a student that trains under its teachers' guidance."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from mmengine.logging import print_log
@@ -12,16 +12,21 @@ from torch import Tensor, nn
 
 from ..build import build_together
 from ..errors import ConfigError, located
+from ..host_types import Samples
 from ..random_stream import RandomStream
+from ..recorders import recording
 from ..registry import MODELS
 from ..schedules import Clock
 from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
-from ..views import attached
+from ..views import FrozenRun, ModelRun, run_until
+from ..views.run import frozen as run_frozen
 from .auxiliary import step_auxiliary, student_wrapper
-from .guidance import Guidance, with_added
+from .health import TeacherHealth
 from .inheritance import check_inherited, copy_matching, includes_class_head
+from .pair import Pair
 from .pair_config import build_pairs
+from .step import Matched, Step, average_counts
 from .summary import summary_table
 from .task_losses import TaskLossWeights
 
@@ -91,15 +96,18 @@ class Distiller(BaseModel):
         with self.random_stream.active():
             with located('model.teacher'):
                 self.teachers = build_teachers(teacher, built.data_preprocessor)
-            (bound, adapters), self._task_losses, _ = build_together(
-                lambda: build_pairs(pairs, built, self.teachers, 'model.pairs'),
+            self.pairs: list[Pair]
+            self.pairs, self._task_loss_weights, _ = build_together(
+                lambda: build_pairs(pairs, built, self.teachers),
                 lambda: TaskLossWeights(task_loss_weights),
                 lambda: check_inherited(self._inherited, built, self.teachers),
             )
-        self.adapters = nn.ModuleDict(adapters)
-        self.losses = nn.ModuleDict({pair.name: pair.loss for pair in bound})
-        self._guidance = Guidance(bound, self.teachers)
-        self._clock: Clock | None = None
+        self.adapters = nn.ModuleDict(
+            {pair.name: pair.adapters for pair in self.pairs if pair.adapters}
+        )
+        self.losses = nn.ModuleDict({pair.name: pair.loss for pair in self.pairs})
+        self._health = TeacherHealth()
+        self.clock: Clock | None = None
 
     @staticmethod
     def _check_init_cfg(init_cfg: dict[str, Any] | None) -> None:
@@ -211,11 +219,11 @@ class Distiller(BaseModel):
 
         Returns: what to log.
         """
-        own = student_wrapper(self.losses, optim_wrapper)
-        told: dict[str, Tensor] = super().train_step(data, own)
-        if own is not optim_wrapper:
-            told = {**told, **self.step_auxiliary(optim_wrapper)}
-        return told
+        wrapper = student_wrapper(self.losses, optim_wrapper)
+        logs: dict[str, Tensor] = super().train_step(data, wrapper)
+        if wrapper is not optim_wrapper:
+            logs = {**logs, **self.step_auxiliary(optim_wrapper)}
+        return logs
 
     def step_auxiliary(self, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """Steps of what the losses train by themselves, after the student's.
@@ -230,7 +238,7 @@ class Distiller(BaseModel):
 
     def set_clock(self, clock: Clock) -> None:
         """Tell how far training is: loss weights may follow it."""
-        self._clock = clock
+        self.clock = clock
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Tell the student's class names: a teacher of others must not judge them.
@@ -238,50 +246,157 @@ class Distiller(BaseModel):
         Compared with those in a teacher's checkpoint, once it is loaded, where a pair
         matches class by class, or a head is inherited.
         """
-        asked = {
-            pair.teacher
-            for pair in self._guidance.pairs
-            if pair.view.requires_same_classes
+        teachers = {
+            pair.teacher for pair in self.pairs if pair.view.requires_same_classes
         }
         if includes_class_head(self._inherited):
-            asked |= self.teachers.keys()
-        for name in asked:
+            teachers |= self.teachers.keys()
+        for name in teachers:
             self.teachers[name].set_class_names(names)
+
+    def teacher_parts(self, teacher: str) -> list[str]:
+        """Parts of a teacher that run for its pairs, in the order of its model."""
+        pairs = [pair for pair in self.pairs if pair.teacher == teacher]
+        parts = {part for pair in pairs for part in pair.view.teacher_parts}
+        children = self.teachers[teacher].model.named_children()
+        return [
+            name
+            for name, _ in children
+            if pairs and (name == 'backbone' or name in parts)
+        ]
 
     def summary(self) -> str:
         """What is compared with what, and which part of each teacher runs."""
-        guidance = self._guidance
-        parts = {name: guidance.parts_of(name) for name in self.teachers}
-        adapters: dict[str, Any] = dict(self.adapters.items())
-        return summary_table(
-            guidance.pairs, adapters, self.teachers, parts, self._inherited
-        )
+        parts = {name: self.teacher_parts(name) for name in self.teachers}
+        return summary_table(self.pairs, self.teachers, parts, self._inherited)
 
-    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Any]:
+    def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Any]:
         """The student's losses, weighted, and ``loss_kd_<pair>`` of every pair.
 
         Args:
-            inputs: (N, 3, H, W), preprocessed for the student.
+            inputs: (N, C, H, W), preprocessed for the student.
             data_samples: of the batch.
         """
-        guidance, ours = self._guidance, self.random_stream
+        with self.step(inputs, data_samples) as step:
+            task_losses = self.task_losses(step)
+            with self.random_stream.active():
+                matched = self.match(step)
+                return merge(
+                    task_losses,
+                    *(pair.losses(step, matched.get(pair.name)) for pair in self.pairs),
+                )
+
+    @contextmanager
+    def step(
+        self,
+        inputs: Tensor,
+        samples: Samples,
+        *,
+        pairs: Collection[str] | None = None,
+        frozen: bool = False,
+    ) -> Iterator[Step]:
+        """One step: the needed part of the needed teachers has run, recorders are open.
+
+        Needed by the pairs that are active: those that have a weight now and, to see
+        whether they are alive, all pairs once. Within, :meth:`task_losses` runs the
+        student and :meth:`match` compares.
+
+        Args:
+            inputs: (N, C, H, W), preprocessed for the student.
+            samples: data samples of the batch.
+            pairs: names of those that are active instead.
+            frozen: run the student as it predicts, without gradient, rather than for
+                its losses: ``step.student`` then holds its features.
+        """
+        for pair in self.pairs:
+            pair.set_weight(self.clock)
+        active = [
+            pair
+            for pair in self.pairs
+            if (pair.is_active() if pairs is None else pair.name in pairs)
+        ]
+        recorders = [item for pair in active for item in pair.view.student_recorders]
         with ExitStack() as stack:
-            with ours.active():
-                runs = stack.enter_context(
-                    guidance.runs(inputs, data_samples, self.data_preprocessor)
+            if frozen:
+                stack.enter_context(run_frozen(self))
+            with self.random_stream.active():
+                teachers = {
+                    name: stack.enter_context(
+                        self._teacher_run(name, active, inputs, samples)
+                    )
+                    for name in self.teachers
+                    if any(pair.teacher == name for pair in active)
+                }
+            records = stack.enter_context(recording(self.student, recorders))
+            student = ModelRun(self.student, records, len(inputs))
+            if frozen:
+                student = FrozenRun(self.student, records, inputs)
+                student.compute_features('heads')
+            names = frozenset(pair.name for pair in active)
+            yield Step(inputs, samples, self.clock, names, student, teachers)
+
+    @contextmanager
+    def _teacher_run(
+        self, name: str, active: Sequence[Pair], inputs: Tensor, samples: Samples
+    ) -> Iterator[FrozenRun]:
+        """Features of one teacher; within, more of it may be run."""
+        views = [pair.view for pair in active if pair.teacher == name]
+        teacher = self.teachers[name]
+        model = teacher.prepare(inputs.device)
+        translated, unpadded = teacher.inputs(inputs, samples)
+        recorders = [item for view in views for item in view.teacher_recorders]
+        with recording(model, recorders) as records:
+            run = FrozenRun(model, records, translated, unpadded, teacher.scale)
+            run.compute_features(
+                run_until(part for view in views for part in view.teacher_parts)
+            )
+            yield run
+
+    def task_losses(self, step: Step) -> dict[str, Any]:
+        """The student's one forward: its own losses, weighted."""
+        losses = self.student(step.inputs, step.samples, mode='loss')
+        weighted: dict[str, Any] = self._task_loss_weights.apply(losses, step.clock)
+        return weighted
+
+    def match(self, step: Step) -> Matched:
+        """Matched tensors of the active pairs, after the student's forward.
+
+        Their counts are averaged over the ranks, in one message; the teachers' tensors
+        are checked for NaN.
+        """
+        matched = {
+            pair.name: pair.match(step)
+            for pair in self.pairs
+            if pair.name in step.active
+        }
+        self._health.check(
+            {
+                f'{pair.key} ({spec.name})': item.teacher
+                for pair in self.pairs
+                for spec, item in zip(
+                    pair.tensors, matched.get(pair.name, ()), strict=False
                 )
-            with attached(self.student, guidance.student_recorders()) as captured:
-                losses = self.student(inputs, data_samples, mode='loss')
-            losses = self._task_losses.apply(losses, self._clock)
-            adapters: dict[str, Any] = dict(self.adapters.items())
-            with ours.active():
-                added = guidance.losses(
-                    self.student,
-                    adapters,
-                    captured,
-                    runs,
-                    data_samples,
-                    self._clock,
-                    inputs,
+                if item is not None
+            }
+        )
+        numbers = {pair.name: len(pair.tensors) for pair in self.pairs}
+        average_counts(matched, numbers, step.inputs.device)
+        return matched
+
+
+def merge(task_losses: Mapping[str, Any], *added: Mapping[str, Any]) -> dict[str, Any]:
+    """The student's losses and those of the pairs.
+
+    Raises: ConfigError for a key of both.
+    """
+    merged = dict(task_losses)
+    for losses in added:
+        for key in losses:
+            if key in task_losses:
+                raise ConfigError(
+                    f"the student has a loss '{key}' of its own. Rename the pair that "
+                    'would be logged so.',
+                    key='model.pairs',
                 )
-        return with_added(losses, added)
+        merged.update(losses)
+    return merged

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from ..errors import ConfigError, ShapeError
-from ..losses import DistillationLoss
-from ..views import Place
-from ..views.probe import SIDE
+from ..errors import ConfigError, ShapeError, located
+from ..losses import DistillationLoss, StepData
+from ..views import TensorSpec
 from .pair import optional_inputs
 
 ROWS = 2  # stands for the rows of a shape that depends on the batch
@@ -21,30 +20,34 @@ def known_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def dry_run(
-    loss: DistillationLoss, place: Place, channels: int, name: str, where: str
+    loss: DistillationLoss,
+    spec: TensorSpec,
+    channels: int,
+    name: str,
+    size: tuple[int, int],
 ) -> None:
     """Compute a loss once, on a copy of it.
 
     Args:
         loss: of the pair.
-        place: level or stage.
+        spec: level or stage.
         channels: of the student, behind its adapter.
         name: of the pair.
-        where: configuration key of the loss, for messages.
+        size: height and width of an image.
 
-    Raises: ConfigError if the loss cannot compare what this place gives.
+    Raises: ConfigError if the loss cannot compare what this level or stage gives.
     """
-    teacher = torch.zeros(known_shape(place.teacher))
+    teacher = torch.zeros(known_shape(spec.teacher))
     student = torch.zeros(len(teacher), channels, *teacher.shape[2:])
     target = mask = None
-    if place.target is not None:
+    if spec.target is not None:
         maps = teacher.dim() == 4
         # One number a row or pixel is a label; but RPNs ask yes or no.
-        labels = len(place.target) == 3
+        labels = len(spec.target) == 3
         if not maps:
-            labels = len(place.target) == 1 and place.context.activation != 'sigmoid'
+            labels = len(spec.target) == 1 and spec.context.activation != 'sigmoid'
         target = torch.zeros(
-            known_shape(place.target), dtype=torch.long if labels else torch.float
+            known_shape(spec.target), dtype=torch.long if labels else torch.float
         )
         # One number a row; of maps, one a pixel.
         mask = torch.ones((len(teacher), *teacher.shape[2:]) if maps else len(teacher))
@@ -53,21 +56,24 @@ def dry_run(
         'mask': mask,
         'avg_factor': float(len(teacher)),
         'context': replace(
-            place.context,
+            spec.context,
             pair=name,
-            inputs=torch.zeros(len(teacher), 3, SIDE, SIDE),
+            step=StepData(torch.zeros(len(teacher), 3, *size)),
             dry_run=True,
         ),
     }
     inputs = {key: available[key] for key in optional_inputs(loss)}
-    try:
-        with torch.no_grad():
-            copy.deepcopy(loss)(student, teacher, **inputs)
-    except (ConfigError, ShapeError) as error:
-        raise ConfigError(f'{where} at {place.name}: {error}') from error
-    except Exception as error:  # whatever a foreign loss may raise
-        raise ConfigError(
-            f'{where}: a dry run of {type(loss).__name__} on zeros '
-            f'{tuple(student.shape)} at {place.name} failed: {type(error).__name__}: '
-            f'{error}. Choose another loss for this pair.'
-        ) from error
+    with located(f'at {spec.name}'):
+        try:
+            with torch.no_grad():
+                copy.deepcopy(loss)(student, teacher, **inputs)
+        except ConfigError:
+            raise
+        except ShapeError as error:
+            raise ConfigError(str(error)) from error
+        except Exception as error:  # whatever a foreign loss may raise
+            raise ConfigError(
+                f'a dry run of {type(loss).__name__} on zeros {tuple(student.shape)} '
+                f'failed: {type(error).__name__}: {error}. Choose another loss for '
+                'this pair.'
+            ) from error

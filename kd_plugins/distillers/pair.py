@@ -3,22 +3,23 @@
 import copy
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DistillationError, ShapeError
-from ..losses import DistillationLoss, LossContext
+from ..errors import ConfigError, DistillationError, located
+from ..losses import DistillationLoss
 from ..schedules import Clock, Schedule
-from ..views import MatchedTensors, Place, Step, View
+from ..views import BoundView, MatchedTensors, TensorSpec
+from .step import Step
 
 OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
 LEVELS_REDUCTIONS = ('mean', 'sum')
 
 
-def optional_inputs(loss: nn.Module) -> list[str]:
+def optional_inputs(loss: nn.Module) -> tuple[str, ...]:
     """What a loss takes beyond the two tensors, by name."""
     names: set[str] = set()
     for cls in inspect.getmro(type(loss)):
@@ -29,7 +30,7 @@ def optional_inputs(loss: nn.Module) -> list[str]:
         # A subclass's `**kwargs` are for the next one.
         if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
             break
-    return [name for name in OPTIONAL_INPUTS if name in names]
+    return tuple(name for name in OPTIONAL_INPUTS if name in names)
 
 
 def statistic_name(pair: str) -> str:
@@ -45,82 +46,109 @@ def statistic_name(pair: str) -> str:
     return pair.replace('loss', 'term')
 
 
-@dataclass
 class Pair:
     """What is compared, how it is adapted, and the loss.
 
-    Attributes:
+    Args:
         name: key in ``pairs``; its loss is logged as ``loss_kd_<name>``.
-        where: configuration key, for messages.
+        key: its configuration key, for messages.
         view: matches the tensors.
         loss: compares them.
+        adapters: one a level or stage of the view, or None.
         schedule: of the loss's weight, where it has one.
         teacher: name of its teacher.
         per_level: whether each level or stage is logged by itself.
         levels_reduction: 'mean' or 'sum', over levels or stages.
-        places: levels or stages, known once both models are.
+
+    Attributes:
+        check: whether a loss that gives the student no gradient is an error, at the
+            first step in which the pair, or a level of it, is compared.
     """
 
-    name: str
-    where: str
-    view: View
-    loss: DistillationLoss
-    schedule: Schedule | None = None
-    teacher: str = ''
-    per_level: bool = False
-    levels_reduction: str = 'mean'
-    places: list[Place] = field(default_factory=list)
-    _unchecked: set[int] | None = None
+    def __init__(
+        self,
+        name: str,
+        key: str,
+        view: BoundView,
+        loss: DistillationLoss,
+        adapters: nn.ModuleList | None = None,
+        schedule: Schedule | None = None,
+        teacher: str = '',
+        per_level: bool = False,
+        levels_reduction: str = 'mean',
+    ) -> None:
+        self.name = name
+        self.key = key
+        self.view = view
+        self.loss = loss
+        self.adapters = adapters
+        self.schedule = schedule
+        self.teacher = teacher
+        self.per_level = per_level
+        self.levels_reduction = levels_reduction
+        self.check = True
+        self._inputs = optional_inputs(loss)
+        self._first = True
+        self._unchecked = set(range(len(view.tensors)))
 
-    def log_keys(self) -> list[str]:
-        """Keys of its losses in the host's log."""
-        key = f'loss_kd_{self.name}'
-        if self.per_level:
-            return [f'{key}_{number}' for number in range(len(self.places))]
-        return [key]
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """Levels or stages that it compares."""
+        return self.view.tensors
 
     @property
     def statistic(self) -> str:
         """Its name in a key of what is no loss."""
         return statistic_name(self.name)
 
-    def set_weight(self, clock: Clock | None) -> None:
-        """Let the schedule, where there is one, set the loss's weight."""
-        if self.schedule is None:
-            return
-        if clock is None:
-            raise ConfigError(
-                f'{self.where}.loss.loss_weight is a schedule, and nobody tells the '
-                "iteration. Set runner_type='kd_plugins.DistillRunner', as "
-                'configs/_base_/distill.py does.'
-            )
-        self.loss.loss_weight = self.schedule(clock)
+    def log_keys(self) -> list[str]:
+        """Keys of its losses in the host's log."""
+        key = f'loss_kd_{self.name}'
+        if self.per_level:
+            return [f'{key}_{number}' for number in range(len(self.tensors))]
+        return [key]
 
     def shown_weight(self) -> str:
-        """The weight, or its schedule, for the plan."""
-        shown = str(self.schedule or f'{self.loss.loss_weight:g}')
-        summed = self.levels_reduction == 'sum' and len(self.places) > 1
-        return f'{shown} each' if summed else shown
+        """The weight, or its schedule, for the summary."""
+        weight = str(self.schedule or f'{self.loss.loss_weight:g}')
+        summed = self.levels_reduction == 'sum' and len(self.tensors) > 1
+        return f'{weight} each' if summed else weight
+
+    def set_weight(self, clock: Clock | None) -> None:
+        """Let the schedule, where there is one, set the loss's weight.
+
+        Raises: ConfigError for a schedule that this clock cannot be told from.
+        """
+        if self.schedule is None:
+            return
+        with located(self.key), located('loss.loss_weight'):
+            if clock is None:
+                raise ConfigError(
+                    'is a schedule, and nobody tells the iteration. Set '
+                    "runner_type='kd_plugins.DistillRunner', as "
+                    'configs/_base_/distill.py does.'
+                )
+            self.loss.loss_weight = self.schedule(clock)
+
+    def is_active(self) -> bool:
+        """Whether it is matched in this step: it has a weight, or was never tried.
+
+        The same on all ranks: what it found in its first step plays no part.
+        """
+        untried = self._first and self.check and torch.is_grad_enabled()
+        return bool(self.loss.loss_weight) or untried
 
     def match(self, step: Step) -> list[MatchedTensors | None]:
-        """Matched tensors of this step, one entry a place.
+        """Matched tensors of this step, one entry a level or stage.
 
         Raises: ConfigError or DistillationError naming the pair.
         """
-        try:
-            return self.view.match(step)
-        except (ConfigError, DistillationError) as error:
-            raise type(error)(f'{self.where}: {error}') from error
+        with located(self.key):
+            teacher = step.teachers[self.teacher]
+            return self.view.match(step.student, teacher, step.samples)
 
-    def compute(
-        self,
-        matched: Sequence[MatchedTensors | None],
-        adapters: Sequence[nn.Module],
-        avg_factors: Sequence[Tensor | float],
-        device: torch.device,
-        data_samples: Sequence[Any] = (),
-        inputs: Tensor | None = None,
-        iteration: int | None = None,
+    def losses(
+        self, step: Step, matched: Sequence[MatchedTensors | None] | None
     ) -> dict[str, Tensor]:
         """Weighted losses by log key; over the levels or stages their mean, or sum.
 
@@ -128,43 +156,21 @@ class Pair:
         hold a NaN (the root of 0), which no weight makes harmless.
 
         Args:
-            matched: tensors of each level or stage; None for one that did not run.
-            adapters: one a level or stage, or none at all.
-            avg_factors: counts, averaged over the ranks.
-            device: of the student.
-            data_samples: of the batch.
-            inputs: images, as the student sees them.
-            iteration: of the training; None where nobody tells.
+            step: in which they are computed.
+            matched: tensors of each level or stage, None for one that did not run; None
+                for a pair that is not active.
 
         Raises: ShapeError naming the pair, where two tensors cannot be compared;
             DistillationError for a loss that gives the student no gradient.
         """
-        if self._unchecked is None:
-            self._unchecked = set(range(len(self.places)))
-        values = []
-        told: dict[str, Any] = {
-            'pair': self.name,
-            'data_samples': data_samples,
-            'inputs': inputs,
-            'iteration': iteration,
-        }
-        for number, item in enumerate(matched):
-            adapter = adapters[number] if adapters else None
-            value = None
-            # Without gradients nobody trains: whether one would flow is not known.
-            unchecked = number in self._unchecked and torch.is_grad_enabled()
-            if item is not None and (self.loss.loss_weight or unchecked):
-                context = replace(item.context, **told)
-                # Only to see whether it would be alive: on a copy, which may learn.
-                loss = self.loss if self.loss.loss_weight else copy.deepcopy(self.loss)
-                factor = avg_factors[number]
-                value = self._value(loss, item, adapter, factor, context)
-                if unchecked:
-                    self._check_alive(self.places[number], item, value)
-                    self._unchecked.discard(number)
-            if value is None or not self.loss.loss_weight:
-                value = self._zero(adapter, device)
-            values.append(value)
+        if matched is None:
+            matched = [None] * len(self.tensors)
+        else:
+            self._first = self._first and not torch.is_grad_enabled()
+        with located(self.key):
+            values = [
+                self._level(number, item, step) for number, item in enumerate(matched)
+            ]
         mean = self.levels_reduction == 'mean'
         if self.per_level:  # the host adds them up
             values = [value / len(values) for value in values] if mean else values
@@ -173,42 +179,58 @@ class Pair:
             values = [together.mean() if mean else together.sum()]
         return dict(zip(self.log_keys(), values, strict=True))
 
-    def _value(
+    def _level(self, number: int, item: MatchedTensors | None, step: Step) -> Tensor:
+        """Weighted loss of one level or stage."""
+        adapter = None if self.adapters is None else self.adapters[number]
+        weight = self.loss.loss_weight
+        # Without gradients nobody trains: whether one would flow is not known.
+        check = self.check and number in self._unchecked and torch.is_grad_enabled()
+        value = None
+        if item is not None and (weight or check):
+            # Only to see whether it would be alive: on a copy, which may learn.
+            loss = self.loss if weight else copy.deepcopy(self.loss)
+            value = self._compare(loss, item, adapter, step)
+            if check:
+                self._check_alive(self.tensors[number], item, value)
+                self._unchecked.discard(number)
+        if value is None or not weight:
+            return self._zero(adapter, step.inputs.device)
+        return value
+
+    def _compare(
         self,
         loss: DistillationLoss,
         item: MatchedTensors,
         adapter: nn.Module | None,
-        avg_factor: Tensor | float,
-        context: LossContext,
+        step: Step,
     ) -> Tensor:
         available: dict[str, Any] = {
             'target': item.target,
             'mask': item.mask,
-            'avg_factor': avg_factor,
-            'context': context,
+            'avg_factor': item.count,
+            'context': replace(item.context, pair=self.name, step=step.data),
         }
-        inputs = {key: available[key] for key in optional_inputs(loss)}
-        try:
-            student = adapt(adapter, item.student, item.teacher.shape)
-            value: Tensor = loss(student, item.teacher, **inputs)
-        except ShapeError as error:
-            raise ShapeError(f'{self.where}: {error}') from error
+        inputs = {name: available[name] for name in self._inputs}
+        student = adapt(adapter, item.student, item.teacher.shape)
+        value: Tensor = loss(student, item.teacher, **inputs)
         return value
 
     def _zero(self, adapter: nn.Module | None, device: torch.device) -> Tensor:
         """0, with a graph through all parameters: DDP waits for each of them."""
         value = torch.zeros((), device=device)
-        own = [] if adapter is None else list(adapter.parameters())
-        for parameter in (*own, *self.loss.trained_with_student().values()):
+        parameters = [] if adapter is None else list(adapter.parameters())
+        for parameter in (*parameters, *self.loss.trained_with_student().values()):
             value = value + 0 * parameter.sum()
         return value
 
-    def _check_alive(self, place: Place, item: MatchedTensors, value: Tensor) -> None:
+    def _check_alive(
+        self, spec: TensorSpec, item: MatchedTensors, value: Tensor
+    ) -> None:
         if not item.student.requires_grad:
             raise DistillationError(
-                f'{self.where}: {place.name} of the student carries no gradient: it is '
-                'frozen (frozen_stages, requires_grad), or lies in a block with '
-                'activation checkpointing (with_cp). Choose a layer that trains.'
+                f'{spec.name} of the student carries no gradient: it is frozen '
+                '(frozen_stages, requires_grad), or lies in a block with activation '
+                'checkpointing (with_cp). Choose a layer that trains.'
             )
         gradient = (
             torch.autograd.grad(
@@ -219,8 +241,8 @@ class Pair:
         )
         if gradient[0] is None:
             raise DistillationError(
-                f'{self.where}: {type(self.loss).__name__} gives no gradient to '
-                f'{place.name} of the student. Change {self.where}.loss or .adapter.'
+                f'{type(self.loss).__name__} gives no gradient to {spec.name} of the '
+                f'student. Change loss or adapter of {self.key}.'
             )
 
 

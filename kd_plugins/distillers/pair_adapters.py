@@ -7,103 +7,101 @@ import torch
 from torch import nn
 
 from ..build import build, class_of
-from ..errors import ConfigError, ShapeError
+from ..errors import ConfigError, located
 from ..registry import ADAPTERS
 from ..signatures import arguments
-from ..views import Place
+from ..views import TensorSpec
 from .dry_run import known_shape
 from .pair import adapt
 
 
 def build_adapters(
     cfg: dict[str, Any] | None,
-    places: Sequence[Place],
-    where: str,
+    specs: Sequence[TensorSpec],
     same_channels: bool = True,
-) -> list[nn.Module]:
-    """One adapter for each level or stage; none without configuration.
+) -> nn.ModuleList | None:
+    """One adapter for each level or stage; None without configuration.
 
     Args:
         cfg: of the adapter; channels may be left out.
-        places: levels or stages of the pair.
-        where: configuration key of the pair, for messages.
+        specs: levels or stages of the pair.
         same_channels: whether the loss needs them.
 
     Raises: ConfigError proposing the entry that makes student and teacher comparable.
     """
     if cfg is None:
-        for place in places:
-            _check_without_adapter(place, places, where, same_channels)
-        return []
-    return [_build_adapter(cfg, place, f'{where}.adapter') for place in places]
+        for spec in specs:
+            _check_without_adapter(spec, specs, same_channels)
+        return None
+    with located('adapter'):
+        return nn.ModuleList(_build_adapter(cfg, spec) for spec in specs)
 
 
 def _check_without_adapter(
-    place: Place, places: Sequence[Place], where: str, same_channels: bool
+    spec: TensorSpec, specs: Sequence[TensorSpec], same_channels: bool
 ) -> None:
-    student, teacher = place.student, place.teacher
-    message = f'{where}: student {_shown(student)} and teacher {_shown(teacher)}'
+    student, teacher = spec.student, spec.teacher
+    message = f'student {_shown(student)} and teacher {_shown(teacher)}'
     if same_channels and student[1] != teacher[1]:
         raise ConfigError(
-            f'{message} differ in channels at {place.name}. Add to this pair: '
-            f'{_proposal(place, places)}.'
+            f'{message} differ in channels at {spec.name}. Add to this pair: '
+            f'{_proposal(spec, specs)}.'
         )
-    if place.scale_factor != (1.0, 1.0):
+    if spec.scale_factor != (1.0, 1.0):
         if same_channels and any(
-            other.student[1] != other.teacher[1] for other in places
+            other.student[1] != other.teacher[1] for other in specs
         ):
-            proposal = _proposal(place, places)
+            proposal = _proposal(spec, specs)
         else:
             proposal = "adapter=dict(type='ResizeAdapter')"
         raise ConfigError(
-            f'{message} differ in size at {place.name}. Add to this pair: {proposal}.'
+            f'{message} differ in size at {spec.name}. Add to this pair: {proposal}.'
         )
 
 
-def _proposal(place: Place, places: Sequence[Place]) -> str:
-    kind = 'ConvAdapter' if len(place.student) == 4 else 'LinearAdapter'
-    channels = {(other.student[1], other.teacher[1]) for other in places}
+def _proposal(spec: TensorSpec, specs: Sequence[TensorSpec]) -> str:
+    kind = 'ConvAdapter' if len(spec.student) == 4 else 'LinearAdapter'
+    channels = {(other.student[1], other.teacher[1]) for other in specs}
     if len(channels) > 1:  # left out: each level takes its own
         return f"adapter=dict(type='{kind}')"
     return (
-        f"adapter=dict(type='{kind}', student_channels={place.student[1]}, "
-        f'teacher_channels={place.teacher[1]})'
+        f"adapter=dict(type='{kind}', student_channels={spec.student[1]}, "
+        f'teacher_channels={spec.teacher[1]})'
     )
 
 
-def _build_adapter(cfg: Any, place: Place, where: str) -> nn.Module:
+def _build_adapter(cfg: Any, spec: TensorSpec) -> nn.Module:
     if not isinstance(cfg, dict):
-        raise ConfigError(f"{where} must be a dict with 'type', got {cfg!r}.")
+        raise ConfigError(f"must be a dict with 'type', got {cfg!r}.")
     options = dict(cfg)
     kind = class_of(ADAPTERS, options.get('type'))
     accepted = arguments(kind) if kind is not None else ()
-    for key, shape in (
-        ('student_channels', place.student),
-        ('teacher_channels', place.teacher),
+    for name, shape in (
+        ('student_channels', spec.student),
+        ('teacher_channels', spec.teacher),
     ):
-        if key in accepted and options.setdefault(key, shape[1]) != shape[1]:
+        if name in accepted and options.setdefault(name, shape[1]) != shape[1]:
             raise ConfigError(
-                f'{where}.{key} is {options[key]}, but {place.name} has {shape[1]} '
-                f'channels. Set {key}={shape[1]}, or leave it out.'
+                f'is {options[name]}, but {spec.name} has {shape[1]} channels. Set '
+                f'{name}={shape[1]}, or leave it out.',
+                key=name,
             )
-    adapter = build(ADAPTERS, options, where)
+    adapter = build(ADAPTERS, options)
     assert isinstance(adapter, nn.Module)
-    _check_adapter(adapter, place, where)
+    with located(f'at {spec.name}'):
+        _check_adapter(adapter, spec)
     return adapter
 
 
-def _check_adapter(adapter: nn.Module, place: Place, where: str) -> None:
-    student, teacher = known_shape(place.student), known_shape(place.teacher)
-    try:
-        with torch.no_grad():
-            adapted = tuple(adapt(adapter.eval(), torch.zeros(student), teacher).shape)
-    except ShapeError as error:
-        raise ConfigError(f'{where} at {place.name}: {error}') from error
+def _check_adapter(adapter: nn.Module, spec: TensorSpec) -> None:
+    student, teacher = known_shape(spec.student), known_shape(spec.teacher)
+    with torch.no_grad():
+        adapted = tuple(adapt(adapter.eval(), torch.zeros(student), teacher).shape)
     adapter.train()
     if adapted != teacher:
         raise ConfigError(
-            f'{where}: {type(adapter).__name__} makes {adapted} of the student at '
-            f'{place.name}, the teacher has {teacher}. Use {_proposal(place, [place])}.'
+            f'{type(adapter).__name__} makes {adapted} of the student, the teacher has '
+            f'{teacher}. Use {_proposal(spec, [spec])}.'
         )
 
 

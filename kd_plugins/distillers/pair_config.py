@@ -1,18 +1,23 @@
-"""From the configuration ``pairs`` to pairs and their adapters, all faults at once."""
+"""From the configuration ``pairs`` to pairs, all faults at once."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from ..build import build, class_of, collected
+from ..build import build, class_of
 from ..checks import check_choice
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, collected, located, nearest, raise_together
+from ..host_types import HostModule
 from ..losses import DistillationLoss
 from ..registry import ADAPTERS, LOSSES
 from ..schedules import Schedule, build_schedule
 from ..signatures import arguments
-from ..views import LayerView, Place, Probe, View, build_view
+from ..teachers import Teacher
+from ..views import BoundView, LayerView, Probe, TensorSpec, View, build_view
+from ..views.probe import DryRunError, Size
 from .dry_run import dry_run
 from .pair import LEVELS_REDUCTIONS, Pair, optional_inputs
 from .pair_adapters import build_adapters
@@ -20,12 +25,13 @@ from .pair_adapters import build_adapters
 _OF_LAYERS = ('levels', 'value')
 _OF_LOSSES = ('per_level', 'levels_reduction')
 _KEYS = ('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'loss', *_OF_LOSSES)
+_WHERE = 'model.pairs'
 
 
 def build_pairs(
-    cfg: Mapping[str, Any], student: nn.Module, teachers: Mapping[str, Any], where: str
-) -> tuple[list[Pair], dict[str, nn.ModuleList]]:
-    """Pairs, and the adapters of those that have some, by name.
+    cfg: Mapping[str, Any], student: HostModule, teachers: Mapping[str, Teacher]
+) -> list[Pair]:
+    """Pairs by their names.
 
     Args:
         cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``value``,
@@ -33,215 +39,222 @@ def build_pairs(
             a pair.
         student: the student model.
         teachers: by name.
-        where: configuration key of ``cfg``, for messages.
 
     Raises: ConfigError with the faults of all pairs.
     """
     if not isinstance(cfg, Mapping):
-        raise ConfigError(f'{where} must be a dict of pairs by name, got {cfg!r}.')
+        raise ConfigError(f'must be a dict of pairs by name, got {cfg!r}.', key=_WHERE)
+    probes = {
+        name: Probe(student, teacher.model, name, teacher.scale, teacher.class_map)
+        for name, teacher in teachers.items()
+    }
     pairs: list[Pair] = []
-    adapters: dict[str, nn.ModuleList] = {}
-    faults: list[str] = []
+    faults: list[ConfigError] = []
     owner: dict[str, str] = {}
     # Sorted: the order in which pairs are written changes no result, not even the
     # adapters' initial weights.
     for name in sorted(cfg):
         if cfg[name] is None:
             continue
-        try:
-            pair, built = _build_pair(
-                name, cfg[name], student, teachers, f'{where}.{name}'
-            )
+        with collected(faults), located(_WHERE):
+            with located(name):
+                pair = _build_pair(name, cfg[name], probes)
             for key in pair.log_keys():
                 if owner.setdefault(key, name) != name:
                     raise ConfigError(
-                        f"{where}: pairs '{owner[key]}' and '{name}' would both be "
-                        f"logged as '{key}'. Rename one."
+                        f"pairs '{owner[key]}' and '{name}' would both be logged as "
+                        f"'{key}'. Rename one."
                     )
-        except ConfigError as error:
-            faults.append(str(error))
-            continue
-        pairs.append(pair)
-        if built:
-            adapters[name] = nn.ModuleList(built)
-    if faults:
-        raise ConfigError('\n'.join(faults))
-    return pairs, adapters
+            pairs.append(pair)
+    raise_together(faults)
+    return pairs
 
 
-def _build_pair(
-    name: str,
-    cfg: Any,
-    student: nn.Module,
-    teachers: Mapping[str, Any],
-    where: str,
-) -> tuple[Pair, list[nn.Module]]:
-    _check_keys(name, cfg, where)
-    faults: list[str] = []
+def _build_pair(name: str, cfg: Any, probes: Mapping[str, Probe]) -> Pair:
+    _check_keys(name, cfg)
+    faults: list[ConfigError] = []
     view: View | None = None
+    bound: BoundView | None = None
     loss: DistillationLoss | None = None
     schedule: Schedule | None = None
+    adapters: nn.ModuleList | None = None
     teacher, reduction = '', LEVELS_REDUCTIONS[0]
-    built: list[nn.Module] = []
-    places: list[Place] = []
     with collected(faults):
         reduction = check_choice(
-            f'{where}.levels_reduction',
+            'levels_reduction',
             cfg.get('levels_reduction', reduction),
             LEVELS_REDUCTIONS,
         )
     with collected(faults):
-        view = _build_view(cfg, where)
+        view = _build_view(cfg)
     with collected(faults):
-        teacher = _teacher_of(cfg, teachers, where)
+        teacher = _teacher_of(cfg, probes)
+    size: Size = (0, 0)
     with collected(faults):
         if view is not None and teacher:
-            chosen = teachers[teacher]
-            probe = Probe(
-                student, chosen.model, teacher, chosen.scale, chosen.class_map
-            )
-            places = view.bind(probe, where)
-    with collected(faults):
-        known = _known_of(places, cfg.get('adapter'))
-        loss, schedule = _build_loss(cfg['loss'], known, f'{where}.loss')
+            with located('view') if 'view' in cfg else nullcontext():
+                bound, size = bind(view, probes[teacher])
+    specs: Sequence[TensorSpec] = () if bound is None else bound.tensors
+    with collected(faults), located('loss'):
+        loss, schedule = _build_loss(cfg['loss'], _known_of(specs, cfg.get('adapter')))
     with collected(faults):
         same_channels = loss is None or loss.same_channels
-        built = build_adapters(cfg.get('adapter'), places, where, same_channels)
-    with collected(faults):
-        if view is not None and loss is not None and not faults:
-            _check_target(view, loss, where)
-            if loss.auxiliary_optimizers() and len(places) > 1:
+        adapters = build_adapters(cfg.get('adapter'), specs, same_channels)
+    with collected(faults), located('loss'):
+        if bound is not None and loss is not None and not faults:
+            _check_target(bound, loss, cfg)
+            if loss.auxiliary_optimizers() and len(specs) > 1:
                 raise ConfigError(
-                    f'{where}: {type(loss).__name__} learns from a single map, and '
-                    f'{places[0].name} is one of {len(places)}. Choose one: levels=[0].'
+                    f'{type(loss).__name__} learns from a single map, and '
+                    f'{specs[0].name} is one of {len(specs)}. Choose one: levels=[0].'
                 )
-            for place in places:
-                own = _student_channels(place, cfg.get('adapter'))
-                dry_run(loss, place, own, name, f'{where}.loss')
-    if faults or view is None or loss is None:
-        raise ConfigError('\n'.join(faults))
-    per_level = bool(cfg.get('per_level', False))
-    pair = Pair(
-        name, where, view, loss, schedule, teacher, per_level, reduction, places
+            for spec in specs:
+                channels = _student_channels(spec, cfg.get('adapter'))
+                dry_run(loss, spec, channels, name, size)
+    raise_together(faults)
+    assert bound is not None and loss is not None
+    return Pair(
+        name,
+        f'{_WHERE}.{name}',
+        bound,
+        loss,
+        adapters,
+        schedule,
+        teacher,
+        bool(cfg.get('per_level', False)),
+        reduction,
     )
-    return pair, built
 
 
-def _check_keys(name: str, cfg: Any, where: str) -> None:
+def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
+    """Bind a view by the smallest image that both models run on.
+
+    Returns: the bound view, and the image's height and width.
+    Raises: ConfigError for what cannot be compared; that of the first size where no
+        size runs.
+    """
+    first: DryRunError | None = None
+    for size in probe.sizes():
+        try:
+            return view.bind(replace(probe, size=size)), size
+        except DryRunError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _check_keys(name: str, cfg: Any) -> None:
     if '.' in name or not name or hasattr(nn.ModuleDict, name):
         raise ConfigError(
-            f"{where}: '{name}' cannot be a pair's name: it may hold no dots, nor be "
-            'the name of a method of ModuleDict. Rename it.'
+            f"'{name}' cannot be a pair's name: it may hold no dots, nor be the name "
+            'of a method of ModuleDict. Rename it.'
         )
     if not isinstance(cfg, dict):
         raise ConfigError(
-            f"{where} must be a dict with 'layer' or 'view', and 'loss', or None; got "
-            f'{cfg!r}.'
+            f"must be a dict with 'layer' or 'view', and 'loss', or None; got {cfg!r}."
         )
     unknown = [key for key in cfg if key not in _KEYS]
     if unknown:
-        raise ConfigError(
-            f"{where}: no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}"
-        )
+        raise ConfigError(f"no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}")
     if ('layer' in cfg) == ('view' in cfg):
         raise ConfigError(
-            f"{where} needs either layer='neck' or view='roi.logits', got the keys "
+            f"needs either layer='neck' or view='roi.logits', got the keys "
             f'{sorted(cfg)}.'
         )
     for key in _OF_LAYERS:
         if key in cfg and 'layer' not in cfg:
-            raise ConfigError(f"{where}.{key} goes with 'layer' only.")
+            raise ConfigError("goes with 'layer' only.", key=key)
     if 'loss' not in cfg:
-        raise ConfigError(f"{where} needs a loss, such as loss=dict(type='HintLoss').")
+        raise ConfigError("needs a loss, such as loss=dict(type='HintLoss').")
 
 
-def _build_view(cfg: dict[str, Any], where: str) -> View:
+def _build_view(cfg: dict[str, Any]) -> View:
     if 'view' in cfg:
-        return build_view(cfg['view'], where)
-    try:
-        options = {key: cfg[key] for key in _OF_LAYERS if key in cfg}
-        return LayerView.of_pair(cfg['layer'], **options)
-    except ConfigError as error:
-        raise ConfigError(f'{where}.{error}') from error
+        with located('view'):
+            return build_view(cfg['view'])
+    options = {key: cfg[key] for key in _OF_LAYERS if key in cfg}
+    return LayerView(cfg['layer'], **options)
 
 
-def _known_of(places: Sequence[Place], adapter: Any) -> dict[str, Any]:
+def _known_of(specs: Sequence[TensorSpec], adapter: Any) -> dict[str, Any]:
     """What a loss may want to know of what it will compare, by argument."""
     names = ('channels', 'student_channels', 'teacher_channels')
-    if not places:  # there is a fault already
+    if not specs:  # there is a fault already
         return dict.fromkeys(names, 1)
-    own, other = _student_channels(places[0], adapter), places[0].teacher[1]
-    known: dict[str, Any] = dict(zip(names, (other, own, other), strict=True))
-    levels = [place.context.level for place in places]
+    student, teacher = _student_channels(specs[0], adapter), specs[0].teacher[1]
+    known: dict[str, Any] = dict(zip(names, (teacher, student, teacher), strict=True))
+    levels = [spec.context.level for spec in specs]
     if None not in levels:
         known['levels'] = levels
     return known
 
 
-def _student_channels(place: Place, adapter: Any) -> int:
+def _student_channels(spec: TensorSpec, adapter: Any) -> int:
     """Those that a loss is given: behind an adapter, the teacher's."""
     if isinstance(adapter, dict):
         kind = class_of(ADAPTERS, adapter.get('type'))
         if kind is not None and 'teacher_channels' in arguments(kind):
-            return place.teacher[1]
-    return place.student[1]
+            return spec.teacher[1]
+    return spec.student[1]
 
 
 def _build_loss(
-    cfg: Any, known: Mapping[str, Any], where: str
+    cfg: Any, known: Mapping[str, Any]
 ) -> tuple[DistillationLoss, Schedule | None]:
     schedule = None
     if isinstance(cfg, dict):
         if isinstance(cfg.get('loss_weight'), dict):
-            schedule = build_schedule(cfg['loss_weight'], f'{where}.loss_weight')
+            with located('loss_weight'):
+                schedule = build_schedule(cfg['loss_weight'])
             cfg = {**cfg, 'loss_weight': 1.0}
         kind = class_of(LOSSES, cfg.get('type'))
         if kind is not None:
-            asked = arguments(kind)
-            told = {name: value for name, value in known.items() if name in asked}
-            cfg = {**told, **cfg}
-    loss = build(LOSSES, cfg, where)
+            names = arguments(kind)
+            filled = {name: value for name, value in known.items() if name in names}
+            cfg = {**filled, **cfg}
+    loss = build(LOSSES, cfg)
     if not isinstance(loss, DistillationLoss):
         raise ConfigError(
-            f'{where}: {type(loss).__name__} is no DistillationLoss. '
+            f'{type(loss).__name__} is no DistillationLoss. '
             f'{nearest(type(loss).__name__, LOSSES.module_dict)}'
         )
     if loss.reduction == 'none':
         raise ConfigError(
-            f"{where}.reduction must be 'mean' or 'sum' in a pair, got 'none'."
+            "must be 'mean' or 'sum' in a pair, got 'none'.", key='reduction'
         )
     return loss, schedule
 
 
-def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any], where: str) -> str:
+def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any]) -> str:
     name = cfg.get('teacher')
     if name is None and len(teachers) == 1:
         return next(iter(teachers))
     if name is None:
         raise ConfigError(
-            f'{where} needs a teacher: one of '
-            f'{", ".join(repr(known) for known in teachers)}.'
+            f'needs a teacher: one of {", ".join(repr(known) for known in teachers)}.'
         )
     if name not in teachers:
         raise ConfigError(
-            f"{where}.teacher: no teacher '{name}'. {nearest(str(name), teachers)}"
+            f"no teacher '{name}'. {nearest(str(name), teachers)}", key='teacher'
         )
     return str(name)
 
 
-def _check_target(view: View, loss: DistillationLoss, where: str) -> None:
-    asks = 'target' in optional_inputs(loss) and loss.needs_target
-    if not asks or view.has_target:
+def _check_target(
+    view: BoundView, loss: DistillationLoss, cfg: Mapping[str, Any]
+) -> None:
+    requires = 'target' in optional_inputs(loss) and loss.needs_target
+    if not requires or view.has_target:
         return
-    source = getattr(view, 'roi_source', 'student')
+    options = cfg.get('view')
+    source = options.get('roi_source') if isinstance(options, Mapping) else None
     raise ConfigError(
-        f'{where}.loss: {type(loss).__name__} needs the targets of the host, and this '
-        'pair gives none. '
+        f'{type(loss).__name__} needs the targets of the host, and this pair has none. '
         + (
             "Use a view with targets, such as 'roi.deltas' or 'seg.logits', or of "
             "features 'roi.features' or 'seg.features'. 'head.logits' has labels of "
             'RetinaHead, ATSSHead, GFLHead, FCOSHead and RTMDetHead.'
-            if source == 'student'
-            else f"Remove roi_source='{source}' from {where}.view."
+            if source in (None, 'student')
+            else f"Remove roi_source='{source}' from this pair's view."
         )
     )

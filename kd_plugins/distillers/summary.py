@@ -1,38 +1,36 @@
-"""The plan of a run, logged before its first iteration."""
+"""The summary of a distillation, logged before its first iteration."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from ..teachers import Teacher
 from .pair import Pair
 
-_HEADER = ('pair', 'place', 'student', 'teacher', 'adapter', 'loss', 'weight')
+_HEADER = ('pair', 'tensors', 'student', 'teacher', 'adapter', 'loss', 'weight')
 
 
 def summary_table(
     pairs: Sequence[Pair],
-    adapters: dict[str, Sequence[nn.Module]],
-    teachers: dict[str, Any],
-    parts: dict[str, list[str]],
+    teachers: Mapping[str, Teacher],
+    parts: Mapping[str, Sequence[str]],
     inherited: Sequence[str] = (),
 ) -> str:
     """Pairs, shapes, adapters and weights as a table, then what of each teacher runs.
 
-    Shapes are those of one image of 128x128; R stands for as many rows as RoIs or
-    anchors are sampled.
+    Shapes are those of one image of 128x128, or of the smallest that the models run on;
+    R stands for as many rows as RoIs or anchors are sampled.
     """
     rows: list[Sequence[str]] = [_HEADER]
     for pair in pairs:
-        for number, place in enumerate(pair.places):
-            own = adapters.get(pair.name, ())
+        for number, spec in enumerate(pair.tensors):
             rows.append(
                 (
                     pair.name if number == 0 else '',
-                    place.name,
-                    _shape(place.student),
-                    '-> ' + _shape(place.teacher),
-                    _adapter(own[number]) if own else '-',
+                    spec.name,
+                    _shape(spec.student),
+                    '-> ' + _shape(spec.teacher),
+                    '-' if pair.adapters is None else _adapter(pair.adapters[number]),
                     type(pair.loss).__name__ if number == 0 else '',
                     pair.shown_weight() if number == 0 else '',
                 )

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..checks import check_float
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, located, nearest
 from ..schedules import Clock, Schedule, build_schedule
 
 _WHERE = 'model.task_loss_weights'
@@ -21,11 +21,12 @@ class TaskLossWeights:
         self._weights: dict[str, float | Schedule] = {}
         for pattern, weight in (cfg or {}).items():
             where = f"{_WHERE}['{pattern}']"
-            self._weights[pattern] = (
-                build_schedule(weight, where)
-                if isinstance(weight, dict)
-                else check_float(where, weight)
-            )
+            with located(where):
+                self._weights[pattern] = (
+                    build_schedule(weight)
+                    if isinstance(weight, dict)
+                    else check_float('the factor', weight)
+                )
 
     def apply(self, losses: dict[str, Any], clock: Clock | None) -> dict[str, Any]:
         """Weighted copy of the host's losses; other entries stay.
@@ -71,4 +72,5 @@ class TaskLossWeights:
                 "Set runner_type='kd_plugins.DistillRunner', as "
                 'configs/_base_/distill.py does.'
             )
-        return weight(clock)
+        with located(f"{_WHERE}['{pattern}']"):
+            return weight(clock)

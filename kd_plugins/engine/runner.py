@@ -53,7 +53,7 @@ class DistillRunner(Runner):
     - the student's own checkpoint, ``student_<name>``, is written beside each (where
       that fails, a warning says why, and the training goes on);
     - the checkpoint of a plain run of the student can be resumed;
-    - the clock of its weight schedules is set, and its plan logged.
+    - the clock of its weight schedules is set, and its summary logged.
 
     Args:
         resume: as the host's; also ``'auto'``: the newest checkpoint in ``work_dir`` if

@@ -6,9 +6,11 @@ group after the other; a group of the weights reads its share of the channels. H
 precision is computed in float32.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
+import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor
 
 
@@ -168,6 +170,7 @@ def modulated_deform_conv_forward(
 
     Arguments: as of :func:`deform_conv_forward`; ``mask`` (N, deformable groups * kH *
     kW, H', W') multiplies what is read; ``bias`` (D,) counts with ``with_bias`` only.
+    Offset and mask may be larger than the output, see :func:`_first_values`.
     """
     del ones, columns, kernel_h, kernel_w
     geometry = _Geometry(
@@ -175,6 +178,8 @@ def modulated_deform_conv_forward(
         *(group, deformable_group, True),
     )
     added = bias if with_bias else None
+    size = output.shape[2:]
+    offset, mask = _first_values(offset, size), _first_values(mask, size)
     output.copy_(_forward(input, weight, offset, mask, added, geometry))
 
 
@@ -211,13 +216,41 @@ def modulated_deform_conv_backward(
         *(group, deformable_group, True),
     )
     added = bias if with_bias else None
+    size = grad_output.shape[2:]
+    offset, mask = _first_values(offset, size), _first_values(mask, size)
     gradients = _backward(grad_output, input, weight, offset, mask, added, geometry)
     grad_input.copy_(gradients.input)
     grad_weight.copy_(gradients.weight)
-    grad_offset.copy_(gradients.offset)
-    grad_mask.copy_(gradients.mask)
+    _write_first_values(grad_offset, gradients.offset)
+    _write_first_values(grad_mask, gradients.mask)
     if with_bias:
         grad_bias.copy_(gradients.bias)
+
+
+def _first_values(tensor: Tensor, size: torch.Size) -> Tensor:
+    """As many values of each image as the output needs, the first ones in memory.
+
+    So mmcv's compiled operator reads offset and mask: by the output's height and width,
+    whatever theirs are. mmdet's DyHead relies on it: it convolves the next smaller level
+    with the offset of a level.
+
+    Args:
+        tensor: (N, C, H, W).
+        size: height and width of the output.
+
+    Returns: (N, C, *size); the tensor itself if it has that size.
+    """
+    if tensor.shape[2:] == size:
+        return tensor
+    shape = (tensor.shape[1], *size)
+    return tensor.flatten(1)[:, : math.prod(shape)].unflatten(1, shape)
+
+
+def _write_first_values(target: Tensor, values: Tensor) -> None:
+    """The reverse: what was not read has no gradient."""
+    written = target.new_zeros(target.shape).flatten(1)
+    written[:, : math.prod(values.shape[1:])] = values.flatten(1)
+    target.copy_(written.view(target.shape))
 
 
 class _Gradients(NamedTuple):

@@ -41,7 +41,8 @@ def _missing(operator: str) -> Callable[..., NoReturn]:
         raise HostError(
             f"mmcv was installed without its compiled operators, and '{operator}' is "
             'not among those that are replaced (nms, roi_align, sigmoid_focal_loss, '
-            f'deform_conv, modulated_deform_conv, ms_deform_attn). {COMPILE}'
+            'deform_conv, modulated_deform_conv, ms_deform_attn, masked_conv). '
+            f'{COMPILE}'
         )
 
     call.__name__ = operator

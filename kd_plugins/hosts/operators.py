@@ -2,8 +2,9 @@
 
 torchvision has, for CPU and CUDA, what the detectors and segmentors here need: NMS,
 RoIAlign and both deformable convolutions; the focal loss and the deformable attention
-that mmdet calls on CUDA are a few lines of torch. :mod:`.extension` imports this module
-when the first operator is asked for.
+that mmdet calls on CUDA, and the masked convolution of guided anchoring, are a few
+lines of torch. :mod:`.extension` imports this module when the first operator is asked
+for.
 
 The functions have mmcv's names, argument names and layouts: they are called by
 ``mmcv.ops``. Half precision is computed in float32, as torchvision's kernels want it.
@@ -27,6 +28,7 @@ from .deformable_convolution import (
     modulated_deform_conv_forward,
 )
 from .extension import COMPILE
+from .masked_convolution import masked_col2im_forward, masked_im2col_forward
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
@@ -185,6 +187,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         deform_conv_backward_parameters,
         modulated_deform_conv_forward,
         modulated_deform_conv_backward,
+        masked_im2col_forward,
+        masked_col2im_forward,
         get_compiler_version,
         get_compiling_cuda_version,
     )

@@ -1,6 +1,11 @@
 """Distillation losses: pure functions on tensors, and thin registered modules."""
 
-from kd_plugins.losses._base import AuxiliaryOptimizer, DistillationLoss, LossContext
+from kd_plugins.losses._base import (
+    AuxiliaryOptimizer,
+    DistillationLoss,
+    LossContext,
+    StepData,
+)
 from kd_plugins.losses.ab import ABLoss, activation_boundary
 from kd_plugins.losses.ail import AILLoss, attentive_imitation
 from kd_plugins.losses.at import ATLoss, attention_transfer
@@ -93,6 +98,7 @@ __all__ = [
     'PixelWiseLoss',
     'RKDLoss',
     'SPLoss',
+    'StepData',
     'TeacherBoundedLoss',
     'WeightedClassKDLoss',
     'activation_boundary',

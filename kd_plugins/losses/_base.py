@@ -11,6 +11,21 @@ from kd_plugins.losses._reductions import REDUCTIONS
 
 
 @dataclass(frozen=True)
+class StepData:
+    """What a loss may want to know of a training step, beyond what it compares.
+
+    Args:
+        inputs: images of the batch, (N, C, H, W), as the student sees them.
+        samples: data samples of the batch, as the host hands them out, boxes and all.
+        iteration: of the training, from 0; None where nobody tells.
+    """
+
+    inputs: Tensor | None = None
+    samples: Sequence[Any] = ()
+    iteration: int | None = None
+
+
+@dataclass(frozen=True)
 class LossContext:
     """What is known of the tensors a loss compares, beside their values.
 
@@ -21,13 +36,10 @@ class LossContext:
         level: index of the FPN level the tensors come from, in the student.
         teacher_level: likewise in the teacher, where a pair may choose another there.
         stage: index of the cascade's stage.
-        stride: pixels of the student's input between two cells of a map.
-        data_samples: of the batch, as the host hands them out, boxes and all.
-        inputs: images of the batch, (N, 3, H, W), as the student sees them.
         teacher_norm: the batch norm that gave the teacher's tensor, or that of a
             residual block to whose output a shortcut was added; None where there is
             none, or it is not known. To be read, not to be kept.
-        iteration: of the training, from 0; None where nobody tells.
+        step: what the pair's losses may know of the training step.
         dry_run: before training, on zeros, to see whether shapes fit: what a loss reads
             from a file need not be there.
     """
@@ -38,11 +50,8 @@ class LossContext:
     level: int | None = None
     teacher_level: int | None = None
     stage: int | None = None
-    stride: int | None = None
-    data_samples: Sequence[Any] = field(default=(), compare=False, repr=False)
-    inputs: Tensor | None = field(default=None, compare=False, repr=False)
     teacher_norm: nn.Module | None = field(default=None, compare=False, repr=False)
-    iteration: int | None = None
+    step: StepData = field(default=StepData(), compare=False, repr=False)
     dry_run: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'LossContext':

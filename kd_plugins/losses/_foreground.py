@@ -76,15 +76,15 @@ def boxes_of(
 
     Raises: ShapeError where there are none.
     """
-    if context is None or context.inputs is None:
+    if context is None or context.step.inputs is None:
         raise ShapeError(
             'FGDLoss needs the boxes of the images and the size of the input, and was '
-            'called without context.data_samples and context.inputs.'
+            'called without context.step.samples and context.step.inputs.'
         )
-    samples = context.data_samples
+    samples = context.step.samples
     if not samples:  # a dry run: images without objects
-        return [torch.zeros(0, 4)] * images, context.inputs.shape[-2:]
-    return [_boxes(sample) for sample in samples], context.inputs.shape[-2:]
+        return [torch.zeros(0, 4)] * images, context.step.inputs.shape[-2:]
+    return [_boxes(sample) for sample in samples], context.step.inputs.shape[-2:]
 
 
 def _boxes(sample: Any) -> Tensor:

@@ -222,7 +222,7 @@ class DISTLoss(DistillationLoss):
     def _anchors(self, student: Tensor, context: LossContext | None) -> int:
         if not self.mix_anchors:
             return 1
-        images = None if context is None else context.inputs
+        images = None if context is None else context.step.inputs
         if images is None or student.dim() != 4:
             raise ConfigError(
                 'mix_anchors is for maps of a one-stage head (head.logits), whose '

@@ -90,7 +90,7 @@ def flow_distance(
         if item.dim() != 3:
             raise ShapeError(
                 f'{name} must be (N, m, n), flow matrices, got {tuple(item.shape)}. '
-                "Use view=dict(type='FlowView', first='...', last='...')."
+                "Use view=dict(type='layer.flow', first='...', last='...')."
             )
     if student.shape != teacher.shape:
         raise ShapeError(
@@ -106,7 +106,7 @@ def flow_distance(
 class FSPLoss(DistillationLoss):
     """Weighted :func:`flow_distance` between flow matrices of the two models.
 
-    The matrices come from ``view=dict(type='FlowView', first='backbone.layer2.0',
+    The matrices come from ``view=dict(type='layer.flow', first='backbone.layer2.0',
     last='backbone.layer2')``: the first and the last block of a stage, in the paper.
     One pair for each stage, of equal weight. Student and teacher need the same channels
     there, as any two FPNs have: ``first='neck.fpn_convs.0', last='neck.fpn_convs.1'``.

@@ -216,13 +216,13 @@ class HolisticLoss(DistillationLoss):
     def _condition(self, context: LossContext | None, maps: Tensor) -> Tensor | None:
         if not self.condition_on_image:
             return None
-        if context is None or context.inputs is None:
+        if context is None or context.step.inputs is None:
             raise ShapeError(
                 'condition_on_image=True, and there is no image: the loss was called '
-                'without context.inputs. Set condition_on_image=False.'
+                'without context.step.inputs. Set condition_on_image=False.'
             )
         return F.interpolate(
-            context.inputs.detach().to(maps), maps.shape[2:], mode='bilinear'
+            context.step.inputs.detach().to(maps), maps.shape[2:], mode='bilinear'
         )
 
     def _critic_loss(self) -> tuple[Tensor | None, dict[str, Tensor]]:

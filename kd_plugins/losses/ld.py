@@ -91,7 +91,7 @@ class LDLoss(DistillationLoss):
     The paper's two terms are two pairs, of two regions. In the released scale::
 
         scale = dict(type='LDLoss', mean_over_bins=True, reduction='sum')
-        vlr = dict(type='DenseHeadView', value='distributions', region='vlr')
+        vlr = dict(type='head.distributions', region='vlr')
         pairs = dict(
             ld=dict(view='head.distributions', loss=dict(scale, loss_weight=0.25)),
             ld_vlr=dict(view=vlr, loss=dict(scale, loss_weight=0.0625)),

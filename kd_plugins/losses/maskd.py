@@ -212,13 +212,13 @@ class MasKDLoss(DistillationLoss):
     def _customized(self, context: LossContext) -> bool:
         if not self.customize_after:
             return self.customize_after == 0
-        if context.iteration is None:
+        if context.step.iteration is None:
             raise ConfigError(
                 f'customize_after={self.customize_after}, and nobody tells the '
                 "iteration. Set runner_type='kd_plugins.DistillRunner', as "
                 'configs/_base_/distill.py does.'
             )
-        return context.iteration >= self.customize_after
+        return context.step.iteration >= self.customize_after
 
     def _tokens_at(self, context: LossContext, teacher: Tensor) -> ReceptiveTokens:
         """Those of the level that the tensors come from."""

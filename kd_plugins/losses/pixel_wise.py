@@ -168,6 +168,6 @@ class PixelWiseLoss(DistillationLoss):
         )
         if self.sum_over_batch:
             # Of a head with several anchors, maps are more than images.
-            images = None if context is None else context.inputs
+            images = None if context is None else context.step.inputs
             value = len(student if images is None else images) * value
         return self.loss_weight * value

@@ -8,12 +8,18 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..build import collected
 from ..checks import check_float, check_int
-from ..errors import ConfigError, DistillationError, located, nearest
+from ..errors import (
+    ConfigError,
+    DistillationError,
+    collected,
+    located,
+    nearest,
+    raise_together,
+)
+from ..host_types import HostModule
 from ..losses._tokens import ReceptiveTokens
 from ..losses.maskd import mask_overlap
-from ..recorders import find_layer
 from ..registry import MODELS
 from ..teachers import Teacher
 from ..views import LayerView, Probe
@@ -71,7 +77,8 @@ class MaskLearner(BaseModel):
         # A plain object: in no state_dict, optimiser, EMA copy or DDP bucket.
         self.teacher = frozen
         self.overlap_weight = check_float('model.overlap_weight', overlap_weight)
-        self._layers, built = _build_masks(masks, frozen.model, 'model.masks')
+        with located('model.masks'):
+            self._layers, built = _build_masks(masks, frozen.model)
         self.masks = nn.ModuleDict(built)  # MasKDLoss looks for them by this name
         self._checked = False
 
@@ -148,61 +155,53 @@ class MaskLearner(BaseModel):
 
 
 def _build_masks(
-    cfg: Any, teacher: nn.Module, where: str
+    cfg: Any, teacher: HostModule
 ) -> tuple[dict[str, str], dict[str, nn.ModuleDict]]:
     """Layers by name, and for each of their levels the tokens."""
     if not isinstance(cfg, dict) or not cfg:
         raise ConfigError(
-            f"{where} must be a dict such as dict(neck=dict(layer='neck')), got "
-            f'{cfg!r}.'
+            f"must be a dict such as dict(neck=dict(layer='neck')), got {cfg!r}."
         )
     layers: dict[str, str] = {}
     built: dict[str, nn.ModuleDict] = {}
-    faults: list[str] = []
+    faults: list[ConfigError] = []
     for name, entry in cfg.items():
-        with collected(faults):
-            layers[name], built[name] = _build(name, entry, teacher, f'{where}.{name}')
+        with collected(faults), located(name):
+            layers[name], built[name] = _build(name, entry, teacher)
     twice = [name for name in layers if [*layers.values()].count(layers[name]) > 1]
     if twice:
         faults.append(
-            f'{where}: {" and ".join(twice)} mask the same layer. Remove one.'
+            ConfigError(f'{" and ".join(twice)} mask the same layer. Remove one.')
         )
-    if faults:
-        raise ConfigError('\n'.join(faults))
+    raise_together(faults)
     return layers, built
 
 
-def _build(
-    name: str, cfg: Any, teacher: nn.Module, where: str
-) -> tuple[str, nn.ModuleDict]:
+def _build(name: str, cfg: Any, teacher: HostModule) -> tuple[str, nn.ModuleDict]:
     if '.' in name or not name or hasattr(nn.ModuleDict, name):
         raise ConfigError(
-            f"{where}: '{name}' cannot be the name of masks: it may hold no dots, nor "
-            'be the name of a method of ModuleDict. Rename it.'
+            f"'{name}' cannot be the name of masks: it may hold no dots, nor be the "
+            'name of a method of ModuleDict. Rename it.'
         )
     if not isinstance(cfg, dict) or 'layer' not in cfg:
-        raise ConfigError(f"{where} must be dict(layer='...'), got {cfg!r}.")
+        raise ConfigError(f"must be dict(layer='...'), got {cfg!r}.")
     unknown = [key for key in cfg if key not in _KEYS]
     if unknown:
-        raise ConfigError(
-            f"{where}: no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}"
-        )
-    count = check_int(f'{where}.tokens', cfg.get('tokens', 6))
+        raise ConfigError(f"no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}")
+    count = check_int('tokens', cfg.get('tokens', 6))
     if count is None:
-        raise ConfigError(f'{where}.tokens must be a whole number >= 1, got None.')
+        raise ConfigError('must be a whole number >= 1, got None.', key='tokens')
     layer = str(cfg['layer'])
-    find_layer(teacher, layer, f'{where}.layer')
-    view = LayerView(layer)
-    places = view.bind(Probe(teacher, teacher), where)
+    bound = LayerView(layer).bind(Probe(teacher, teacher))
     tokens = nn.ModuleDict()
-    for place in places:
-        if view.source.on_rois or len(place.teacher) != 4:
+    for spec in bound.tensors:
+        if bound.maps is None or len(spec.teacher) != 4:
             raise ConfigError(
-                f"{where}.layer: '{layer}' gives {place.teacher}, expected maps of "
-                'whole images (N, C, H, W). Choose a layer of the backbone, the neck '
-                'or a dense head.'
+                f"'{layer}' gives {spec.teacher}, expected maps of whole images (N, C, "
+                'H, W). Choose a layer of the backbone, the neck or a dense head.',
+                key='layer',
             )
         weighted = bool(cfg.get('weighted', True))
-        level = str(place.context.level)
-        tokens[level] = ReceptiveTokens(place.teacher[1], count, weighted)
+        level = str(spec.context.level)
+        tokens[level] = ReceptiveTokens(spec.teacher[1], count, weighted)
     return layer, tokens

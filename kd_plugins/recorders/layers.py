@@ -10,13 +10,12 @@ def layer_names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_modules() if name]
 
 
-def find_layer(model: nn.Module, path: str, where: str) -> nn.Module:
+def find_layer(model: nn.Module, path: str) -> nn.Module:
     """The layer of this dotted name.
 
     Args:
         model: student or teacher.
         path: such as 'neck' or 'backbone.layer4.1.bn2'.
-        where: configuration key, for the message.
 
     Raises: ConfigError if there is no such layer, with the nearest names, or if it lies
         inside a block with activation checkpointing, whose outputs are captured
@@ -25,7 +24,7 @@ def find_layer(model: nn.Module, path: str, where: str) -> nn.Module:
     layers = dict(model.named_modules())
     if path not in layers or not path:
         raise ConfigError(
-            f"{where}: {type(model).__name__} has no layer '{path}'. "
+            f"{type(model).__name__} has no layer '{path}'. "
             f'{nearest(path, layer_names(model))}'
         )
     parts = path.split('.')
@@ -33,7 +32,7 @@ def find_layer(model: nn.Module, path: str, where: str) -> nn.Module:
         outer = '.'.join(parts[:depth])
         if _checkpoints(layers[outer]):
             raise ConfigError(
-                f"{where}: '{path}' lies inside '{outer}', which runs with activation "
+                f"'{path}' lies inside '{outer}', which runs with activation "
                 'checkpointing (with_cp=True): what is recorded there carries no '
                 f"gradient. Record '{outer}' itself, or set with_cp=False."
             )

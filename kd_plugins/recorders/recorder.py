@@ -1,134 +1,162 @@
-"""Recorders that live for one forward pass.
+"""A recorder of layers, by dotted name."""
 
-They attach on entry and detach on exit: hooks that stay would be lost by
-``revert_sync_batchnorm`` and doubled by the deep copy of an EMA model.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from ..errors import DistillationError
+from .base import Recorder
 
-VALUES = ('output', 'input')
+Value = Literal['output', 'input']
+VALUES: tuple[Value, ...] = ('output', 'input')
 
 
-class LayerRecorder:
-    """Outputs of one layer: a list over its calls and, for tuples, over the entries.
+@dataclass
+class LayerRecord:
+    """Tensors of a layer: one a call and, of tuples, one an entry.
 
-    A head's convolution that is shared over the FPN fires once a level, a neck returns
-    all its levels in one call: both give one tensor a level.
-
-    Args:
-        layer: the module to record.
-        path: its dotted name, for messages.
-        copy: keep copies: what follows writes into the outputs (an in-place ReLU).
-        value: 'output', or 'input': then ``outputs`` holds what the layer reads, as it
-            is before the layer runs. Of a ReLU that is the pre-activation.
+    Attributes:
+        path: the layer's dotted name.
+        value: 'output' or 'input'.
+        outputs: what it gave, or read, in the order of its calls.
+        versions: of each, how often it had been written into when it was recorded.
     """
 
-    def __init__(
-        self, layer: nn.Module, path: str, copy: bool = False, value: str = 'output'
-    ) -> None:
-        self.path = path
-        self.value = value
-        self.outputs: list[Tensor] = []
-        self._layer = layer
-        self._copy = copy
-        self._versions: list[int] = []
+    path: str
+    value: Value = 'output'
+    outputs: list[Tensor] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
 
     @property
     def overwritten(self) -> bool:
         """Whether one of them was written into after it was recorded."""
         return any(
             output._version != version
-            for output, version in zip(self.outputs, self._versions, strict=True)
+            for output, version in zip(self.outputs, self.versions, strict=True)
         )
 
-    @contextmanager
-    def open(self) -> Iterator['LayerRecorder']:
-        """Record within the block."""
-        with record_layer(self._layer, self.path, self.value, self._record):
-            yield self
 
-    def _record(self, tensors: list[Tensor]) -> None:
-        for tensor in tensors:
-            kept = tensor.clone() if self._copy else tensor
-            self.outputs.append(kept)
-            self._versions.append(kept._version)
+@dataclass(frozen=True)
+class LayerRecorder(Recorder[LayerRecord]):
+    """Records what one layer gives, or reads.
 
-
-@contextmanager
-def record_layer(
-    layer: nn.Module, path: str, value: str, seen: Callable[[list[Tensor]], None]
-) -> Iterator[None]:
-    """Show ``seen`` the tensors of each call of a layer.
+    A head's convolution that is shared over the FPN fires once a level, a neck returns
+    all its levels in one call: both give one tensor a level. A list of layers
+    (``ModuleList``) gives what comes out of it: of a layer for each level all outputs,
+    of layers that feed one another those of the last.
 
     Args:
-        layer: whose calls are watched.
-        path: its dotted name, for messages.
-        value: one of ``VALUES``: what it gives, or what it is about to read.
-        seen: called with the tensors, of tuples and dicts one after the other.
+        path: the layer's dotted name, such as 'layer3' or 'neck.fpn_convs.0'.
+        copy: keep copies: what follows writes into the outputs (an in-place ReLU).
+        value: 'output', or 'input': what the layer reads, as it is before the layer
+            runs. Of a ReLU that is the pre-activation.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> with LayerRecorder('0').attach(model) as record:
+        ...     _ = model(torch.zeros(4, 2))
+        >>> record.outputs[0].shape
+        torch.Size([4, 3])
     """
 
-    def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        seen(_tensors((args, kwargs), f"layer '{path}' reads"))
+    path: str
+    copy: bool = False
+    value: Value = 'output'
 
-    def after(module: nn.Module, args: Any, output: Any) -> None:
-        seen(_tensors(output, f"layer '{path}' returns"))
+    @contextmanager
+    def attach(self, model: nn.Module) -> Iterator[LayerRecord]:
+        """Record within the block; yields the record."""
+        record = LayerRecord(self.path, self.value)
+        layer = model.get_submodule(self.path)
+        layers = called_layers(layer)
+        chained = None if layers == [layer] else _Chained()
 
-    if value == 'input':
-        handle = layer.register_forward_pre_hook(before, with_kwargs=True)
-    else:
-        handle = layer.register_forward_hook(after)
-    try:
-        yield
-    finally:
-        handle.remove()
+        def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            tensors = tensors_of((args, kwargs), f"layer '{self.path}' reads")
+            if chained is not None:
+                chained.read(tensors, record, self.value)
+            if self.value == 'input':
+                fresh = tensors if chained is None else chained.fresh(tensors)
+                self._keep(record, fresh)
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            tensors = tensors_of(output, f"layer '{self.path}' returns")
+            if self.value == 'output':
+                self._keep(record, tensors)
+            if chained is not None:
+                chained.given.extend(tensors)
+
+        with ExitStack() as stack:
+            for called in layers:
+                if self.value == 'input' or chained is not None:
+                    hook = called.register_forward_pre_hook(before, with_kwargs=True)
+                    stack.callback(hook.remove)
+                if self.value == 'output' or chained is not None:
+                    stack.callback(called.register_forward_hook(after).remove)
+            yield record
+
+    def _keep(self, record: LayerRecord, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            kept = tensor.clone() if self.copy else tensor
+            record.outputs.append(kept)
+            record.versions.append(kept._version)
 
 
-def _tensors(item: Any, what: str) -> list[Tensor]:
+@dataclass
+class _Chained:
+    """Layers of a list that may feed one another: what passes between them.
+
+    Attributes:
+        given: all that they gave so far; of 'output', one for each that is recorded
+            and not yet dropped.
+    """
+
+    given: list[Tensor] = field(default_factory=list)
+
+    def read(self, tensors: Sequence[Tensor], record: LayerRecord, value: str) -> None:
+        """Drop from the record of outputs what the next layer of the list reads."""
+        if value != 'output':
+            return
+        for tensor in tensors:
+            for number, given in enumerate(self.given):
+                if given is tensor:
+                    for kept in (self.given, record.outputs, record.versions):
+                        del kept[number]
+                    break
+
+    def fresh(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Of what a layer reads, that which comes from outside the list."""
+        return [item for item in tensors if not any(item is own for own in self.given)]
+
+
+def called_layers(layer: nn.Module) -> list[nn.Module]:
+    """The layer itself; of a list of layers, which is never called, those in it."""
+    if not isinstance(layer, nn.ModuleList) or callable_itself(layer):
+        return [layer]
+    return [inner for child in layer.children() for inner in called_layers(child)]
+
+
+def callable_itself(layer: nn.Module) -> bool:
+    """Whether a list of layers has a ``forward`` of its own."""
+    return type(layer).forward is not nn.Module.forward
+
+
+def tensors_of(item: object, what: str) -> list[Tensor]:
+    """Tensors of tuples, lists and dicts, one after the other.
+
+    Raises: DistillationError for anything else, beginning with ``what``.
+    """
     if isinstance(item, Tensor):
         return [item]
     if isinstance(item, dict):
         item = list(item.values())
     if isinstance(item, (list, tuple)):
-        return [tensor for entry in item for tensor in _tensors(entry, what)]
+        return [tensor for entry in item for tensor in tensors_of(entry, what)]
     raise DistillationError(
         f'{what} {type(item).__name__}; expected a tensor, or a '
         'tuple, list or dict of tensors. Choose another layer in this pair.'
     )
-
-
-@contextmanager
-def record_method(
-    instance: Any, name: str, seen: Callable[[tuple[Any, ...], Any], None]
-) -> Iterator[None]:
-    """Show ``seen`` the arguments and the result of a method of this one instance.
-
-    The class is left alone: a bound method is shadowed in the instance's ``__dict__``
-    and the shadow taken away again.
-
-    Args:
-        instance: whose method is watched.
-        name: the method's name.
-        seen: called with the positional arguments and the result after each call.
-    """
-    method = getattr(instance, name)
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        result = method(*args, **kwargs)
-        seen(args, result)
-        return result
-
-    shadowed = instance.__dict__.get(name)
-    instance.__dict__[name] = watched
-    try:
-        yield
-    finally:
-        if shadowed is None:
-            del instance.__dict__[name]
-        else:
-            instance.__dict__[name] = shadowed

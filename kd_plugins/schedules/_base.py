@@ -32,9 +32,6 @@ class Schedule(ABC):
         by_epoch: whether its steps are epochs rather than iterations.
     """
 
-    # The configuration key it was built for, set by ``build_schedule``.
-    where = 'schedule'
-
     def __init__(self, by_epoch: bool = False) -> None:
         self.by_epoch = by_epoch
 
@@ -50,7 +47,7 @@ class Schedule(ABC):
         """
         if self.by_epoch and not clock.by_epoch:
             raise ConfigError(
-                f'{self.where}: the schedule counts epochs (by_epoch=True), this '
+                'the schedule counts epochs (by_epoch=True), this '
                 'training loop counts iterations. Set by_epoch=False, and its steps '
                 'in iterations.'
             )

@@ -8,38 +8,32 @@ from kd_plugins.registry import SCHEDULES
 from kd_plugins.schedules._base import Schedule
 
 
-def build_schedule(cfg: dict[str, Any], where: str) -> Schedule:
+def build_schedule(cfg: dict[str, Any]) -> Schedule:
     """Build a weight schedule.
 
     Args:
         cfg: ``dict(type='LinearRamp', start=0, end=1, until=1000)``.
-        where: path of this dict in the configuration, for the messages.
 
     Raises: ConfigError for an unknown type, unknown or missing keys, and values that
         cannot be.
 
     Example:
         >>> cfg = dict(type='LinearRamp', start=0, end=1, until=1000)
-        >>> build_schedule(cfg, 'model.pairs.hint.loss.loss_weight')
+        >>> build_schedule(cfg)
         LinearRamp(0 -> 1, iterations 0 to 1000)
     """
     arguments = dict(cfg)
     kind = arguments.pop('type', None)
     if kind is None:
-        raise ConfigError(f'{where}: a schedule needs a type. {nearest("", _known())}')
+        raise ConfigError(f'a schedule needs a type. {nearest("", _known())}')
     found = kind if isinstance(kind, type) else SCHEDULES.get(kind)
     if not (isinstance(found, type) and issubclass(found, Schedule)):
         raise ConfigError(
-            f'{where}.type: there is no schedule {kind!r}. '
-            f'{nearest(str(kind), _known())}'
+            f'there is no schedule {kind!r}. {nearest(str(kind), _known())}',
+            key='type',
         )
-    _check_arguments(found, arguments, where)
-    try:
-        schedule: Schedule = found(**arguments)
-    except ConfigError as error:
-        raise ConfigError(f'{where}.{error}') from None
-    schedule.where = where
-    return schedule
+    _check_arguments(found, arguments)
+    return found(**arguments)
 
 
 def _known() -> list[str]:
@@ -48,16 +42,14 @@ def _known() -> list[str]:
     return sorted(SCHEDULES.module_dict)
 
 
-def _check_arguments(
-    kind: type[Schedule], arguments: dict[str, Any], where: str
-) -> None:
+def _check_arguments(kind: type[Schedule], arguments: dict[str, Any]) -> None:
     """Refuse unknown and missing keys, by name."""
     parameters = inspect.signature(kind).parameters
     for name in arguments:
         if name not in parameters:
             raise ConfigError(
-                f'{where}.{name}: {kind.__name__} has no such key. '
-                f'{nearest(str(name), parameters)}'
+                f'{kind.__name__} has no such key. {nearest(str(name), parameters)}',
+                key=str(name),
             )
     missing = [
         name
@@ -65,4 +57,4 @@ def _check_arguments(
         if parameter.default is parameter.empty and name not in arguments
     ]
     if missing:
-        raise ConfigError(f'{where}: {kind.__name__} needs {", ".join(missing)}.')
+        raise ConfigError(f'{kind.__name__} needs {", ".join(missing)}.')

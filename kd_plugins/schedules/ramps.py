@@ -49,12 +49,11 @@ class Ramp(Schedule):
         until = last if self.until is None else self.until
         if until is None:
             raise ConfigError(
-                f'{self.where}: the length of the training in {self.unit} is not '
-                'known. Set until.'
+                f'the length of the training in {self.unit} is not known. Set until.'
             )
         if until <= self.begin:
             raise ConfigError(
-                f'{self.where}: begin is {self.begin}, the training ends after '
+                f'begin is {self.begin}, the training ends after '
                 f'{until} {self.unit}. Set an earlier begin.'
             )
         progress = min(max((step - self.begin) / (until - self.begin), 0.0), 1.0)

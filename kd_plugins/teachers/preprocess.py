@@ -1,5 +1,6 @@
 """The student's preprocessed batch as the teacher's own preprocessing would give it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class InputTranslator:
         height, width = inputs.shape[-2:]
         return round(height * self.scale), round(width * self.scale)
 
-    def __call__(self, inputs: Tensor, data_samples: list[Any] | None) -> Tensor:
+    def __call__(self, inputs: Tensor, data_samples: Sequence[Any] | None) -> Tensor:
         """Inputs for the teacher.
 
         Args:
@@ -153,7 +154,7 @@ def _pad_value(preprocessor: Any) -> float:
 
 
 def _valid_areas(
-    inputs: Tensor, data_samples: list[Any] | None
+    inputs: Tensor, data_samples: Sequence[Any] | None
 ) -> list[tuple[int, int]]:
     height, width = inputs.shape[-2:]
     whole = (int(height), int(width))

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checks import check_float
 from ..config_files import read_config
 from ..errors import ConfigError, located, nearest
+from ..host_types import HostModule
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from ..signatures import arguments
@@ -150,7 +151,7 @@ class Teacher:
                 "nothing. Set checkpoint='...pth' beside its cfg or model."
             )
         self.config = without_pretrained(model)
-        self.model: Any = MODELS.build(self.config)
+        self.model: HostModule = MODELS.build(self.config)
         self.model.eval()
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
@@ -171,7 +172,7 @@ class Teacher:
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
         return self
 
-    def prepare(self, device: torch.device) -> nn.Module:
+    def prepare(self, device: torch.device) -> HostModule:
         """Load the weights, the first time, and move to the student's device."""
         if not self.loaded:
             if self.checkpoint is None:
@@ -188,7 +189,7 @@ class Teacher:
             self.model.eval()
             self.loaded = True
         self.to(device)
-        return self.model  # type: ignore[no-any-return]
+        return self.model
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Tell the class names of the data; compared at once with weights loaded.
@@ -217,7 +218,7 @@ class Teacher:
             self.model.to(device)
 
     def inputs(
-        self, inputs: Tensor, data_samples: list[Any]
+        self, inputs: Tensor, data_samples: Sequence[Any]
     ) -> tuple[Tensor, tuple[int, int]]:
         """The batch as the teacher's own preprocessing would give it.
 

@@ -1,40 +1,55 @@
 """Views: matched tensors of student and teacher, head by head."""
 
-from ..hosts import required  # noqa: F401
-from .base import MatchedTensors, Place, Recorder, View
+from .base import BoundView, MatchedTensors, Side, TensorSpec, View
 from .build import build_view
-from .dense.cross_head import CrossHeadView
-from .dense.view import DenseHeadView
-from .depth.view import DepthView
+from .dense.cross_head import (
+    CrossBoxesView,
+    CrossCenternessView,
+    CrossDistributionsView,
+    CrossLogitsView,
+)
+from .dense.view import DenseDeltasView, DenseDistributionsView, DenseLogitsView
+from .depth.view import DepthMapView
 from .layer.flow import FlowView
 from .layer.view import LayerView
 from .probe import Probe
-from .roi.view import RoIView
-from .rpn.view import RPNView
-from .run import ModelRun, attached
+from .roi.masks import RoIMasksView
+from .roi.view import RoIDeltasView, RoIFeaturesView, RoILogitsView
+from .rpn.view import RPNDeltasView, RPNLogitsView
+from .run import FrozenRun, ModelRun, run_until
 from .seg.gradient import SegGradientView
-from .seg.view import SegView
-from .step import Step
-from .transformer.encoder import EncoderView
+from .seg.view import SegFeaturesView, SegLogitsView
+from .transformer.encoder import EncoderMemoryView
 
 __all__ = [
-    'CrossHeadView',
-    'DenseHeadView',
-    'DepthView',
-    'EncoderView',
+    'BoundView',
+    'CrossBoxesView',
+    'CrossCenternessView',
+    'CrossDistributionsView',
+    'CrossLogitsView',
+    'DenseDeltasView',
+    'DenseDistributionsView',
+    'DenseLogitsView',
+    'DepthMapView',
+    'EncoderMemoryView',
     'FlowView',
+    'FrozenRun',
     'LayerView',
     'MatchedTensors',
     'ModelRun',
-    'Place',
     'Probe',
-    'RPNView',
-    'Recorder',
-    'RoIView',
+    'RPNDeltasView',
+    'RPNLogitsView',
+    'RoIDeltasView',
+    'RoIFeaturesView',
+    'RoILogitsView',
+    'RoIMasksView',
+    'SegFeaturesView',
     'SegGradientView',
-    'SegView',
-    'Step',
+    'SegLogitsView',
+    'Side',
+    'TensorSpec',
     'View',
-    'attached',
     'build_view',
+    'run_until',
 ]

@@ -1,16 +1,25 @@
 """What a view is: tensors of student and teacher that match sample by sample."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..errors import DistillationError
+from ..host_types import Samples
 from ..losses import LossContext
+from ..recorders import Recorder
+from .run import FrozenRun, ModelRun
+
+if TYPE_CHECKING:
+    from .layer.source import BoundLayer
+    from .probe import Probe
 
 Shape = tuple[int, ...]
+Side = Literal['student', 'teacher']
+SIDES: tuple[Side, Side] = ('student', 'teacher')
 
 
 @dataclass
@@ -23,7 +32,8 @@ class MatchedTensors:
         target: what the host's own loss aims at, where there is such a thing.
         mask: float, 1 keeps and 0 drops a row; between, what it weighs, of rows that
             the view weighs, such as head.distributions.
-        count: rows that the mean is taken over, on this rank.
+        count: rows that the mean is taken over: on this rank, and once the step has
+            matched all pairs the mean over the ranks.
         context: what a few losses want to know beyond the tensors.
     """
 
@@ -36,12 +46,12 @@ class MatchedTensors:
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorSpec:
     """One level or stage of a pair as it is known when the models are built.
 
     Attributes:
         name: what is read, such as 'neck[0]' or 'roi.logits'.
-        student: shape of the student's tensor; None where it depends on the batch.
+        student: shape of the student's tensor, -1 where it depends on the batch.
         teacher: likewise.
         scale_factor: (height, width) of the teacher's map over the student's.
         context: what losses are told of it.
@@ -57,76 +67,74 @@ class Place:
     target: Shape | None = None
 
 
-class Recorder(ABC):
-    """Attaches to a model for one forward pass. Equal captures are shared by pairs."""
+Match = Callable[[ModelRun, FrozenRun, Samples], list[MatchedTensors | None]]
+Maps = Callable[[FrozenRun, Side], list[Tensor]]
 
-    @abstractmethod
-    def open(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Attach within the block; yields what will hold the captured tensors."""
+
+@dataclass(frozen=True)
+class BoundView:
+    """A view of two models: what is compared, how it is recorded, and matched.
+
+    Attributes:
+        tensors: levels or stages that are compared.
+        match: matched tensors of a step, of the student's run, the teacher's, and the
+            batch's data samples: one entry for each of ``tensors``, None where the
+            student's did not run.
+        student_recorders: what to attach to the student while it computes its losses.
+        teacher_recorders: what to attach to the teacher.
+        teacher_parts: parts of the teacher that must run, beyond its backbone.
+        has_target: whether it knows what the host's own loss aims at, row by row.
+        requires_same_classes: whether rows only match if both models know the same
+            classes.
+        maps: what is compared, as maps (N A, C, H, W) of whole images, of either model
+            as it predicts, its recorders attached: as many as ``tensors``, or more
+            where one of these holds all levels. None where rows are compared.
+        layers: of a view of layers, what is read of 'student' and 'teacher'.
+    """
+
+    tensors: tuple[TensorSpec, ...]
+    match: Match
+    student_recorders: tuple[Recorder[Any], ...]
+    teacher_recorders: tuple[Recorder[Any], ...] = ()
+    teacher_parts: tuple[str, ...] = ()
+    has_target: bool = False
+    requires_same_classes: bool = False
+    maps: Maps | None = None
+    layers: 'dict[Side, BoundLayer] | None' = None
 
 
 class View(ABC):
-    """Knows one kind of head and returns matched tensors.
+    """What a configuration says of one kind of head: options, checked.
 
-    Class attributes:
-        prefix: ``'roi'`` lets ``'roi.logits'`` stand for ``dict(type='RoIView',
-            value='logits')``.
-        values: what ``value`` may be; empty for views without one.
+    A view is registered under the name that a configuration writes: 'roi.logits', or
+    ``dict(type='roi.logits', stage=1)``.
     """
 
-    prefix: ClassVar[str | None] = None
-    values: ClassVar[tuple[str, ...]] = ()
-
     @abstractmethod
-    def bind(self, probe: Any, where: str) -> list[Place]:
+    def bind(self, probe: 'Probe') -> BoundView:
         """Check that both models can serve, and say what will be compared.
 
         Args:
-            probe: a :class:`~kd_plugins.views.probe.Probe` of the two models.
-            where: configuration key of the pair, for messages.
+            probe: runs the two models on a black image.
 
-        Raises: ConfigError naming the key to change.
+        Raises: ConfigError naming the key to change, below that of the pair.
         """
 
-    @abstractmethod
-    def student_recorders(self) -> Sequence[Recorder]:
-        """What to attach to the student while it computes its own losses."""
 
-    def teacher_recorders(self) -> Sequence[Recorder]:
-        """What to attach to the teacher."""
-        return ()
+def check_same_images(student: int, teacher: int, what: str) -> None:
+    """Refuse a student whose heads look at other images than the batch's.
 
-    @abstractmethod
-    def teacher_parts(self) -> tuple[str, ...]:
-        """Parts of the teacher that must run, beyond its backbone."""
+    Args:
+        student: how many images its heads look at.
+        teacher: how many the teacher is given.
+        what: of the student, for messages.
 
-    @property
-    def has_target(self) -> bool:
-        """Whether it knows what the host's own loss aims at, row by row."""
-        return False
-
-    @property
-    def requires_same_classes(self) -> bool:
-        """Whether rows only match if both models know the same classes."""
-        return False
-
-    def maps(self, run: Any, which: str) -> list[Tensor]:
-        """What is compared, as maps of whole images, of either model as it predicts.
-
-        Args:
-            run: a :class:`~kd_plugins.views.run.ModelRun`, this view's captures
-                attached.
-            which: 'student' or 'teacher'.
-
-        Returns: (N A, C, H, W) a level, as many as places, or more where a place holds
-            all levels; empty where rows are compared that are no map.
-        """
-        return []
-
-    @abstractmethod
-    def match(self, step: Any) -> list[MatchedTensors | None]:
-        """Matched tensors of this step: one entry a place, None if it did not run.
-
-        Args:
-            step: a :class:`~kd_plugins.views.step.Step`.
-        """
+    Raises: DistillationError if they differ.
+    """
+    if student != teacher:
+        raise DistillationError(
+            f'{what} of the student works on {student} images, the batch has {teacher}:'
+            ' in training the model shows its heads several copies of each image, as '
+            'TridentNet does, and the teacher sees each once. Use a pair of layers '
+            "before that, such as layer='backbone.layer2'."
+        )

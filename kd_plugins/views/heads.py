@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .roi.outputs import rois_key, teacher_scores
-from .rpn.view import RPN_KEY, uncropped_rpn
-from .run import FEATURES, ModelRun
+from ..host_types import HostModule
+from .roi.outputs import ROI_HEAD, rois_key, stage_of, teacher_scores
+from .rpn.outputs import RPN_HEAD, RPN_KEY, uncropped_rpn
+from .run import FEATURES, FrozenRun
 
-RPN_HEAD, ROI_HEAD = 'rpn_head', 'roi_head'
 # Their losses call `forward` itself, past what is recorded of the head as a whole.
 _DENSE_PREDICTORS = ('decode_head', 'auxiliary_head')
 _OF_POINTS = 'PointHead'  # scores points that it samples itself, after all others
@@ -20,20 +20,8 @@ def part_of(path: str) -> str:
     return path.split('.')[0]
 
 
-def stage_of(model: Any, path: str) -> int:
-    """Stage of a cascade that a layer of its RoI head belongs to; else 0."""
-    parts = path.split('.')
-    if (
-        isinstance(model.roi_head.bbox_head, nn.ModuleList)
-        and len(parts) > 2
-        and parts[2].isdigit()
-    ):
-        return int(parts[2])
-    return 0
-
-
 def run_for(
-    run: ModelRun, path: str, rois: Tensor | None, source: Hashable
+    run: FrozenRun, path: str, rois: Tensor | None, source: Hashable
 ) -> Hashable:
     """Compute what a layer needs, at most once; returns the key of this computation.
 
@@ -63,20 +51,17 @@ def head_key(part: str) -> Hashable:
     return ('head', part)
 
 
-def head_outputs(run: ModelRun, part: str) -> list[Any]:
+def head_outputs(run: FrozenRun, part: str) -> list[Any]:
     """What a dense head gives, at most once: one entry a stage of a cascade.
 
     Args:
         run: of a frozen model, its features computed.
         part: of the model, such as 'bbox_head' or 'decode_head'.
     """
-    outputs: list[Any] = run.once(
-        head_key(part), lambda: _run_head(run.model, part, run.features)
-    )
-    return outputs
+    return run.once(head_key(part), lambda: _run_head(run.model, part, run.features))
 
 
-def _run_head(model: Any, part: str, features: Sequence[Tensor]) -> list[Any]:
+def _run_head(model: HostModule, part: str, features: Sequence[Tensor]) -> list[Any]:
     head = getattr(model, part)
     if not isinstance(head, nn.ModuleList):
         return [(head.forward if part in _DENSE_PREDICTORS else head)(features)]

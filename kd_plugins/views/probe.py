@@ -1,22 +1,34 @@
 """A small dry run of both models, to know shapes before training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from ..errors import ConfigError
+from ..errors import ConfigError, LocatedError
+from ..host_types import HostModule
+from ..random_stream import RandomStream
+from ..recorders import Recorder, recording
 from ..teachers.class_map import ClassMap
-from .base import View
-from .run import ModelRun, attached, frozen
+from .base import Side
+from .run import FrozenRun, frozen
 
-# Large enough for stride 64, small enough to be cheap; no batch is seen yet.
-SIDE = 128
+Size = tuple[int, int]
+# Large enough for stride 64, and cheap; then those that heads of a fixed size ask for.
+STANDARD_SIZES = (128, 256, 512)
+_SEED = 128
+_LEAVES = (_NormBase, nn.modules.dropout._DropoutNd)
 
 
-@dataclass
+class DryRunError(ConfigError):
+    """A model failed on a black image of one size; another size may do."""
+
+
+@dataclass(frozen=True)
 class Probe:
     """Both models, and what is known of how they differ.
 
@@ -26,42 +38,132 @@ class Probe:
         teacher_name: under which pairs ask for it.
         scale: the teacher's input size over that of the student.
         class_map: which classes they share, where they know others.
+        size: height and width of the black image that the student is shown.
     """
 
-    student: Any
-    teacher: Any
+    student: HostModule
+    teacher: HostModule
     teacher_name: str = 'teacher'
     scale: float = 1.0
     class_map: ClassMap | None = None
+    size: Size = field(default=(STANDARD_SIZES[0], STANDARD_SIZES[0]))
+
+    def model(self, side: Side) -> HostModule:
+        """The student or the teacher."""
+        return self.student if side == 'student' else self.teacher
+
+    def sizes(self) -> list[Size]:
+        """Sizes to try in turn: the smallest standard one, what the models say, larger.
+
+        A backbone's ``img_size``, a preprocessor's ``size`` and a ``crop_size`` say
+        that a model may want just this one.
+        """
+        first, *others = ((side, side) for side in STANDARD_SIZES)
+        declared = [
+            size
+            for model in (self.student, self.teacher)
+            for size in declared_sizes(model)
+        ]
+        return list(dict.fromkeys([first, *declared, *others]))
 
     @contextmanager
-    def run(self, view: View, which: str, where: str) -> Iterator[ModelRun]:
-        """Features of either model for a black image of 128x128 (times ``scale``).
+    def run(
+        self, side: Side, recorders: Sequence[Recorder[Any]]
+    ) -> Iterator[FrozenRun]:
+        """Features of either model for a black image.
+
+        The student runs as it trains, but for norms and dropout: some backbones give
+        other maps then. The teacher runs as it predicts.
 
         Args:
-            view: whose captures are attached.
-            which: 'student' or 'teacher'.
-            where: configuration key of the pair, for messages.
+            side: which model.
+            recorders: what to attach to it.
 
-        Raises: ConfigError if the model cannot be run that way.
+        Raises: DryRunError if the model cannot be run that way.
         """
-        model = self.teacher if which == 'teacher' else self.student
-        side = round(SIDE * (self.scale if which == 'teacher' else 1.0))
-        captures = (
-            view.teacher_recorders() if which == 'teacher' else view.student_recorders()
-        )
-        parameter = next(model.parameters())
-        inputs = torch.zeros(
-            1, 3, side, side, device=parameter.device, dtype=parameter.dtype
-        )
+        model = self.model(side)
+        scale = self.scale if side == 'teacher' else 1.0
+        inputs = _black_image(model, [round(length * scale) for length in self.size])
+        run: FrozenRun | None = None
         try:
-            with frozen(model), attached(model, captures) as captured:
-                yield ModelRun(model, inputs, captured, reach='heads')
-        except ConfigError:
+            # A model may draw: the adapters' initial weights must not depend on it.
+            with RandomStream(_SEED).active(), frozen(model):
+                if side == 'student':
+                    _as_in_training(model)
+                with recording(model, recorders) as records:
+                    run = FrozenRun(model, records, inputs)
+                    run.compute_features('heads')
+                    yield run
+        except LocatedError:
             raise
         except Exception as error:  # whatever a foreign model may raise
-            raise ConfigError(
-                f'{where}: a dry run of the {which} ({type(model).__name__}) failed: '
-                f'{type(error).__name__}: {error}. Choose a layer of its backbone or '
-                'neck.'
-            ) from error
+            raise self._failed(model, side, inputs, run, error) from error
+
+    @staticmethod
+    def _failed(
+        model: HostModule,
+        side: Side,
+        inputs: Tensor,
+        run: FrozenRun | None,
+        error: Exception,
+    ) -> DryRunError:
+        parts = [name for name in ('backbone', 'neck') if hasattr(model, name)]
+        if run is None or run.features is None or not parts:
+            advice = (
+                'It cannot be run from images as far as its features, so nothing of it '
+                'can be compared before training. Choose another model.'
+            )
+        else:
+            layers = ' or '.join(f"layer='{name}'" for name in parts)
+            advice = f'Its features do run: use a pair of {layers}.'
+        return DryRunError(
+            f'a dry run of the {side} ({type(model).__name__}) on a black image '
+            f'{tuple(inputs.shape)} failed: {type(error).__name__}: {error}. {advice}'
+        )
+
+
+def declared_sizes(model: HostModule) -> list[Size]:
+    """Image sizes (height, width) that a model's parts were made for."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    test_cfg = getattr(model, 'test_cfg', None) or {}
+    found = [
+        getattr(getattr(model, 'backbone', None), 'img_size', None),
+        getattr(preprocessor, 'size', None),
+        test_cfg.get('crop_size') if isinstance(test_cfg, dict) else None,
+    ]
+    sizes = []
+    for item in found:
+        if isinstance(item, int):
+            item = (item, item)
+        if isinstance(item, (tuple, list)) and len(item) == 2:
+            sizes.append((int(item[0]), int(item[1])))
+    return sizes
+
+
+def input_channels(model: HostModule) -> int:
+    """Channels of the images that a model reads: those of its first convolution."""
+    focus = 1
+    for module in getattr(model, 'backbone', model).modules():
+        if type(module).__name__ == 'Focus':  # lays four pixels over one another
+            focus = 4
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels // focus
+    return 3
+
+
+def _black_image(model: HostModule, size: Sequence[int]) -> Tensor:
+    parameter = next(model.parameters())
+    return torch.zeros(
+        1,
+        input_channels(model),
+        *size,
+        device=parameter.device,
+        dtype=parameter.dtype,
+    )
+
+
+def _as_in_training(model: nn.Module) -> None:
+    """Let the model's own code see that it trains, without statistics or dropout."""
+    for module in model.modules():
+        if any(module.children()) and not isinstance(module, _LEAVES):
+            module.training = True

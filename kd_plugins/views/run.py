@@ -1,22 +1,22 @@
-"""One pass of a frozen model, as far as the pairs need it."""
+"""One pass of a model: what was recorded of it, and what its parts gave, once."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ..recorders import LayerRecorder
-from .base import Recorder
+from ..host_types import HostModule
+from ..recorders import LayerRecord, LayerRecorder, Records
 
-REACHES = ('backbone', 'neck', 'heads')
+RUN_UNTIL = ('backbone', 'neck', 'heads')
 FEATURES = 'features'
 Result = TypeVar('Result')
 
 
-def reach_of(parts: Iterable[str]) -> str:
+def run_until(parts: Iterable[str]) -> str:
     """How far a model must run for views that need these parts beyond the backbone."""
     wanted = set(parts)
     if wanted - {'neck'}:
@@ -25,69 +25,96 @@ def reach_of(parts: Iterable[str]) -> str:
 
 
 class ModelRun:
-    """Features of a model in ``eval()``, and whatever its heads make of them, once.
+    """One model on one batch.
+
+    Args:
+        model: which one.
+        records: what was recorded while it ran.
+        batch_size: N, of the images it was given.
+    """
+
+    def __init__(self, model: HostModule, records: Records, batch_size: int) -> None:
+        self.model = model
+        self.records = records
+        self.batch_size = batch_size
+        self._results: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Result of ``compute``, shared by the pairs that ask for it."""
+        if key not in self._results:
+            self._results[key] = compute()
+        result: Result = self._results[key]
+        return result
+
+
+class FrozenRun(ModelRun):
+    """A model in ``eval()``, without gradient: its features, and what its heads give.
 
     Heads run when a view first asks (:meth:`once`): never losses, assigners or NMS.
 
     Args:
         model: the frozen model.
-        inputs: (N, 3, H, W), preprocessed for this model.
-        captured: what is attached to it, by capture.
-        reach: one of ``REACHES``: how far the features are computed.
+        records: of what is attached to it.
+        inputs: (N, C, H, W), preprocessed for this model.
         unpadded: height and width of ``inputs`` without the padding that only this
             model's own preprocessing adds at the right and below.
         scale: its input's size over that of the student.
 
     Attributes:
-        features: of its neck, where heads are to read them.
+        features: of its neck, where heads are to read them; None before they ran.
         input_size: height and width of ``inputs``.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: HostModule,
+        records: Records,
         inputs: Tensor,
-        captured: dict[Recorder, Any],
-        reach: str,
         unpadded: tuple[int, int] | None = None,
         scale: float = 1.0,
     ) -> None:
-        self.model: Any = model
-        self.captured = captured
+        super().__init__(model, records, len(inputs))
         self.scale = scale
-        self._memory: dict[Hashable, Any] = {}
-        self._recorded: dict[Hashable, dict[Recorder, Sequence[Tensor]]] = {}
+        self.features: Any = None
+        self._inputs: Tensor | None = inputs
+        self._recorded: dict[Hashable, dict[LayerRecorder, list[Tensor]]] = {}
         self.input_size = height, width = tuple(inputs.shape[-2:])
         unpadded = unpadded or (height, width)
         self._kept = (unpadded[0] / height, unpadded[1] / width)
+
+    def compute_features(self, until: str) -> None:
+        """Run the model once, as far as one of ``RUN_UNTIL``."""
+        inputs, self._inputs = self._inputs, None
         compute: Any = self.model.extract_feat
-        if reach == 'backbone':
+        if until == 'backbone':
             compute = self.model.backbone
         features = self.once(FEATURES, lambda: compute(inputs))
-        self.features: Any = features
-        if reach != 'heads':
-            self.features = self._memory[FEATURES] = None  # frees what no head reads
+        if until == 'heads':
+            self.features = features
+        else:
+            self._results[FEATURES] = None  # frees what no head reads
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Result of ``compute``, run without gradient when first asked for."""
-        if key not in self._memory:
-            recorders = {
-                capture: (recorder, len(recorder.outputs))
-                for capture, recorder in self.captured.items()
+        if key not in self._results:
+            before = {
+                recorder: (record, len(record.outputs))
+                for recorder, record in self.records.items()
                 if isinstance(recorder, LayerRecorder)
+                and isinstance(record, LayerRecord)
             }
             with torch.no_grad():
-                self._memory[key] = compute()
+                self._results[key] = compute()
             self._recorded[key] = {
-                capture: recorder.outputs[before:]
-                for capture, (recorder, before) in recorders.items()
+                recorder: record.outputs[start:]
+                for recorder, (record, start) in before.items()
             }
-        result: Result = self._memory[key]
+        result: Result = self._results[key]
         return result
 
-    def recorded(self, capture: Recorder, key: Hashable) -> Sequence[Tensor]:
+    def recorded(self, recorder: LayerRecorder, key: Hashable) -> Sequence[Tensor]:
         """What a layer gave during one computation, other pairs' runs left out."""
-        return self._recorded[key][capture]
+        return self._recorded[key][recorder]
 
     def crop(self, feature: Tensor) -> Tensor:
         """Cut off what this model's larger padding added at the right and below."""
@@ -98,18 +125,6 @@ class ModelRun:
             for side, kept in zip(feature.shape[-2:], self._kept, strict=True)
         )
         return feature[..., :height, :width]
-
-
-@contextmanager
-def attached(
-    model: nn.Module, captures: Iterable[Recorder]
-) -> Iterator[dict[Recorder, Any]]:
-    """Attach each capture once; yields what holds the captured tensors, by capture."""
-    with ExitStack() as stack:
-        yield {
-            capture: stack.enter_context(capture.open(model))
-            for capture in dict.fromkeys(captures)
-        }
 
 
 @contextmanager

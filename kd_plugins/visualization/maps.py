@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..distillers import Distiller
-from ..distillers.guidance import Guidance
 from ..distillers.pair import Pair, adapt
+from ..distillers.step import Step
 from ..errors import ConfigError, nearest
+from ..host_types import Samples
 from ..losses import LossContext
-from ..views import ModelRun, attached
-from ..views.run import frozen
+from ..views import FrozenRun
 
 PROBABILITY, VALUE, MAGNITUDE = 'highest probability', 'value', 'mean |activation|'
 
@@ -46,7 +45,7 @@ class PairMap:
         return VALUE if self.teacher.shape[1] == 1 else MAGNITUDE
 
     def heat(self, value: Tensor) -> Tensor:
-        """One number a cell, (H, W), float32 on the CPU.
+        """One number a pixel, (H, W), float32 on the CPU.
 
         Of logits the probability of the likeliest class, background left out; of
         features the mean magnitude of the channels; of a single channel its value.
@@ -68,7 +67,7 @@ def choose_pairs(distiller: Distiller, names: Sequence[str] | None) -> list[Pair
 
     Raises: ConfigError for a name that is no pair's.
     """
-    pairs = {pair.name: pair for pair in distiller._guidance.pairs}
+    pairs = {pair.name: pair for pair in distiller.pairs}
     for name in names or ():
         if name not in pairs:
             raise ConfigError(f"pairs: there is no '{name}'. {nearest(name, pairs)}")
@@ -76,42 +75,36 @@ def choose_pairs(distiller: Distiller, names: Sequence[str] | None) -> list[Pair
 
 
 def pair_maps(
-    distiller: Distiller, pairs: Sequence[Pair], inputs: Tensor, data_samples: Any
+    distiller: Distiller, pairs: Sequence[Pair], inputs: Tensor, samples: Samples
 ) -> list[PairMap]:
     """What pairs compare, with both models in ``eval()`` and without gradient.
 
     Args:
         distiller: itself, not what distributes it; it does not change.
         pairs: of it. Those that compare rows, of RoIs or sampled edges, have no maps.
-        inputs: (N, 3, H, W), preprocessed for the student.
-        data_samples: of these images; they need no annotations.
+        inputs: (N, C, H, W), preprocessed for the student.
+        samples: of these images; they need no annotations.
     """
-    guidance, student = Guidance(pairs, distiller.teachers), distiller.student
-    preprocessor = distiller.data_preprocessor
-    found: list[PairMap] = []
-    with (
-        frozen(distiller),
-        guidance.runs(inputs, data_samples, preprocessor) as runs,
-        attached(student, guidance.student_recorders()) as captured,
+    names = [pair.name for pair in pairs]
+    with distiller.step(inputs, samples, pairs=names, frozen=True) as step:
+        return [heat for pair in pairs for heat in _maps_of(pair, step)]
+
+
+def _maps_of(pair: Pair, step: Step) -> Iterator[PairMap]:
+    maps = pair.view.maps
+    if maps is None:
+        return
+    assert isinstance(step.student, FrozenRun)
+    of_student = maps(step.student, 'student')
+    of_teacher = maps(step.teachers[pair.teacher], 'teacher')
+    by_level = len(of_student) == len(pair.tensors)
+    for number, (student, teacher) in enumerate(
+        zip(of_student, of_teacher, strict=True)
     ):
-        run = ModelRun(student, inputs, captured, 'heads')
-        for pair in pairs:
-            found.extend(_maps_of(pair, distiller, run, runs[pair.teacher]))
-    return found
-
-
-def _maps_of(
-    pair: Pair, distiller: Distiller, run: ModelRun, teacher_run: ModelRun
-) -> Iterator[PairMap]:
-    own = pair.view.maps(run, 'student')
-    other = pair.view.maps(teacher_run, 'teacher')
-    by_level = len(own) == len(pair.places)
-    adapters: Any = distiller.adapters
-    for number, (student, teacher) in enumerate(zip(own, other, strict=True)):
-        place = pair.places[number if by_level else 0]
+        spec = pair.tensors[number if by_level else 0]
         adapted = None
-        if pair.name in adapters:
+        if pair.adapters is not None:
             with torch.no_grad():
-                adapted = adapt(adapters[pair.name][number], student, teacher.shape)
-        level = place.name if by_level else f'{place.name}[{number}]'
-        yield PairMap(pair.name, level, place.context, teacher, student, adapted)
+                adapted = adapt(pair.adapters[number], student, teacher.shape)
+        level = spec.name if by_level else f'{spec.name}[{number}]'
+        yield PairMap(pair.name, level, spec.context, teacher, student, adapted)

@@ -123,7 +123,7 @@ def test_a_schedule_in_epochs_needs_a_loop_that_counts_them() -> None:
 
 def test_tensors_that_cannot_be_compared_name_the_pair() -> None:
     model = distiller(dict(a=hint()))
-    model._guidance.pairs[0].loss = DeltaL2Loss()  # wants rows
+    model.pairs[0].loss = DeltaL2Loss()  # wants rows
     with pytest.raises(ShapeError, match=r'model.pairs.a: student must be \(R, D\)'):
         losses_of(model)
 

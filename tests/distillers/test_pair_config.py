@@ -100,7 +100,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"model.pairs.a.view.type: no 'RoIVew'. Close: 'RoIView'",
         ),
         (
-            dict(view=dict(type='RoIView', value='logits', stge=1), loss=KD),
+            dict(view=dict(type='roi.logits', stge=1), loss=KD),
             r"model.pairs.a.view: RoIView has no argument 'stge'. Close: 'stage'",
         ),
         (
@@ -108,7 +108,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"model.pairs.a.view must be a dict with 'type', got 3",
         ),
         (
-            dict(view=dict(type='RoIView', value='logits', roi_source='me'), loss=KD),
+            dict(view=dict(type='roi.logits', roi_source='me'), loss=KD),
             r"model.pairs.a.view: roi_source must be 'student', 'teacher' or 'union'",
         ),
         (

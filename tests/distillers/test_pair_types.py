@@ -73,7 +73,7 @@ def test_subclasses_take_the_arguments_of_their_bases() -> None:
         plain=LOGITS,
     )
     model = distiller(pairs, teacher=teacher_of(faster_rcnn(width=16)))
-    hint_, plain, roi = model._guidance.pairs
+    hint_, plain, roi = model.pairs
     assert (hint_.loss.loss_weight, hint_.loss.factor) == (2.0, 0.25)
     assert model.adapters['hint'][0].scale == 3.0
     assert model.adapters['hint'][0].conv.weight.shape == (16, 8, 3, 3)

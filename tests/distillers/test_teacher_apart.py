@@ -63,7 +63,7 @@ def test_deep_copy_shares_the_teacher_and_works_by_itself() -> None:
     clone = copy.deepcopy(model)
     assert clone.teachers['teacher'] is model.teachers['teacher']
     assert clone.losses['hint'] is not model.losses['hint']
-    assert clone._guidance.pairs[0].loss is clone.losses[clone._guidance.pairs[0].name]
+    assert clone.pairs[0].loss is clone.losses[clone.pairs[0].name]
     copied = losses_of(clone)
     for name in ('loss_kd_hint', 'loss_kd_rcn_cls', 'loss_rpn_cls'):
         assert torch.equal(torch.as_tensor(sum_of(copied[name])), sum_of(losses[name]))

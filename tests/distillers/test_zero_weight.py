@@ -28,7 +28,7 @@ CLIPPED = dict(
 def test_student_trains_as_in_the_host(tmp_path: Path, changes: dict[str, Any]) -> None:
     pairs = all_pairs(weight=0.0)
     pairs['source'] = dict(
-        view=dict(type='RoIView', value='logits', roi_source='union', num_rois=8),
+        view=dict(type='roi.logits', roi_source='union', num_rois=8),
         loss=dict(type='KDLoss', loss_weight=0.0),
     )
     model = config(pairs, teacher=teacher_of(faster_rcnn(base=8, width=16)))

@@ -12,8 +12,9 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from kd_plugins.distillers.step import Step
 from kd_plugins.registry import MODELS
-from kd_plugins.views import MatchedTensors, ModelRun, Step, attached
+from kd_plugins.views import FrozenRun, MatchedTensors
 
 SIDE = 64
 CLASSES = 3
@@ -317,16 +318,16 @@ class Observed:
     """One step, looked at from inside.
 
     Attributes:
+        step: itself.
         losses: of the student's own.
-        captured: from the student.
-        run: of the teacher.
+        run: of the first teacher.
         matched: by pair.
-        inputs: as the teacher saw them.
+        inputs: as that teacher saw them.
     """
 
+    step: Step
     losses: dict[str, Any]
-    captured: dict[Any, Any]
-    run: ModelRun
+    run: FrozenRun
     matched: dict[str, list[MatchedTensors | None]]
     inputs: Tensor
 
@@ -340,15 +341,9 @@ class Observed:
 def observed(model: Any, seed: int = 3, **options: Any) -> Iterator[Observed]:
     prepared = batch(model, **options)
     inputs, samples = prepared['inputs'], prepared['data_samples']
-    guidance = model._guidance
-    with guidance.runs(inputs, samples, model.data_preprocessor) as runs:
-        with attached(model.student, guidance.student_recorders()) as captured:
-            torch.manual_seed(seed)
-            losses = model.student(inputs, samples, mode='loss')
-        (name, run), *_ = runs.items()
-        own, _ = model.teachers[name].inputs(inputs, samples)
-        steps = {key: Step(model.student, captured, run, samples) for key in runs}
-        matched = {
-            pair.name: pair.view.match(steps[pair.teacher]) for pair in guidance.pairs
-        }
-        yield Observed(losses, captured, run, matched, own)
+    with model.step(inputs, samples) as step:
+        torch.manual_seed(seed)
+        losses = model.task_losses(step)
+        name, run = next(iter(step.teachers.items()))
+        seen, _ = model.teachers[name].inputs(inputs, samples)
+        yield Observed(step, losses, run, model.match(step), seen)

@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = dict(
         pairs=dict(
             hint=dict(layer='neck', loss=dict(type='HintLoss', loss_weight=0.5)),
             cls=dict(
-                view=dict(type='RoIView', value='logits'),
+                view=dict(type='roi.logits'),
                 loss=dict(
                     type='KDLoss', loss_weight=dict(type='LinearRamp', start=0, end=1)
                 ),

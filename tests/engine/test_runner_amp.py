@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 
 from kd_plugins import ConfigError
+from kd_plugins.engine import amp
 from kd_plugins.engine.amp import BFloat16OptimWrapper, enable_amp
-from kd_plugins.hosts import amp
 from tests.engine.hooks.toy import ToyStudent, build, toy_config, train
 
 pytestmark = pytest.mark.host

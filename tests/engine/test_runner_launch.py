@@ -7,8 +7,8 @@ import pytest
 from torch import distributed
 
 from kd_plugins import ConfigError
+from kd_plugins.engine import launch
 from kd_plugins.engine.launch import start_cpu_processes
-from kd_plugins.hosts import launch
 
 LAUNCHERS = {
     'pytorch': {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1'},

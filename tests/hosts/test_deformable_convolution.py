@@ -273,6 +273,25 @@ def test_a_batch_of_no_images() -> None:
     assert weight.grad.abs().sum() == 0
 
 
+def test_of_larger_offsets_the_first_values_in_memory_are_read() -> None:
+    """As mmcv's compiled operator reads those of DyHead, by the size of the output."""
+    input, weight, offset, mask, _ = some()
+    larger = [torch.randn(*item.shape[:2], 9, 8).double() for item in (offset, mask)]
+    for item, values in zip(larger, (offset, mask), strict=True):
+        for image, value in zip(item.view(2, -1), values.flatten(1), strict=True):
+            image[: value.numel()] = value
+    tensors = [item.requires_grad_() for item in (input, weight, offset, mask)]
+    wide = [item.requires_grad_() for item in larger]
+    output, expected = ours()(input, weight, *wide), by_hand(*tensors)
+    assert_close(output, expected)
+    gradients = torch.autograd.grad(output.square().sum(), wide)
+    slopes = torch.autograd.grad(expected.square().sum(), (offset, mask))
+    for found, slope in zip(gradients, slopes, strict=True):
+        read = slope[0].numel()
+        assert_close(found.flatten(1)[:, :read], slope.flatten(1))
+        assert found.flatten(1)[:, read:].abs().sum() == 0
+
+
 @needs_ours
 @pytest.mark.host
 def test_functions_of_mmcv_take_them() -> None:

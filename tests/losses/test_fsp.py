@@ -153,7 +153,7 @@ def test_a_flow_runs_between_maps_of_the_same_images(shape: tuple[int, ...]) -> 
     ('shape', 'message'),
     [
         ((2, 3, 6), r'\(2, 3, 5\) and teacher \(2, 3, 6\) differ in images or channel'),
-        ((2, 3, 5, 5), r"teacher must be \(N, m, n\).*view=dict\(type='FlowView'"),
+        ((2, 3, 5, 5), r"teacher must be \(N, m, n\).*view=dict\(type='layer.flow'"),
     ],
 )
 def test_shapes_that_differ_are_refused(shape: tuple[int, ...], message: str) -> None:

@@ -161,7 +161,7 @@ def test_embeddings_of_rois_with_labels() -> None:
 
 
 def test_rois_of_the_teacher_have_no_labels() -> None:
-    view = dict(type='RoIView', value='features', roi_source='teacher')
+    view = dict(type='roi.features', roi_source='teacher')
     loss = dict(type='CRDLoss', num_classes=4)
     with pytest.raises(ConfigError, match=r"Remove roi_source='teacher'"):
         distiller(dict(crd=dict(view=view, loss=loss)))

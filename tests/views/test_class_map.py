@@ -178,8 +178,8 @@ def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     assert_close(deltas.teacher[cats], answer['bbox_pred'][cats, 8:12])
     assert_close(deltas.student[cats], captured.deltas[cats, :4])
     assert deltas.count == (labels != 1).sum()
-    (pair, _) = model._guidance.pairs
-    assert [place.student for place in pair.places] == [(-1, 3)]
+    (pair, _) = model.pairs
+    assert [place.student for place in pair.tensors] == [(-1, 3)]
 
 
 def test_masking_is_leaving_those_rois_out() -> None:
@@ -226,7 +226,7 @@ def test_each_stage_of_a_cascade_and_the_teachers_own_rois() -> None:
     with observed(model) as seen:
         shapes = [item.student.shape[1] for item in seen.matched['cls'] if item]
         assert shapes == [3, 3]
-    view = dict(type='RoIView', value='logits', roi_source='union')
+    view = dict(type='roi.logits', roi_source='union')
     pair = dict(view=view, loss=dict(type='KDLoss'))
     with observed(detector(dict(cls=pair), PART, rcnn(4))) as seen:
         found = seen.first('cls')
@@ -239,7 +239,7 @@ def test_dense_heads_give_the_shared_columns() -> None:
     more['bbox_head']['num_classes'] = 4
     pairs = dict(a=dict(view='head.logits', loss=dict(type='PixelWiseLoss')))
     model = detector(pairs, PART, more, student=fcos())
-    places = model._guidance.pairs[0].places
+    places = model.pairs[0].tensors
     assert [place.student[1] for place in places] == [2, 2, 2]
     assert [place.teacher[1] for place in places] == [2, 2, 2]
     with observed(model) as seen:
@@ -265,7 +265,7 @@ def test_dense_heads_give_the_shared_columns() -> None:
 @pytest.mark.parametrize('size', ['student', 'teacher'])
 def test_pixels_of_classes_that_are_not_shared_are_masked(size: str) -> None:
     mapping = dict(student=LAND, teacher=('sky', 'sea', 'road'))
-    view = dict(type='SegView', value='logits', size=size)
+    view = dict(type='seg.logits', size=size)
     pairs = dict(a=dict(view=view, loss=dict(type='PixelWiseLoss')))
     wide = detector(pairs, mapping, pspnet(3), student=segmentor())
     plain = detector(pairs, None, pspnet(4), student=segmentor())
@@ -283,8 +283,8 @@ def test_pixels_of_classes_that_are_not_shared_are_masked(size: str) -> None:
     kept = found.mask.bool()
     assert torch.equal(found.target[kept], (whole.target[kept] == 3).long())
     assert int(found.target.max()) == 1
-    (pair,) = wide._guidance.pairs
-    assert pair.places[0].student == (1, 2, 16, 16)
+    (pair,) = wide.pairs
+    assert pair.tensors[0].student == (1, 2, 16, 16)
     assert seg_losses_of(wide)['loss_kd_a'] > 0
 
 

@@ -252,7 +252,7 @@ def test_boxes_that_cannot_be_compared_are_refused(
 
 
 def test_deltas_have_no_region() -> None:
-    view = dict(type='DenseHeadView', value='deltas', region='vlr')
+    view = dict(type='head.deltas', region='vlr')
     message = r'head\.deltas has the positives\. Remove it'
     with pytest.raises(ConfigError, match=message):
         distiller(dict(a=dict(view=view, loss=dict(type='DeltaL2Loss'))))

@@ -25,7 +25,7 @@ from tests.distillers.tiny import (
 from tests.distillers.tiny_dense import atss, fcos, gfl
 
 pytestmark = pytest.mark.host
-VLR = dict(type='DenseHeadView', value='distributions', region='vlr')
+VLR = dict(type='head.distributions', region='vlr')
 LD_HEAD = dict(
     type='mmdet.LDHead',
     loss_ld=dict(type='mmdet.KnowledgeDistillationKLDivLoss', loss_weight=0.25, T=10),
@@ -249,7 +249,7 @@ def test_classes_may_differ_and_heads_of_the_host_teach() -> None:
     teacher = with_head(gfl(8, 16), num_classes=7, **LD_HEAD)
     model = build(teacher=teacher)
     assert losses_of(model)['loss_kd_ld'] > 0
-    assert not any(pair.view.requires_same_classes for pair in model._guidance.pairs)
+    assert not any(pair.view.requires_same_classes for pair in model.pairs)
     assert 'Rx4x17' in model.summary()
 
 

@@ -22,7 +22,7 @@ WIDE = teacher_of(faster_rcnn(base=8))  # a wide backbone, an FPN like the stude
 
 
 def flow(first: Any, last: Any, **options: Any) -> dict[str, Any]:
-    view = dict(type='FlowView', first=first, last=last) | options.pop('view', {})
+    view = dict(type='layer.flow', first=first, last=last) | options.pop('view', {})
     return dict(view=view, loss=dict(type='FSPLoss', **options))
 
 
@@ -50,7 +50,7 @@ def test_between_two_stages_of_either_model(pool: str) -> None:
         torch.testing.assert_close(matched.student, expected)
         assert matched.student.shape == (2, 4, 8) and matched.count == 2
         assert matched.student.requires_grad and not matched.teacher.requires_grad
-    (place,) = model._guidance.pairs[-1].places
+    (place,) = model.pairs[-1].tensors
     assert place.name == 'flow backbone.layer1 to backbone.layer2.0'
 
 
@@ -66,7 +66,7 @@ def test_levels_of_an_fpn_suit_any_two_backbones() -> None:
     pair = flow('neck.fpn_convs.0', 'neck.fpn_convs.1')
     model = distiller(dict(a=pair), teacher=WIDE)
     assert losses_of(model)['loss_kd_a'] > 0
-    assert model._guidance.parts_of('teacher') == ['backbone', 'neck']
+    assert model.teacher_parts('teacher') == ['backbone', 'neck']
 
 
 def test_maps_may_differ_in_size() -> None:

@@ -40,7 +40,7 @@ def test_every_level_of_the_neck_is_compared_with_the_teachers() -> None:
         own = [item for item in seen.matched['a'] if item is not None]
         with torch.no_grad():
             expected = seen.run.model.extract_feat(seen.inputs)
-    assert [place.name for place in model._guidance.pairs[0].places] == [
+    assert [place.name for place in model.pairs[0].tensors] == [
         'neck[0]',
         'neck[1]',
         'neck[2]',
@@ -74,7 +74,7 @@ def test_levels_of_both_and_of_each() -> None:
         ((2, 8, 8, 8), (2, 4, 16, 16)),
         ((2, 8, 4, 4), (2, 8, 8, 8)),
     ]
-    assert model._guidance.pairs[0].places[1].name == 'neck[2]'
+    assert model.pairs[0].tensors[1].name == 'neck[2]'
     assert losses_of(model)['loss_kd_two'] > 0
 
 
@@ -121,7 +121,7 @@ def test_in_place_relu_does_not_reach_what_was_recorded() -> None:
     for item in (inner.student, inner.teacher):
         assert (item < 0).any()  # before the ReLU
     assert (outer.student >= 0).all()
-    a, b = model._guidance.pairs
+    a, b = model.pairs
     copied = [item.view.source.capture('student').copy for item in (a, b)]
     assert copied == [True, False]
 
@@ -236,7 +236,7 @@ def test_scalars_and_rows_differ_from_maps() -> None:
     ],
 )
 def test_a_layer_of_a_view_is_named_where_it_stands(options: Any, message: str) -> None:
-    view = dict(type='LayerView', **options)
+    view = dict(type='layer', **options)
     refused(message, dict(a=dict(view=view, loss=dict(type='HintLoss'))))
 
 

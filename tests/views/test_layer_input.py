@@ -26,7 +26,7 @@ ALIVE = faster_rcnn(backbone=dict(zero_init_residual=False))
 
 
 def pair(layer: Any = f'{BLOCK}.relu', **options: Any) -> dict[str, Any]:
-    view = dict(type='LayerView', layer=layer, value='input') | options.pop('view', {})
+    view = dict(type='layer', layer=layer, value='input') | options.pop('view', {})
     return dict(view=view, loss=dict(type='HintLoss')) | options
 
 
@@ -72,7 +72,7 @@ def test_the_last_call_of_a_blocks_relu_reads_the_sum() -> None:
             assert (own < 0).any()
             assert torch.equal(own.relu(), other)
         assert before.student.requires_grad and not before.teacher.requires_grad
-    places = {item.name: item.places for item in model._guidance.pairs}
+    places = {item.name: item.tensors for item in model.pairs}
     assert [place.name for place in places['bn']] == [
         'input of backbone.layer2.1.relu[0]',
         'input of backbone.layer2.1.relu[1]',
@@ -93,7 +93,7 @@ def test_gradient_flows_from_there_to_the_block_and_before() -> None:
 
 def test_only_what_is_overwritten_is_copied() -> None:
     pairs = dict(a=pair(), b=pair(f'{BLOCK}.conv2'))
-    a, b = distiller(pairs)._guidance.pairs
+    a, b = distiller(pairs).pairs
     for which in ('student', 'teacher'):
         assert a.view.source.capture(which).copy
         assert not b.view.source.capture(which).copy
@@ -104,7 +104,7 @@ def test_other_calls_in_each_model() -> None:
     levels = dict(student=[1], teacher=[0])
     model = distiller(dict(a=pair(layer, view=dict(levels=levels))))
     norms = model.teachers['teacher'].model.backbone.layer2[0]
-    assert model._guidance.pairs[0].places[0].context.teacher_norm is norms.bn1
+    assert model.pairs[0].tensors[0].context.teacher_norm is norms.bn1
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_a_block_goes_by_the_last_norm_of_its_own_branch() -> None:
         'neck': [None] * 3,
     }
     with observed(model) as seen:
-        for item in model._guidance.pairs:
-            norms = [place.context.teacher_norm for place in item.places]
+        for item in model.pairs:
+            norms = [place.context.teacher_norm for place in item.tensors]
             assert norms == expected[item.name]
             told = [found.context.teacher_norm for found in seen.matched[item.name]]
             assert told == norms
@@ -176,7 +176,7 @@ def test_nothing_of_the_teacher_is_kept_by_it() -> None:
     held = {id(item) for item in model.teachers['teacher'].model.modules()}
     assert not held & {id(item) for item in model.modules()}
     clone = copy.deepcopy(model)  # as EMA does
-    (place,), (copied,) = (item._guidance.pairs[0].places for item in (model, clone))
+    (place,), (copied,) = (item.pairs[0].tensors for item in (model, clone))
     assert copied.context.teacher_norm is place.context.teacher_norm
     assert place.context == LossContext(level=1, teacher_level=1, stride=8)
 

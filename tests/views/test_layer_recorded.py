@@ -104,4 +104,4 @@ def test_blocks_with_checkpointing_hide_their_inside() -> None:
         student=student,
     )
     model = MODELS.build(config(dict(a=pair('backbone.layer1')), student=student))
-    assert len(model._guidance.pairs) == 1
+    assert len(model.pairs) == 1

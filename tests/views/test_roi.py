@@ -139,7 +139,7 @@ def test_each_stage_of_a_cascade_asks_the_same_stage_of_the_teacher() -> None:
         pairs(), student=cascade_rcnn(3), teacher=teacher_of(cascade_rcnn(2, base=8))
     )
     with observed(model) as seen:
-        assert [place.name for place in model._guidance.pairs[0].places] == [
+        assert [place.name for place in model.pairs[0].tensors] == [
             'roi.logits stage 0',
             'roi.logits stage 1',
             'roi.logits stage 2',

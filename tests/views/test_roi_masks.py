@@ -132,7 +132,7 @@ def test_each_stage_of_a_cascade_draws_its_own() -> None:
             stage.mask_size = 8
         cascades.append(model)
     model = distiller(PAIR, student=cascades[0], teacher=teacher_of(cascades[1]))
-    names = [place.name for place in model._guidance.pairs[0].places]
+    names = [place.name for place in model.pairs[0].tensors]
     assert names == ['roi.masks stage 0', 'roi.masks stage 1']
     model.student.backbone.eval()
     with observed(model, masks=True) as seen:
@@ -226,7 +226,7 @@ def test_a_mask_head_that_did_not_run_is_said() -> None:
 
 
 def test_masks_are_of_the_students_rois_only() -> None:
-    view = dict(type='RoIView', value='masks', roi_source='teacher')
+    view = dict(type='roi.masks', roi_source='teacher')
     pair = dict(masks=dict(view=view, loss=dict(type='KDLoss')))
     with pytest.raises(ConfigError, match="value='masks' needs the labels assigned"):
         MODELS.build(config(pair, student=mask_rcnn()))

@@ -111,7 +111,7 @@ def strided(strides: tuple[int, int]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(('size', 'side'), [('student', 4), ('teacher', 8)])
 def test_another_output_stride_is_interpolated(size: str, side: int) -> None:
-    view = dict(type='SegView', value='logits', size=size)
+    view = dict(type='seg.logits', size=size)
     model = build(view, teacher=strided((1, 1)))
     found, _, _ = matched_of(model)
     plain, _, _ = matched_of(build(teacher=strided((1, 1))))
@@ -132,7 +132,7 @@ def test_cascades_at_their_last_stage_or_another() -> None:
     with torch.no_grad():
         expected = teacher._forward(inputs)
     assert_close(last.teacher, expected)
-    view = dict(type='SegView', value='logits', stage=0)
+    view = dict(type='seg.logits', stage=0)
     first, teacher, inputs = matched_of(
         build(view, student=cascade(), teacher=cascade(8))
     )
@@ -171,7 +171,7 @@ def test_point_rend_at_its_coarse_map() -> None:
     )
     with pytest.raises(ConfigError, match=r'PointHead scores points .* Set stage=0'):
         build(student=student)
-    view = dict(type='SegView', value='logits', stage=0)
+    view = dict(type='seg.logits', stage=0)
     model = build(view, student=student, teacher=student)
     assert losses_of(model)['loss_kd_pixel'] > 0
 
@@ -265,7 +265,7 @@ def test_binary_heads_by_their_one_sigmoid() -> None:
         model = build(
             student=segmentor(decode=decode), teacher=segmentor(decode=decode)
         )
-    (place,) = model._guidance.pairs[0].places
+    (place,) = model.pairs[0].tensors
     assert place.context.activation == 'sigmoid'
     assert place.student == (1, 1, 16, 16)
 
@@ -300,11 +300,11 @@ def test_gradient_reaches_the_student_alone() -> None:
             r'the student scores 4 classes, the teacher 7\. Choose a teacher of',
         ),
         (
-            dict(view=dict(type='SegView', value='logits', stage=2), student=cascade()),
+            dict(view=dict(type='seg.logits', stage=2), student=cascade()),
             r'view\.stage: got 2; decode_head has 2 stages, counted from 0',
         ),
         (
-            dict(view=dict(type='SegView', value='logits', size='teachr')),
+            dict(view=dict(type='seg.logits', size='teachr')),
             r"size: no 'teachr'\. Close: 'teacher'",
         ),
         (dict(view='seg.logit'), r"no view 'seg\.logit'\. Close: 'seg\.logits'"),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.host
 
 
 def build(student: Any = None, teacher: Any = None, **view: Any) -> Any:
-    asked = dict(type='SegView', value='features', **view)
+    asked = dict(type='seg.features', **view)
     adapter = dict(type='ConvAdapter')
     return distiller(
         dict(feature=dict(view=asked, adapter=adapter, loss=dict(type='HintLoss'))),

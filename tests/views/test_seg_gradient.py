@@ -25,7 +25,7 @@ def build(
     student: Any = None, teacher: Any = None, weight: float = 1.0, **options: Any
 ) -> Any:
     pair = dict(
-        view=dict(type='SegGradientView'),
+        view=dict(type='seg.gradient'),
         loss=dict(type='GradientATLoss', loss_weight=weight),
     )
     model = student or segmentor(decode=decode(4))
@@ -71,7 +71,7 @@ def test_both_are_gradients_of_the_images_losses() -> None:
 
 def matched(model: Any) -> Any:
     seen = {}
-    view = model._guidance.pairs[0].view
+    view = model.pairs[0].view
     match = view.match
     view.match = lambda step: seen.setdefault('items', match(step))
     try:

@@ -108,7 +108,7 @@ def test_tokens_on_the_padding_are_masked() -> None:
     inside[:14, :15] = 1
     assert torch.equal(mask[1], inside)
     assert first.count == 16 * 16 + 14 * 15
-    places = model._guidance.pairs[0].places
+    places = model.pairs[0].tensors
     names = [f'encoder.memory[{level}]' for level in range(3)]
     assert [place.name for place in places] == names
     assert [place.context.stride for place in places] == [4, 8, 16]
@@ -149,8 +149,7 @@ def test_the_teachers_decoder_does_not_run() -> None:
 
 
 def test_levels_and_widths_may_differ() -> None:
-    view = dict(
-        type='EncoderView', value='memory', levels=dict(student=[1, 2], teacher=[0, 1])
+    view = dict(type='encoder.memory', levels=dict(student=[1, 2], teacher=[0, 1])
     )
     pair = dict(view=view, adapter=dict(type='ConvAdapter'), loss=HINT)
     model = distiller(
@@ -257,7 +256,7 @@ def test_a_detector_of_another_kind_teaches_a_transformer_its_neck() -> None:
             r'memory of the student has 1 levels, that of the teacher 3\. Choose',
         ),
         (
-            dict(view=dict(type='EncoderView', value='memory', levels=[3]), loss=HINT),
+            dict(view=dict(type='encoder.memory', levels=[3]), loss=HINT),
             dict(student=dino(), teacher=TEACHER),
             r'view\.levels: encoder\.memory of the student gives 3 levels, .* no 3\.',
         ),

@@ -103,7 +103,7 @@ def test_of_depths_those_in_their_own_unit() -> None:
 @torch.no_grad()
 def test_of_a_cascade_the_stage_that_is_compared() -> None:
     pairs = dict(
-        coarse=dict(view=dict(type='SegView', value='logits', stage=0)),
+        coarse=dict(view=dict(type='seg.logits', stage=0)),
         fine=dict(view='seg.logits'),
         feature=dict(view='seg.features'),
     )

@@ -18,8 +18,9 @@ from ...evaluation.fidelity import TeacherPredictions
 from ...evaluation.fidelity.features import PairFeatures, Rows
 from ...evaluation.fidelity.readers import Reader, reader_of
 from ...evaluation.fidelity.rois import KeptRoIs, RoIFidelity, roi_fidelity
+from ...recorders import Recorder, Records, recording
 from ...registry import HOOKS
-from ...views import Recorder, attached
+from ...views import Side
 
 
 @HOOKS.register_module()
@@ -86,8 +87,8 @@ class FidelityHook(Hook):
         self._predictions: TeacherPredictions | None = None
         self._features: PairFeatures | None = None
         self._rois: RoIFidelity | None = None
-        self._watching = ExitStack()
-        self._captured: dict[Any, Any] = {}
+        self._recording = ExitStack()
+        self._records = Records()
         self._reader: Reader | None = None
         self._evaluator: Evaluator | None = None
         self._score: dict[str, float] | None = None
@@ -125,13 +126,14 @@ class FidelityHook(Hook):
         if metainfo.get('classes') is not None:
             teacher.set_class_names([str(each) for each in metainfo['classes']])
         self._predictions = TeacherPredictions(teacher)
-        self._features = PairFeatures(model._guidance.pairs, name)
+        self._features = PairFeatures(model.pairs, name)
 
     def before_val_epoch(self, runner: Any) -> None:
         assert self._features is not None
         self._reader = None
         self._features.moments.clear()
-        predictions, student = self._predictions, unwrap(runner.model).student
+        predictions = self._predictions
+        student: Any = unwrap(runner.model).student
         assert predictions is not None
         teacher = predictions.teacher
         self._rois = roi_fidelity(
@@ -154,8 +156,8 @@ class FidelityHook(Hook):
     ) -> None:
         if self._measured(batch_idx):
             student: Any = unwrap(runner.model).student
-            self._captured = self._watching.enter_context(
-                attached(student, self._captures('student'))
+            self._records = self._recording.enter_context(
+                recording(student, self._recorders('student'))
             )
 
     def after_val_iter(
@@ -167,8 +169,8 @@ class FidelityHook(Hook):
     ) -> None:
         if not self._measured(batch_idx) or not outputs:
             return
-        self._watching.close()
-        captured, self._captured = self._captured, {}
+        self._recording.close()
+        records, self._records = self._records, Records()
         student: Any = unwrap(runner.model).student
         predictions, features = self._predictions, self._features
         assert predictions is not None and features is not None
@@ -185,7 +187,7 @@ class FidelityHook(Hook):
 
         def run_teacher() -> tuple[list[Any], Rows, KeptRoIs | None]:
             model = predictions.teacher.model
-            with attached(model, self._captures('teacher')) as recorded:
+            with recording(model, self._recorders('teacher')) as recorded:
                 device = next(student.parameters()).device
                 samples = predictions.predict(data_batch, device)
             if self._evaluator is not None:
@@ -197,17 +199,17 @@ class FidelityHook(Hook):
                 None if rois is None else rois.read(recorded),
             )
 
-        read, taught, proposed = predictions.get(batch_idx, data_batch, run_teacher)
+        read, rows, proposed = predictions.get(batch_idx, data_batch, run_teacher)
         for sample, other in zip(outputs, read, strict=True):
             reader.add(reader.read(sample, sample, 'student'), other, sample)
-        features.add(features.read(captured, outputs, 'student'), taught)
+        features.add(features.read(records, outputs, 'student'), rows)
         if rois is not None:
-            rois.add(student, captured, proposed)
+            rois.add(student, records, proposed)
 
     def after_val_epoch(
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
-        self._watching.close()
+        self._recording.close()
         reader, predictions, features = self._reader, self._predictions, self._features
         rois = self._rois
         if reader is None or metrics is None:
@@ -233,20 +235,20 @@ class FidelityHook(Hook):
         if rois is not None:
             all_reduce(rois.sums)
             found |= rois.values()
-        told = {f'fidelity/{name}': value for name, value in found.items()}
+        values = {f'fidelity/{name}': value for name, value in found.items()}
         metrics.update(
-            {name: value for name, value in told.items() if math.isfinite(value)}
+            {name: value for name, value in values.items() if math.isfinite(value)}
         )
         metrics.update(self._score or {})
 
     def after_run(self, runner: Any) -> None:
-        self._watching.close()
+        self._recording.close()
 
-    def _captures(self, which: str) -> list[Recorder]:
-        """What to attach to the 'student' or the 'teacher' while it predicts."""
+    def _recorders(self, side: Side) -> list[Recorder[Any]]:
+        """What to attach to the student or the teacher while it predicts."""
         assert self._features is not None
-        rois = [] if self._rois is None else self._rois.captures()
-        return [*self._features.captures(which), *rois]
+        rois = [] if self._rois is None else self._rois.recorders()
+        return [*self._features.recorders(side), *rois]
 
     def _measured(self, batch_idx: int) -> bool:
         return self.max_batches is None or batch_idx < self.max_batches

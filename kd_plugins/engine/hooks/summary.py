@@ -10,9 +10,9 @@ from ...registry import HOOKS
 
 @HOOKS.register_module()
 class SummaryHook(Hook):
-    """Logs the distiller's plan, as a table, before the training starts."""
+    """Logs the distiller's summary, a table, before the training starts."""
 
     def before_train(self, runner: Any) -> None:
         model = unwrap(runner.model)
         if is_distiller(model):
-            runner.logger.info(f'Distillation plan:\n{model.summary()}')
+            runner.logger.info(f'Distillation:\n{model.summary()}')

@@ -1,11 +1,14 @@
 """Features that 'layer' pairs compare, read while both models predict."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from ...views.layer.view import LayerView
+from ...distillers.pair import Pair
+from ...host_types import DataSample, Samples
+from ...recorders import LayerRecorder, Records
+from ...views import Side
+from ...views.layer.source import BoundLayer
 from .cka import FeatureMoments, feature_rows
 
 Rows = dict[str, list[Tensor]]
@@ -24,49 +27,54 @@ class PairFeatures:
         left_out: why pairs have no value, by pair.
     """
 
-    def __init__(self, pairs: Sequence[Any], teacher: str) -> None:
+    def __init__(self, pairs: Sequence[Pair], teacher: str) -> None:
         self._pairs = [
             pair
             for pair in pairs
             if pair.teacher == teacher
-            and isinstance(pair.view, LayerView)
-            and not pair.view.source.on_rois
-            and all(len(place.student) == 4 for place in pair.places)
+            and pair.view.layers is not None
+            and pair.view.maps is not None
+            and all(len(spec.student) == 4 for spec in pair.tensors)
         ]
         self._keys = {pair.name: f'cka_{pair.statistic}' for pair in self._pairs}
         self.moments: dict[str, list[FeatureMoments]] = {}
         self.left_out: dict[str, str] = {}
 
-    def captures(self, which: str) -> list[Any]:
-        """What to attach to the 'student' or the 'teacher' while it predicts."""
-        return [pair.view.source.capture(which) for pair in self._pairs]
+    def recorders(self, side: Side) -> list[LayerRecorder]:
+        """What to attach to the student or the teacher while it predicts."""
+        return [layer.recorder for _, layer in self._layers(side)]
 
-    def read(
-        self, captured: Mapping[Any, Any], samples: Sequence[Any], which: str
-    ) -> Rows:
+    def _layers(self, side: Side) -> list[tuple[Pair, BoundLayer]]:
+        return [
+            (pair, pair.view.layers[side])
+            for pair in self._pairs
+            if pair.view.layers is not None
+        ]
+
+    def read(self, records: Records, samples: Samples, side: Side) -> Rows:
         """Rows of every level of each pair, on the CPU.
 
         Args:
-            captured: what was attached, by capture.
+            records: of what was attached.
             samples: the predictions; they tell what of each image is padding.
-            which: 'student' or 'teacher'.
+            side: whose they are.
         """
         valid = [_valid_share(sample) for sample in samples]
         found: Rows = {}
-        for pair in self._pairs:
-            source = pair.view.source
-            recorder = captured[source.capture(which)]
-            outputs, levels = recorder.outputs, source.levels[which]
-            if levels is not None:
-                outputs = [outputs[level] for level in levels if level < len(outputs)]
-            fits = len(outputs) == len(pair.places) and not recorder.overwritten
+        for pair, layer in self._layers(side):
+            record = records[layer.recorder]
+            outputs = record.outputs
+            if layer.levels is not None:
+                levels = [level for level in layer.levels if level < len(outputs)]
+                outputs = [outputs[level] for level in levels]
+            fits = len(outputs) == len(pair.tensors) and not record.overwritten
             if fits and all(len(feature) == len(samples) for feature in outputs):
                 found[pair.name] = [
                     feature_rows(feature, valid).cpu() for feature in outputs
                 ]
                 continue
             self.left_out[pair.name] = (
-                f"the layer '{source.paths[which]}' of the {which} does not run as in "
+                f"the layer '{layer.path}' of the {side} does not run as in "
                 'training when it predicts: '
                 f'fidelity/{self._keys[pair.name]} is left out.'
             )
@@ -98,7 +106,7 @@ class PairFeatures:
         return found
 
 
-def _valid_share(sample: Any) -> tuple[float, float]:
+def _valid_share(sample: DataSample) -> tuple[float, float]:
     """Shares of height and width of a sample's image that are no padding."""
     meta = sample.metainfo
     whole = meta.get('batch_input_shape')

@@ -1,17 +1,16 @@
 """Class logits of the same RoIs: do two RoI heads say the same."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError, located
+from ...host_types import HostModule
+from ...recorders import Records
 from ...teachers.class_map import ClassMap
-from ...views import Recorder
-from ...views.roi.outputs import RoIOutputs, RoIRecorder, roi_stages, score_rois
+from ...views.roi.outputs import RoIRecorder, roi_stages, score_rois
 from ...views.run import frozen
 from .agreement import agreement, predictive_divergence
 
@@ -57,17 +56,17 @@ class RoIFidelity:
         # RoIs, those of the same class, and their divergence.
         self.sums = torch.zeros(3, dtype=torch.float64)
 
-    def captures(self) -> list[Recorder]:
+    def recorders(self) -> list[RoIRecorder]:
         """What to attach to either model while it predicts."""
         return [RoIRecorder()]
 
-    def read(self, captured: Mapping[Any, Any]) -> KeptRoIs | None:
+    def read(self, records: Records) -> KeptRoIs | None:
         """The teacher's best RoIs of a batch; None where it proposed nothing.
 
         Args:
-            captured: what was attached, by capture.
+            records: of what was attached to the teacher.
         """
-        found: dict[int, RoIOutputs] = captured[RoIRecorder()]
+        found = records[RoIRecorder()]
         if 0 not in found:
             return None
         outputs = found[0]
@@ -84,16 +83,16 @@ class RoIFidelity:
         return KeptRoIs(rois, logits)
 
     def add(
-        self, student: Any, captured: Mapping[Any, Any], teacher: KeptRoIs | None
+        self, student: HostModule, records: Records, teacher: KeptRoIs | None
     ) -> None:
         """Add a batch: the student's head runs once more, on the teacher's RoIs.
 
         Args:
-            student: the student model, whose features were captured.
-            captured: from it, by capture.
+            student: the student model, whose features were recorded.
+            records: of what was attached to it.
             teacher: as :meth:`read`.
         """
-        found: dict[int, RoIOutputs] = captured[RoIRecorder()]
+        found = records[RoIRecorder()]
         if teacher is None or 0 not in found:
             return
         maps = found[0].maps
@@ -123,7 +122,11 @@ class RoIFidelity:
 
 
 def roi_fidelity(
-    student: Any, teacher: Any, class_map: ClassMap | None, number: int, scale: float
+    student: HostModule,
+    teacher: HostModule,
+    class_map: ClassMap | None,
+    number: int,
+    scale: float,
 ) -> RoIFidelity | None:
     """That of two models; None unless both have RoI heads that can be compared.
 
@@ -139,7 +142,7 @@ def roi_fidelity(
     models, heads = (student, teacher), []
     with suppress(ConfigError):  # a RoI head of another kind
         if all(hasattr(model, 'roi_head') for model in models):
-            heads = [roi_stages(model, 'FidelityHook')[0][1] for model in models]
+            heads = [roi_stages(model)[0][1] for model in models]
     # Of columns trained by a sigmoid no softmax gives probabilities.
     if not heads or any(getattr(head.loss_cls, 'use_sigmoid', False) for head in heads):
         return None

@@ -53,19 +53,15 @@ def _measure(
     data: Any,
     optim_wrapper: OptimWrapper | OptimWrapperDict | None,
 ) -> GradientShares:
-    # Teachers know the student's preprocessor by its identity: the copied model shares
-    # it, and another copy of it works on the batch.
-    preprocessor = distiller.data_preprocessor
-    model = copy.deepcopy(distiller, {id(preprocessor): preprocessor})
+    model, data = copy.deepcopy(distiller), copy.deepcopy(data)
     _check_forwards(model)
-    preprocessor, data = copy.deepcopy(preprocessor), copy.deepcopy(data)
-    pairs = {pair.name: pair for pair in model._guidance.pairs}
+    pairs = {pair.name: pair for pair in model.pairs}
     weights = {name: _fix_weight(pair, model) for name, pair in pairs.items()}
     wrapper = None
     if optim_wrapper is not None:
         wrapper = student_wrapper(model.losses, optim_wrapper)
     with nullcontext() if wrapper is None else wrapper.optim_context(model):
-        losses = model(**preprocessor(data, True), mode='loss')
+        losses = model(**model.data_preprocessor(data, True), mode='loss')
     values = {
         name: torch.stack([losses.pop(key) for key in pair.log_keys()]).sum()
         for name, pair in pairs.items()
@@ -77,7 +73,7 @@ def _measure(
         weight, used = weights[name], pair.loss.loss_weight
         reaches, norms, cosines = gradients.of_pair(values[name])
         found[name] = PairGradient(
-            where=pair.where,
+            key=pair.key,
             weight=weight,
             value=values[name].item() / used,
             norms={part: norm / used for part, norm in norms.items()},
@@ -110,12 +106,12 @@ def _check_forwards(model: Distiller) -> None:
 
 def _fix_weight(pair: Pair, model: Distiller) -> float:
     """Its present weight; the copied pair computes with it, or with 1 where it is 0."""
-    pair.set_weight(model._clock)
+    pair.set_weight(model.clock)
     pair.schedule = None
     weight = pair.loss.loss_weight
     pair.loss.loss_weight = weight or 1.0
     # In training a pair without gradient is an error; here it gets its verdict.
-    pair._unchecked = set()
+    pair.check = False
     return weight
 
 

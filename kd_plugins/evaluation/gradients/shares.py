@@ -19,7 +19,7 @@ class PairGradient:
     """Gradient of one pair at the student, of which the weight is only a factor.
 
     Attributes:
-        where: its configuration key.
+        key: its configuration key.
         weight: its present ``loss_weight``.
         value: of its loss at weight 1.
         norms: L2 norm of its gradient at weight 1, by part of the student.
@@ -28,7 +28,7 @@ class PairGradient:
         alive: whether its gradient was other than 0, in one batch at least.
     """
 
-    where: str
+    key: str
     weight: float
     value: float
     norms: Mapping[str, float]

@@ -105,7 +105,7 @@ def advice(shares: GradientShares, share: float) -> list[str]:
             )
         else:
             continue
-        lines.append(f'{verdict}: {pair.where}: {words}')
+        lines.append(f'{verdict}: {pair.key}: {words}')
     return lines
 
 

@@ -1,1 +1,1 @@
-"""Views of the dense family."""
+"""One-stage heads: both models at the same points or anchors."""

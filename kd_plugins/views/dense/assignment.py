@@ -10,21 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import DistillationError
-from ...recorders import record_method
-from ..base import Recorder
+from ...host_types import HostModule, Samples
+from ...recorders import Recorder, record_method
+from ..anchors import Maps
+from ..run import ModelRun
 
-Maps = Sequence[Tensor]
+BBOX_HEAD = 'bbox_head'
 
 
 @dataclass(frozen=True)
-class TargetsRecorder(Recorder):
+class TargetsRecorder(Recorder[list[tuple[Any, ...]]]):
     """What ``bbox_head.get_targets`` gives, while the model computes its losses."""
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[list[Any]]:
-        results: list[Any] = []
+    def attach(self, model: nn.Module) -> Iterator[list[tuple[Any, ...]]]:
+        """Record within the block; yields the results, call by call."""
+        results: list[tuple[Any, ...]] = []
 
-        def assigned(args: tuple[Any, ...], result: Any) -> None:
+        def assigned(args: tuple[Any, ...], result: tuple[Any, ...]) -> None:
             results.append(result)
 
         with record_method(model.bbox_head, 'get_targets', assigned):
@@ -41,7 +44,7 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True)
 class Assignment:
-    """Labels and boxes in the host's order: place by place, anchor by anchor.
+    """Labels and boxes in the host's order: point by point, anchor by anchor.
 
     Attributes:
         labels: (N, H W A) a level; K is the background.
@@ -95,7 +98,7 @@ class Assignment:
         return labels, (_as_maps(self.weights[level], size) > 0).float()
 
 
-def assigned_columns(head: Any) -> Columns | None:
+def assigned_columns(head: HostModule) -> Columns | None:
     """How to read the targets of a head; None if its loss may not use them as they are.
 
     Args:
@@ -122,19 +125,20 @@ def assigned_columns(head: Any) -> Columns | None:
     return None
 
 
-def assignment_of(step: Any, view: str) -> Assignment:
+def assignment_of(student: ModelRun, samples: Samples, view: str) -> Assignment:
     """What the student's own loss asked in this step; nothing is assigned anew.
 
     Args:
-        step: a :class:`~kd_plugins.views.step.Step`.
+        student: run of the student.
+        samples: of the batch.
         view: which asks for it, for messages.
 
     Raises: DistillationError if the student did not compute it.
     """
-    results = targets_of(step, view)
+    results = targets_of(student, view)
 
     def read() -> Assignment:
-        head, images = step.student.bbox_head, len(step.data_samples)
+        head, images = student.model.bbox_head, len(samples)
         columns = assigned_columns(head)
         assert columns is not None
         labels, boxes = results[columns.labels], results[columns.boxes]
@@ -145,31 +149,18 @@ def assignment_of(step: Any, view: str) -> Assignment:
             head.num_classes,
         )
 
-    assignment: Assignment = step.once('assignment', read)
-    return assignment
+    return student.once('assignment', read)
 
 
-def targets_of(step: Any, view: str) -> tuple[Any, ...]:
+def targets_of(student: ModelRun, view: str) -> tuple[Any, ...]:
     """What ``get_targets`` of the student's head gave in this step; as above."""
-    results: list[tuple[Any, ...]] = step.captured[TargetsRecorder()]
+    results = student.records[TargetsRecorder()]
     if not results:
         raise DistillationError(
             "the student's bbox_head did not compute targets by 'get_targets' while it "
             f"computed its losses, so '{view}' has nothing to match."
         )
     return results[-1]
-
-
-def by_anchor(maps: Maps, columns: int) -> list[Tensor]:
-    """Maps (N, A C, H, W) as rows (N, H W A, C), the order of the host's targets."""
-    return [
-        item.permute(0, 2, 3, 1).reshape(item.shape[0], -1, columns) for item in maps
-    ]
-
-
-def rows_at(levels: Sequence[Tensor], numbers: Tensor) -> Tensor:
-    """Rows (M, ...) of these numbers, of levels (N, H W A, ...)."""
-    return torch.cat([level.flatten(0, 1) for level in levels])[numbers]
 
 
 def _as_maps(rows: Tensor, size: Sequence[int]) -> Tensor:

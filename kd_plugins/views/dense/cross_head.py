@@ -1,24 +1,29 @@
 """Crossed heads: the teacher's head goes on from the student's own features."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ...build import build_together
-from ...errors import ConfigError
+from ...checks import check_int
+from ...errors import ConfigError, located
+from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import MatchedTensors, Place, Recorder, Shape, View
-from ..heads import head_outputs
-from ..layer.source import SIDES, LayerSource
-from .assignment import TargetsRecorder, assigned_columns, assignment_of, by_anchor
-from .crossing import TOWERS, Maps, aligned, check_towers, crossed
+from ..anchors import Maps, by_anchor
+from ..base import SIDES, BoundView, MatchedTensors, Shape, Side, TensorSpec, View
+from ..layer.source import BoundLayers, LayerSource
+from ..probe import Probe
+from ..run import FrozenRun, ModelRun
+from .assignment import BBOX_HEAD, TargetsRecorder, assigned_columns, assignment_of
+from .crossing import TOWERS, aligned, check_towers, crossed
+from .heads import check_same_points, dense_heads, teacher_outputs
 from .logits import check_sigmoid
-from .view import BBOX_HEAD, check_same_points, dense_head
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,6 @@ class Crossing:
     positives: Tensor
 
 
-@VIEWS.register_module()
 class CrossHeadView(View):
     """What the teacher's head predicts from the student's features, and from its own.
 
@@ -49,13 +53,6 @@ class CrossHeadView(View):
     points or anchors of all levels and images.
 
     Args:
-        value: 'logits', (M, K), sigmoid, weighed as the student's class loss weighs
-            them; or, each weighed by the teacher's highest class score there,
-            'boxes', (M, 4), decoded, of RetinaNet, FCOS and ATSS;
-            'distributions', (M, 4, n + 1), logits of the bins of each edge, of GFL;
-            'centerness', (M, 1), logits, of FCOS and ATSS. The count is the student's
-            positives, an image having one at least; of distributions the sum of the
-            weights.
         layer: the convolution of the towers after which heads are crossed, before its
             activation, from 1; 0: behind the neck. The paper: 3, for FCOS 2, of 4.
 
@@ -65,147 +62,234 @@ class CrossHeadView(View):
         the released code does the former.
     """
 
-    prefix = 'cross'
-    values = ('logits', 'boxes', 'distributions', 'centerness')
+    name: ClassVar[str]
+    activation: ClassVar[Literal['sigmoid'] | None] = None
 
-    def __init__(self, value: str, layer: int = 3) -> None:
-        if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0:
-            raise ConfigError(f'layer must be a whole number >= 0, got {layer!r}.')
-        self.value = value
+    def __init__(self, layer: int = 3) -> None:
+        if check_int('layer', layer, minimum=0) is None:
+            raise ConfigError('must be a whole number >= 0, got None.', key='layer')
         self.layer = layer
         if layer:
             paths = [f'{BBOX_HEAD}.{name}.{layer - 1}.activate' for name in TOWERS]
         else:
             paths = [f'{BBOX_HEAD}.{TOWERS[0]}.0']  # both towers read the same
-        self._sources = [
-            LayerSource(path, value='input', key='view.layer') for path in paths
-        ]
-        self._context = LossContext(
-            activation='sigmoid' if value in ('logits', 'centerness') else None
+        self.sources = [LayerSource(path, value='input') for path in paths]
+
+    def bind(self, probe: Probe) -> BoundView:
+        heads = dense_heads(probe)
+        build_together(*(partial(self._check, heads[side], side) for side in SIDES))
+        check_same_points(heads['student'], heads['teacher'], probe)
+        with located('(student)'):
+            _check_assigns(heads['student'])
+        with located('(teacher)'):
+            check_sigmoid(heads['teacher'], 'cross.*')
+            shape = self.shape(heads['teacher'])
+        for source in self.sources:
+            source.check(probe)
+        towers = []
+        for source in self.sources:
+            layers, student, teacher = source.bind(probe)
+            for one, other in zip(student.tensors, teacher.tensors, strict=True):
+                self._check_width(one.shape[1], other.shape[1])
+            towers.append(layers)
+        context = LossContext(activation=self.activation)
+        spec = TensorSpec(
+            f'{self.name} after {self.layer}', shape, shape, context=context
+        )
+        return BoundView(
+            (spec,),
+            _Crossed(self, tuple(towers), context).match,
+            (*(tower.student.recorder for tower in towers), TargetsRecorder()),
+            tuple(tower.teacher.recorder for tower in towers),
+            ('neck', BBOX_HEAD),
         )
 
-    def teacher_parts(self) -> tuple[str, ...]:
-        return ('neck', BBOX_HEAD)
+    def _check(self, head: HostModule, side: Side) -> None:
+        with located(f'({side})'):
+            check_towers(head, self.layer)
 
-    def student_recorders(self) -> Sequence[Recorder]:
-        own = [source.capture('student') for source in self._sources]
-        return (*own, TargetsRecorder())
-
-    def teacher_recorders(self) -> Sequence[Recorder]:
-        return [source.capture('teacher') for source in self._sources]
-
-    def bind(self, probe: Any, where: str) -> list[Place]:
-        heads = {
-            which: dense_head(getattr(probe, which), f'{where} ({which})')
-            for which in SIDES
-        }
-        build_together(
-            *(
-                partial(check_towers, head, self.layer, f'{where} ({which})')
-                for which, head in heads.items()
-            )
-        )
-        check_same_points(heads['student'], heads['teacher'], probe, where)
-        _check_assigns(heads['student'], f'{where} (student)')
-        shape = self._shape(heads['teacher'], f'{where} (teacher)')
-        for source in self._sources:
-            source.find(probe, where)
-        for source in self._sources:
-            student, teacher = source.bind(probe, self, where)
-            for own, other in zip(student, teacher, strict=True):
-                self._check_width(own.shape[1], other.shape[1], where)
-        name = f'cross.{self.value} after {self.layer}'
-        return [Place(name, shape, shape, context=self._context)]
-
-    def _shape(self, head: Any, where: str) -> Shape:
-        """Of the rows that this head gives of the value."""
-        from mmdet.models.dense_heads import GFLHead
-
-        check_sigmoid(head, 'cross.*', where)
-        if self.value == 'logits':
-            return (-1, head.num_classes)
-        if (self.value == 'distributions') != isinstance(head, GFLHead) or (
-            self.value == 'centerness' and not hasattr(head, 'loss_centerness')
-        ):
-            values = ['logits', 'boxes']
-            if isinstance(head, GFLHead):
-                values[1] = 'distributions'
-            elif hasattr(head, 'loss_centerness'):
-                values.append('centerness')
-            known = ', '.join(f"'cross.{value}'" for value in values)
-            raise ConfigError(
-                f'{where}: {type(head).__name__} predicts no {self.value}. Use one of '
-                f'{known}.'
-            )
-        if self.value == 'distributions':
-            return (-1, 4, head.reg_max + 1)
-        return (-1, 4 if self.value == 'boxes' else 1)
-
-    def _check_width(self, own: int, other: int, where: str) -> None:
-        if own == other:
+    def _check_width(self, student: int, teacher: int) -> None:
+        if student == teacher:
             return
-        place = f'after convolution {self.layer} of bbox_head'
+        position = f'after convolution {self.layer} of bbox_head'
         keys = 'bbox_head.feat_channels'
         if self.layer == 0:
-            place = 'behind the neck'
+            position = 'behind the neck'
             keys = 'neck.out_channels and bbox_head.in_channels'
         raise ConfigError(
-            f"{where}.view: the teacher's convolutions go on from the student's "
-            f'features, so both must be as wide: {place} expected {other} channels, '
-            f'those of the teacher, got {own}. Set {keys} to {other} in model.student, '
-            'or choose a teacher of the same width.'
+            "the teacher's convolutions go on from the student's features, so both "
+            f'must be as wide: {position} expected {teacher} channels, those of the '
+            f'teacher, got {student}. Set {keys} to {teacher} in model.student, or '
+            'choose a teacher of the same width.'
         )
 
-    def match(self, step: Any) -> list[MatchedTensors | None]:
-        crossing: Crossing = step.once(('cross', self.layer), lambda: self._cross(step))
-        head = step.teacher.model.bbox_head
-        weights, positives = crossing.weights.flatten(), crossing.positives
-        with torch.no_grad():
-            scores = _rows(crossing.teacher[0], head.cls_out_channels)
-            confidence = scores.float().sigmoid().amax(dim=2).flatten()
-            confidence = torch.where(weights > 0, confidence, 0.0)
-        if self.value == 'logits':
-            mask, count = weights, positives
-        else:
-            mask, count = confidence, positives
-            if self.value == 'distributions':
-                count = mask.sum()
-        own = self._read(head, crossing.student)
-        other = self._read(head, crossing.teacher)
-        return [MatchedTensors(own, other, None, mask, count, self._context)]
+    @abstractmethod
+    def shape(self, head: HostModule) -> Shape:
+        """Of the rows that this head gives.
 
-    def _cross(self, step: Any) -> Crossing:
-        run = step.teacher
-        head = run.model.bbox_head
-        levels = len(head.prior_generator.strides)
-        features: list[list[Tensor]] = []
-        for source in self._sources:
-            found = source.read(step, levels)
-            assert found is not None  # heads of images run at every step
-            features.append([aligned(*both) for both in zip(*found, strict=True)])
-        (answer,) = head_outputs(run, BBOX_HEAD)
-        teacher = [[run.crop(item) for item in maps] for maps in answer]
-        student = crossed(head, self.layer, features)
-        assignment = assignment_of(step, f'cross.{self.value}')
-        return Crossing(student, teacher, assignment.label_weights, assignment.count)
+        Raises: ConfigError for a head that predicts no such thing.
+        """
 
-    def _read(self, head: Any, outputs: Sequence[Maps]) -> Tensor:
-        """Rows (M, ...) of the value, of what a head predicts."""
-        if self.value == 'logits':
-            return _rows(outputs[0], head.cls_out_channels).flatten(0, 1)
-        if self.value == 'centerness':
-            return _rows(outputs[2], 1).flatten(0, 1)
-        if self.value == 'boxes':
-            return _boxes(head, outputs[1])
+    @abstractmethod
+    def rows(self, head: HostModule, outputs: Sequence[Maps]) -> Tensor:
+        """Rows (M, ...), of what a head predicts."""
+
+    def weights(self, crossing: Crossing, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """What each row weighs (M,), and the count that the mean is over.
+
+        Args:
+            crossing: of this step.
+            confidence: (M,), the teacher's highest class score there.
+        """
+        return confidence, crossing.positives
+
+
+@VIEWS.register_module(name='cross.logits')
+class CrossLogitsView(CrossHeadView):
+    """Class logits (M, K), sigmoid, weighed as the student's class loss weighs them.
+
+    The count is the student's positives, an image having one at least. See
+    :class:`CrossHeadView` for the rest.
+    """
+
+    name = 'cross.logits'
+    activation = 'sigmoid'
+
+    def shape(self, head: HostModule) -> Shape:
+        return (-1, head.num_classes)
+
+    def rows(self, head: HostModule, outputs: Sequence[Maps]) -> Tensor:
+        return _rows(outputs[0], head.cls_out_channels).flatten(0, 1)
+
+    def weights(self, crossing: Crossing, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        return crossing.weights.flatten(), crossing.positives
+
+
+@VIEWS.register_module(name='cross.boxes')
+class CrossBoxesView(CrossHeadView):
+    """Boxes (M, 4) in pixels, of RetinaNet, FCOS and ATSS.
+
+    Each weighed by the teacher's highest class score there; the count is the student's
+    positives. See :class:`CrossHeadView` for the rest.
+    """
+
+    name = 'cross.boxes'
+
+    def shape(self, head: HostModule) -> Shape:
+        _check_predicts(head, 'boxes')
+        return (-1, 4)
+
+    def rows(self, head: HostModule, outputs: Sequence[Maps]) -> Tensor:
+        return _boxes(head, outputs[1])
+
+
+@VIEWS.register_module(name='cross.distributions')
+class CrossDistributionsView(CrossHeadView):
+    """Logits of the bins of each edge (M, 4, n + 1), of GFL.
+
+    Each weighed by the teacher's highest class score there; the count is the sum of the
+    weights. See :class:`CrossHeadView` for the rest.
+    """
+
+    name = 'cross.distributions'
+
+    def shape(self, head: HostModule) -> Shape:
+        _check_predicts(head, 'distributions')
+        return (-1, 4, head.reg_max + 1)
+
+    def rows(self, head: HostModule, outputs: Sequence[Maps]) -> Tensor:
         bins = head.reg_max + 1
         return _rows(outputs[1], 4 * bins).view(-1, 4, bins)
 
+    def weights(self, crossing: Crossing, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        return confidence, confidence.sum()
 
-def _check_assigns(head: Any, where: str) -> None:
+
+@VIEWS.register_module(name='cross.centerness')
+class CrossCenternessView(CrossHeadView):
+    """Logits (M, 1) of the centerness, of FCOS and ATSS.
+
+    Weighed as :class:`CrossBoxesView`. See :class:`CrossHeadView` for the rest.
+    """
+
+    name = 'cross.centerness'
+    activation = 'sigmoid'
+
+    def shape(self, head: HostModule) -> Shape:
+        _check_predicts(head, 'centerness')
+        return (-1, 1)
+
+    def rows(self, head: HostModule, outputs: Sequence[Maps]) -> Tensor:
+        return _rows(outputs[2], 1).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class _Crossed:
+    view: CrossHeadView
+    towers: tuple[BoundLayers, ...]
+    context: LossContext
+
+    def match(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        crossing = student.once(
+            ('cross', self.view.layer), lambda: self._cross(student, teacher, samples)
+        )
+        head = teacher.model.bbox_head
+        counted = crossing.weights.flatten()
+        with torch.no_grad():
+            scores = _rows(crossing.teacher[0], head.cls_out_channels)
+            confidence = scores.float().sigmoid().amax(dim=2).flatten()
+            confidence = torch.where(counted > 0, confidence, 0.0)
+        mask, count = self.view.weights(crossing, confidence)
+        return [
+            MatchedTensors(
+                self.view.rows(head, crossing.student),
+                self.view.rows(head, crossing.teacher),
+                None,
+                mask,
+                count,
+                self.context,
+            )
+        ]
+
+    def _cross(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> Crossing:
+        features: list[list[Tensor]] = []
+        for tower in self.towers:
+            tensors = tower.read(student, teacher)
+            assert tensors is not None  # heads of images run at every step
+            features.append([aligned(*both) for both in zip(*tensors, strict=True)])
+        frozen = [
+            [teacher.crop(item) for item in maps] for maps in teacher_outputs(teacher)
+        ]
+        outputs = crossed(teacher.model.bbox_head, self.view.layer, features)
+        assignment = assignment_of(student, samples, self.view.name)
+        return Crossing(outputs, frozen, assignment.label_weights, assignment.count)
+
+
+def _check_predicts(head: HostModule, value: str) -> None:
+    """Refuse a head that does not predict boxes, distributions or centerness."""
+    from mmdet.models.dense_heads import GFLHead
+
+    known = ['logits', 'boxes']
+    if isinstance(head, GFLHead):
+        known[1] = 'distributions'
+    elif hasattr(head, 'loss_centerness'):
+        known.append('centerness')
+    if value not in known:
+        names = ', '.join(f"'cross.{name}'" for name in known)
+        raise ConfigError(
+            f'{type(head).__name__} predicts no {value}. Use one of {names}.'
+        )
+
+
+def _check_assigns(head: HostModule) -> None:
     """Refuse a student's head of which nobody knows how its loss weighs its points."""
     if assigned_columns(head) is None:
         raise ConfigError(
-            f'{where}: cross.* weighs points as the class loss of the student does, of '
+            'cross.* weighs points as the class loss of the student does, of '
             'RetinaHead, ATSSHead, GFLHead or FCOSHead; bbox_head is a '
             f"{type(head).__name__}, which has its own. Use 'head.logits', or a "
             "'layer' pair."
@@ -217,7 +301,7 @@ def _rows(maps: Maps, columns: int) -> Tensor:
     return torch.cat(by_anchor(maps, columns), dim=1)
 
 
-def _boxes(head: Any, maps: Maps) -> Tensor:
+def _boxes(head: HostModule, maps: Maps) -> Tensor:
     """Boxes (M, 4) in pixels, of what a head says at its points or anchors."""
     rows = _rows(maps, 4).float()
     priors = head.prior_generator.grid_priors(

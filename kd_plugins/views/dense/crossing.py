@@ -2,26 +2,26 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...host_types import HostModule
+from ..anchors import Maps
 
-Maps = Sequence[Tensor]
 TOWERS = ('cls_convs', 'reg_convs')
 # Added by the released code to a deviation; here its least value, so that a feature
 # which is the teacher's but for scale and shift becomes the teacher's.
 _STD_EPS = 1e-6
 
 
-def check_towers(head: Any, layer: int, where: str) -> None:
+def check_towers(head: HostModule, layer: int) -> None:
     """Refuse a head without towers of convolutions, or of too few of them.
 
     Args:
         head: of a one-stage detector.
         layer: the convolution after which it is left or entered; 0: before the first.
-        where: configuration key and model, for messages.
 
     Raises: ConfigError for heads of other kinds.
     """
@@ -41,15 +41,16 @@ def check_towers(head: Any, layer: int, where: str) -> None:
         )
     ):
         raise ConfigError(
-            f'{where}: crossed heads need a GFLHead, RetinaHead, FCOSHead or ATSSHead '
+            'crossed heads need a GFLHead, RetinaHead, FCOSHead or ATSSHead '
             f'with two towers of convolutions; bbox_head is a {type(head).__name__}. '
             "Use 'head.logits', or a 'layer' pair."
         )
     number = min(len(tower) for tower in towers if tower is not None)
     if number < max(layer, 1):
         raise ConfigError(
-            f'{where}.view.layer is {layer}, but the towers of bbox_head have {number} '
-            f'convolutions (stacked_convs). Choose layer=0 to {number}.'
+            f'is {layer}, but the towers of bbox_head have {number} convolutions '
+            f'(stacked_convs). Choose layer=0 to {number}.',
+            key='layer',
         )
 
 
@@ -67,9 +68,9 @@ def aligned(student: Tensor, teacher: Tensor) -> Tensor:
 
     Returns: (N, C, H, W), float32, or float64.
     """
-    own, _, deviation = _centred(student)
-    _, its_mean, its_deviation = _centred(teacher)
-    return own / deviation * its_deviation + its_mean
+    centred, _, deviation = _centred(student)
+    _, teacher_mean, teacher_deviation = _centred(teacher)
+    return centred / deviation * teacher_deviation + teacher_mean
 
 
 def _centred(feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,7 +85,7 @@ def _centred(feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rest, mean, variance.clamp(min=_STD_EPS**2).sqrt()
 
 
-def crossed(head: Any, layer: int, features: Sequence[Maps]) -> Any:
+def crossed(head: HostModule, layer: int, features: Sequence[Maps]) -> Any:
     """What a head predicts from features in the middle of its towers.
 
     Gradients reach the features; the head, frozen, keeps none.
@@ -105,10 +106,10 @@ def crossed(head: Any, layer: int, features: Sequence[Maps]) -> Any:
 
 
 @contextmanager
-def _entered(tower: Any, layer: int, features: Maps) -> Iterator[None]:
+def _entered(tower: nn.ModuleList, layer: int, features: Maps) -> Iterator[None]:
     """The first convolutions of a tower give these features, level by level."""
     levels = iter(features)
-    last = tower[layer - 1]
+    last = cast(HostModule, tower[layer - 1])
 
     def given(feature: Tensor) -> Tensor:
         # Not by a call: who records this activation of the head wants its own.

@@ -1,17 +1,17 @@
 """Boxes of one-stage heads, at the student's positives, as the heads say them."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError
-from ..base import MatchedTensors, Place
+from ...errors import ConfigError, located
+from ...host_types import HostModule
+from ..anchors import Maps, by_anchor, rows_at
+from ..base import MatchedTensors, TensorSpec
 from ..coders import same_coder, translate
-from .assignment import Assignment, assigned_columns, by_anchor, rows_at
+from .assignment import Assignment, assigned_columns
 
-Maps = Sequence[Tensor]
 Coding = Literal['deltas', 'distances']
 _NAMES = {
     'deltas': 'deltas of its anchors',
@@ -19,7 +19,7 @@ _NAMES = {
 }
 
 
-def box_coding(head: Any, where: str) -> Coding:
+def box_coding(head: HostModule) -> Coding:
     """Whether a head says a box as deltas of an anchor, or as distances from a point.
 
     Raises: ConfigError for a head of which that is not known.
@@ -36,36 +36,42 @@ def box_coding(head: Any, where: str) -> Coding:
     if hasattr(head, 'bbox_coder'):
         found += f' with a {type(head.bbox_coder).__name__}'
     raise ConfigError(
-        f'{where}: head.deltas reads the boxes of RetinaHead and ATSSHead with a '
+        f'head.deltas reads the boxes of RetinaHead and ATSSHead with a '
         'DeltaXYWHBBoxCoder, FCOSHead, GFLHead, LDHead and RTMDetHead; bbox_head is a '
         f"{found}. Use head.logits, or a 'layer' pair."
     )
 
 
-def deltas_place(student: Any, teacher: Any, where: str) -> Place:
+def deltas_spec(student: HostModule, teacher: HostModule) -> TensorSpec:
     """The rows that two heads of boxes give.
 
     Args:
         student: the student's head.
         teacher: the teacher's.
-        where: configuration key of the pair, for messages.
 
     Raises: ConfigError for heads that are not known, and for two that say a box
         differently.
     """
-    own = box_coding(student, f'{where} (student)')
-    other = box_coding(teacher, f'{where} (teacher)')
-    if own != other:
+    with located('(student)'):
+        student_coding = box_coding(student)
+    with located('(teacher)'):
+        teacher_coding = box_coding(teacher)
+    if student_coding != teacher_coding:
         raise ConfigError(
-            f'{where}: {type(student).__name__} of the student says a box as '
-            f'{_NAMES[own]}, {type(teacher).__name__} of the teacher as '
-            f"{_NAMES[other]}. Choose heads of one kind, or use a 'layer' pair."
+            f'{type(student).__name__} of the student says a box as '
+            f'{_NAMES[student_coding]}, {type(teacher).__name__} of the teacher as '
+            f"{_NAMES[teacher_coding]}. Choose heads of one kind, or use a 'layer' "
+            'pair.'
         )
-    return Place('head.deltas', (-1, 4), (-1, 4), target=(-1, 4))
+    return TensorSpec('head.deltas', (-1, 4), (-1, 4), target=(-1, 4))
 
 
 def match_deltas(
-    head: Any, teacher_head: Any, own: Maps, teacher: Maps, assignment: Assignment
+    student_head: HostModule,
+    teacher_head: HostModule,
+    student: Maps,
+    teacher: Maps,
+    assignment: Assignment,
 ) -> MatchedTensors:
     """Boxes (M, 4) of the anchors or points that have an object, and their targets.
 
@@ -73,33 +79,37 @@ def match_deltas(
     bottom, in strides of their level.
 
     Args:
-        head: the student's.
+        student_head: the student's.
         teacher_head: the teacher's.
-        own: boxes that the student's head gives, (N, ..., H, W) a level.
+        student: boxes that the student's head gives, (N, ..., H, W) a level.
         teacher: those of the teacher, of the same sizes.
         assignment: what the student's own loss asks.
     """
     numbers = assignment.positives
-    if box_coding(head, 'pairs') == 'distances':
-        student = _distances(head, own, numbers)
-        other = _distances(teacher_head, teacher, numbers)
-        target = _distance_targets(head, own, assignment)
+    if box_coding(student_head) == 'distances':
+        student_boxes = _distances(student_head, student, numbers)
+        teacher_boxes = _distances(teacher_head, teacher, numbers)
+        target = _distance_targets(student_head, student, assignment)
     else:
-        coder, its_coder = head.bbox_coder, teacher_head.bbox_coder
-        student = rows_at(by_anchor(own, 4), numbers)
-        other = rows_at(by_anchor(teacher, 4), numbers)
+        coder = student_head.bbox_coder
+        student_boxes = rows_at(by_anchor(student, 4), numbers)
+        teacher_boxes = rows_at(by_anchor(teacher, 4), numbers)
         target = rows_at(assignment.boxes, numbers)
-        recode = not same_coder(coder, its_coder)
-        if recode or head.reg_decoded_bbox:
-            anchors = rows_at(_priors(head, own), numbers)
+        recode = not same_coder(coder, teacher_head.bbox_coder)
+        if recode or student_head.reg_decoded_bbox:
+            anchors = rows_at(_priors(student_head, student), numbers)
             if recode:
-                other = translate(other, anchors, its_coder, coder)
-            if head.reg_decoded_bbox:  # the host's targets are boxes
+                teacher_boxes = translate(
+                    teacher_boxes, anchors, teacher_head.bbox_coder, coder
+                )
+            if student_head.reg_decoded_bbox:  # the host's targets are boxes
                 target = coder.encode(anchors, target)
-    return MatchedTensors(student, other, target, count=float(len(numbers)))
+    return MatchedTensors(
+        student_boxes, teacher_boxes, target, count=float(len(numbers))
+    )
 
 
-def _distances(head: Any, maps: Maps, numbers: Tensor) -> Tensor:
+def _distances(head: HostModule, maps: Maps, numbers: Tensor) -> Tensor:
     """Distances (M, 4) in strides, of what a head gives."""
     from mmdet.models.dense_heads import GFLHead
 
@@ -114,7 +124,7 @@ def _distances(head: Any, maps: Maps, numbers: Tensor) -> Tensor:
     return rows_at(by_anchor(maps, 4), numbers)
 
 
-def _distance_targets(head: Any, maps: Maps, assignment: Assignment) -> Tensor:
+def _distance_targets(head: HostModule, maps: Maps, assignment: Assignment) -> Tensor:
     """Distances (M, 4) in strides, from points to the boxes that they are assigned."""
     from mmdet.models.dense_heads import FCOSHead, GFLHead
 
@@ -133,12 +143,12 @@ def _distance_targets(head: Any, maps: Maps, assignment: Assignment) -> Tensor:
     return distances
 
 
-def _over_strides(head: Any, levels: Maps) -> list[Tensor]:
+def _over_strides(head: HostModule, levels: Maps) -> list[Tensor]:
     strides = head.prior_generator.strides
     return [item / stride[0] for item, stride in zip(levels, strides, strict=True)]
 
 
-def _priors(head: Any, maps: Maps) -> list[Tensor]:
+def _priors(head: HostModule, maps: Maps) -> list[Tensor]:
     """Anchors (N, H W A, 4), or points (N, H W, 2), a level: in each image the same."""
     grids = head.prior_generator.grid_priors(
         [item.shape[2:] for item in maps], device=maps[0].device

@@ -1,93 +1,92 @@
 """Box distributions of one-stage heads: bins of each edge, in a region of anchors."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError
-from ..base import MatchedTensors, Place
+from ...host_types import HostModule, Samples
+from ..anchors import Maps
+from ..base import SIDES, MatchedTensors, TensorSpec
 from .localization_region import TOPK, valuable_region
 
-Maps = Sequence[Tensor]
 REGIONS = ('main', 'vlr')
 
 
-def distribution_place(student: Any, teacher: Any, where: str) -> Place:
+def distributions_spec(student: HostModule, teacher: HostModule) -> TensorSpec:
     """The rows that two heads of distributions give.
-
-    Args:
-        student: the student's head.
-        teacher: the teacher's.
-        where: configuration key of the pair, for messages.
 
     Raises: ConfigError for other heads, and for other numbers of bins.
     """
     from mmdet.models.dense_heads import GFLHead
 
-    for which, head in (('student', student), ('teacher', teacher)):
+    for side, head in zip(SIDES, (student, teacher), strict=True):
         if not isinstance(head, GFLHead):
             raise ConfigError(
-                f'{where} ({which}): head.distributions needs a GFLHead or LDHead, '
-                'which gives a distribution for each edge of a box; bbox_head is a '
-                f"{type(head).__name__}. Use head.logits, or a 'layer' pair."
+                'head.distributions needs a GFLHead or LDHead, which gives a '
+                'distribution for each edge of a box; bbox_head is a '
+                f"{type(head).__name__}. Use head.logits, or a 'layer' pair.",
+                key=f'({side})',
             )
     if student.reg_max != teacher.reg_max:
         raise ConfigError(
-            f'{where}: the distributions of the student have {student.reg_max + 1} '
-            f'bins, those of the teacher {teacher.reg_max + 1}. Set the same reg_max '
-            'in both bbox_head.'
+            f'the distributions of the student have {student.reg_max + 1} bins, those '
+            f'of the teacher {teacher.reg_max + 1}. Set the same reg_max in both '
+            'bbox_head.'
         )
     shape = (-1, 4, student.reg_max + 1)
-    return Place('head.distributions', shape, shape)
+    return TensorSpec('head.distributions', shape, shape)
 
 
 def match_distributions(
     region: str,
-    head: Any,
-    own: tuple[Maps, Maps],
+    head: HostModule,
+    student: tuple[Maps, Maps],
     teacher: Maps,
     targets: tuple[Any, ...],
-    data_samples: Sequence[Any],
+    samples: Samples,
 ) -> MatchedTensors:
     """Logits of the bins (M, 4, n + 1), of the anchors in a region.
 
     Args:
         region: 'main' or 'vlr'.
         head: the student's.
-        own: its class logits and distributions, (N, ..., H, W) a level.
+        student: its class logits and distributions, (N, ..., H, W) a level.
         teacher: distributions of the teacher, of the same sizes.
         targets: what ``get_targets`` of the student's head gave.
-        data_samples: of the batch.
+        samples: of the batch.
     """
     anchors, labels, label_weights = targets[:3]
-    logits, maps = own
+    logits, maps = student
     weights: Maps
     if region == 'main':
         weights = _confidence(head, logits, labels)
     else:
-        weights = _closeness(head, anchors, label_weights, data_samples)
-    student, other, mask = [], [], []
-    for weight, own_map, teacher_map in zip(weights, maps, teacher, strict=True):
-        image, cell = torch.nonzero(weight, as_tuple=True)
-        student.append(_edges(own_map, image, cell))
-        other.append(_edges(teacher_map, image, cell))
-        mask.append(weight[image, cell])
+        weights = _closeness(head, anchors, label_weights, samples)
+    student_edges, teacher_edges, mask = [], [], []
+    for weight, student_map, teacher_map in zip(weights, maps, teacher, strict=True):
+        image, point = torch.nonzero(weight, as_tuple=True)
+        student_edges.append(_edges(student_map, image, point))
+        teacher_edges.append(_edges(teacher_map, image, point))
+        mask.append(weight[image, point])
     kept = torch.cat(mask)
     return MatchedTensors(
-        torch.cat(student), torch.cat(other), mask=kept, count=kept.sum()
+        torch.cat(student_edges),
+        torch.cat(teacher_edges),
+        mask=kept,
+        count=kept.sum(),
     )
 
 
-def _edges(maps: Tensor, image: Tensor, cell: Tensor) -> Tensor:
-    """Bins (M, 4, n + 1) of maps (N, 4 (n + 1), H, W) at these cells."""
+def _edges(maps: Tensor, image: Tensor, point: Tensor) -> Tensor:
+    """Bins (M, 4, n + 1) of maps (N, 4 (n + 1), H, W) at these points."""
     bins = maps.shape[1] // 4
-    rows = maps.flatten(2)[image, :, cell]  # (M, 4 (n + 1))
+    rows = maps.flatten(2)[image, :, point]  # (M, 4 (n + 1))
     return rows.view(len(rows), 4, bins)
 
 
-def _confidence(head: Any, logits: Maps, labels: Maps) -> list[Tensor]:
+def _confidence(head: HostModule, logits: Maps, labels: Maps) -> list[Tensor]:
     """Highest class score of the positives, as in the host's loss; (N, H W) a level."""
     return [
         torch.where(
@@ -100,7 +99,7 @@ def _confidence(head: Any, logits: Maps, labels: Maps) -> list[Tensor]:
 
 
 def _closeness(
-    head: Any, anchors: Maps, label_weights: Maps, data_samples: Sequence[Any]
+    head: HostModule, anchors: Maps, label_weights: Maps, samples: Samples
 ) -> Maps:
     """Overlap of the anchors in the valuable region; (N, H W) a level."""
     from mmdet.models.task_modules.assigners import ATSSAssigner
@@ -114,7 +113,7 @@ def _closeness(
     counts = torch.stack([part.sum(dim=1) for part in judged.split(sizes, dim=1)], 1)
     weights = priors.new_zeros(judged.shape)
     for image, of_levels in enumerate(counts.tolist()):
-        boxes = data_samples[image].gt_instances.bboxes
+        boxes = samples[image].gt_instances.bboxes
         weights[image, judged[image]] = valuable_region(
             priors[image, judged[image]],
             of_levels,

@@ -1,62 +1,60 @@
 """Class logits of one-stage heads, level by level, with the labels of each point."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError, located
+from ...errors import ConfigError
+from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...teachers.class_map import ClassMap
 from ..base import MatchedTensors
 from .assignment import Assignment
 
-Maps = Sequence[Tensor]
 
-
-def check_sigmoid(head: Any, view: str, where: str) -> None:
+def check_sigmoid(head: HostModule, view: str) -> None:
     """Refuse a head that does not give a logit of a sigmoid for each class.
 
     Args:
         head: of a one-stage detector.
         view: which reads them, for messages.
-        where: configuration key and model, for messages.
 
     Raises: ConfigError naming what to change.
     """
-    if getattr(head.loss_cls, 'activated', False):
+    name = type(head).__name__
+    if getattr(getattr(head, 'loss_cls', None), 'activated', False):
         raise ConfigError(
-            f'{where}: {type(head).__name__} gives probabilities, not logits. Use a '
-            "'layer' pair."
+            f"{name} gives probabilities, not logits. Use a 'layer' pair."
         )
     if getattr(head, 'cls_out_channels', None) != head.num_classes:
+        change = ''
+        if hasattr(head, 'loss_cls'):
+            change = 'Set use_sigmoid=True in bbox_head.loss_cls, or use'
         raise ConfigError(
-            f'{where}: {type(head).__name__} does not train its classes by a sigmoid '
-            f'each, as {view} reads them. Set use_sigmoid=True in '
-            "bbox_head.loss_cls, or use a 'layer' pair."
+            f'{name} does not train its classes by a sigmoid each, as {view} reads '
+            f"them. {change or 'Use'} a 'layer' pair."
         )
 
 
 def check_classes(
-    student: Any, teacher: Any, classes: ClassMap | None, where: str
+    student: HostModule, teacher: HostModule, classes: ClassMap | None
 ) -> None:
     """Refuse heads of other classes than one another's, or than those of a class map.
 
     Raises: ConfigError with both numbers.
     """
     if classes is not None:
-        with located(where):
-            classes.check_numbers(student.num_classes, teacher.num_classes)
+        classes.check_numbers(student.num_classes, teacher.num_classes)
     elif student.num_classes != teacher.num_classes:
         raise ConfigError(
-            f'{where}: the student scores {student.num_classes} classes, the '
-            f'teacher {teacher.num_classes}. Choose a teacher of the same classes, '
+            f'the student scores {student.num_classes} classes, the teacher '
+            f'{teacher.num_classes}. Choose a teacher of the same classes, '
             'or name those of both in its class_map.'
         )
 
 
-def class_logits(head: Any, output: Any, where: str) -> list[Tensor]:
+def class_logits(head: HostModule, output: Any) -> list[Tensor]:
     """Class logits (N A, K, H, W) a level, of what a head gives.
 
     Raises: ConfigError if it gives something else.
@@ -69,8 +67,8 @@ def class_logits(head: Any, output: Any, where: str) -> list[Tensor]:
         isinstance(item, Tensor) and item.shape[1] == anchors * columns for item in maps
     ):
         raise ConfigError(
-            f'{where}: {type(head).__name__} does not give class logits of '
-            f"{anchors} x {columns} channels first. Use a 'layer' pair."
+            f'{type(head).__name__} does not give class logits of {anchors} x '
+            f"{columns} channels first. Use a 'layer' pair."
         )
     return [item.reshape(-1, columns, *item.shape[2:]) for item in maps]
 
@@ -108,14 +106,14 @@ def match_logits(
 
 
 def inside_image(
-    data_samples: Sequence[Any], logits: Tensor, head: Any, level: int
+    samples: Samples, logits: Tensor, head: HostModule, level: int
 ) -> Tensor:
     """Mask (N A, H, W) of the points, or centres of anchors, that lie in the image."""
     generator = head.prior_generator
     offset = getattr(generator, 'offset', getattr(generator, 'center_offset', 0.5))
     strides = generator.strides[level]  # of columns, of rows
     ends = torch.tensor(
-        [sample.metainfo['img_shape'][:2] for sample in data_samples],
+        [sample.metainfo['img_shape'][:2] for sample in samples],
         dtype=torch.float32,
     ).to(logits.device, non_blocking=True)
     rows, columns = (
@@ -125,6 +123,6 @@ def inside_image(
     inside = (rows[None, :, None] < ends[:, :1, None]) & (
         columns[None, None] < ends[:, 1:, None]
     )
-    anchors = len(logits) // len(data_samples)
+    anchors = len(logits) // len(samples)
     mask: Tensor = inside.float().repeat_interleave(anchors, dim=0)
     return mask

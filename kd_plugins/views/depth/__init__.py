@@ -1,1 +1,1 @@
-"""Views of the depth family."""
+"""Depth heads."""

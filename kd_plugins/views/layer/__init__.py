@@ -1,1 +1,1 @@
-"""Views of the layer family."""
+"""Layers by dotted name, and the flow between two of them."""

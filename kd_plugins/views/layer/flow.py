@@ -1,23 +1,24 @@
 """The flow between two layers of a model: how their channels go together."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ...build import build_together
 from ...checks import check_choice
-from ...errors import ConfigError
+from ...errors import ConfigError, located
+from ...host_types import Samples
 from ...losses import LossContext, flow_matrix
 from ...registry import VIEWS
-from ..base import MatchedTensors, Place, Recorder, View
-from .source import Choice, LayerSource
+from ..base import SIDES, BoundView, MatchedTensors, TensorSpec, View
+from ..probe import Probe
+from ..run import FrozenRun, ModelRun
+from .source import BoundLayers, Choice, LayerSource
 
 _POOLS = ('max', 'average')
 
 
-@VIEWS.register_module()
+@VIEWS.register_module(name='layer.flow')
 class FlowView(View):
     """Flow matrices (N, m, n) between a layer of m and a later one of n channels.
 
@@ -36,63 +37,78 @@ class FlowView(View):
     def __init__(self, first: Choice, last: Choice, pool: str = 'max') -> None:
         self.pool = check_choice('pool', pool, _POOLS)
         self.sources = (
-            LayerSource(first, key='view.first'),
-            LayerSource(last, key='view.last'),
+            LayerSource(first, key='first'),
+            LayerSource(last, key='last'),
         )
 
-    def teacher_parts(self) -> tuple[str, ...]:
-        return tuple(part for source in self.sources for part in source.teacher_parts())
-
-    def student_recorders(self) -> Sequence[Recorder]:
-        return [item for source in self.sources for item in source.student_recorders()]
-
-    def teacher_recorders(self) -> Sequence[Recorder]:
-        return [source.capture('teacher') for source in self.sources]
-
-    def bind(self, probe: Any, where: str) -> list[Place]:
-        build_together(*(partial(item.find, probe, where) for item in self.sources))
+    def bind(self, probe: Probe) -> BoundView:
         first, last = self.sources
-        if first.on_rois != last.on_rois:
+        build_together(lambda: first.check(probe), lambda: last.check(probe))
+        bound, tensors = [], []
+        for source in self.sources:
+            layers, student, teacher = source.bind(probe)
+            for side, trial in zip(SIDES, (student, teacher), strict=True):
+                with located(source.key):
+                    _check_one_map(
+                        trial.tensors, f"'{source.paths[side]}' of the {side}"
+                    )
+            bound.append(layers)
+            tensors.append((student.tensors[0], teacher.tensors[0]))
+        if bound[0].on_rois != bound[1].on_rois:
             raise ConfigError(
-                f"{where}.view: first is '{first.paths['teacher']}', last "
-                f"'{last.paths['teacher']}': one of them gives maps of RoIs, the other "
-                'of images. Choose both inside the roi_head, or both outside.'
+                f"first is '{bound[0].teacher.path}', last '{bound[1].teacher.path}': "
+                'one of them gives maps of RoIs, the other of images. Choose both '
+                'inside the roi_head, or both outside.'
             )
-        ends = []
-        for source, key in zip(self.sources, ('first', 'last'), strict=True):
-            found = source.bind(probe, self, where)
-            for maps, (which, path) in zip(found, source.paths.items(), strict=True):
-                _check_one_map(maps, f"{where}.view.{key}: '{path}' of the {which}")
-            ends.append(found)
+        flow = _Flow(bound[0], bound[1], self.pool)
         shapes = [
-            tuple(self._flow(start[0], end[0]).shape)
-            for start, end in zip(*ends, strict=True)
+            tuple(flow.between(start, end).shape)
+            for start, end in zip(*tensors, strict=True)
         ]
         if shapes[0] != shapes[1]:
             raise ConfigError(
-                f'{where}.view: the flow of the student has '
-                f'{" x ".join(map(str, shapes[0][1:]))} channels, that of the teacher '
+                f'the flow of the student has {" x ".join(map(str, shapes[0][1:]))} '
+                'channels, that of the teacher '
                 f'{" x ".join(map(str, shapes[1][1:]))}. Choose layers of as many '
                 "channels in both models, such as 'neck.fpn_convs.0' of their FPNs."
             )
-        names = [source.paths['student'] for source in self.sources]
-        return [Place('flow ' + ' to '.join(names), shapes[0], shapes[1])]
+        names = ' to '.join(layers.student.path for layers in bound)
+        return BoundView(
+            (TensorSpec(f'flow {names}', shapes[0], shapes[1]),),
+            flow.match,
+            tuple(item for layers in bound for item in layers.student_recorders),
+            tuple(layers.teacher.recorder for layers in bound),
+            tuple(part for layers in bound for part in layers.teacher_parts),
+        )
 
-    def _flow(self, first: Tensor, last: Tensor) -> Tensor:
+
+@dataclass(frozen=True)
+class _Flow:
+    first: BoundLayers
+    last: BoundLayers
+    pool: str
+
+    def between(self, first: Tensor, last: Tensor) -> Tensor:
         return flow_matrix(first, last, pool=self.pool)
 
-    def match(self, step: Any) -> list[MatchedTensors | None]:
-        first, last = (source.read(step, 1) for source in self.sources)
+    def match(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        first = self.first.read(student, teacher)
+        last = self.last.read(student, teacher)
         if first is None or last is None:
             return [None]
-        student, teacher = (
-            self._flow(start[0], end[0]) for start, end in zip(first, last, strict=True)
+        of_student, of_teacher = (
+            self.between(start, end)
+            for (start,), (end,) in zip(first, last, strict=True)
         )
-        count, context = float(len(student)), LossContext()
-        return [MatchedTensors(student, teacher, count=count, context=context)]
+        count = float(len(of_student))
+        return [
+            MatchedTensors(of_student, of_teacher, count=count, context=LossContext())
+        ]
 
 
-def _check_one_map(maps: Sequence[Tensor], what: str) -> None:
+def _check_one_map(maps: list[Tensor], what: str) -> None:
     if len(maps) != 1 or maps[0].dim() != 4:
         given = ', '.join(str(tuple(item.shape)) for item in maps)
         raise ConfigError(

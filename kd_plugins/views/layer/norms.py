@@ -9,68 +9,40 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...recorders import record_layer
+from ...recorders import Recorder
+from ...recorders.recorder import Value, called_layers, tensors_of
 
 # What a residual block calls the branch beside its own.
 _SHORTCUTS = ('downsample', 'shortcut')
 
 
-@contextmanager
-def traced_norms(
-    model: nn.Module, path: str, value: str
-) -> Iterator[list[_BatchNorm | None]]:
-    """One entry for each tensor a recorder of that layer would hold; None without norm.
-
-    Of an output: the batch norm that gave this very tensor, the layer itself or one
-    inside, with nothing in place after it. Of the input of an activation: the last
-    batch norm that fired before it in the same block, outside the shortcut, with no
-    other kind of layer in between. So the sum at the end of a residual block goes by
-    the norm of its own branch.
-
-    Args:
-        model: whose forward passes are watched within the block.
-        path: dotted name of the layer.
-        value: 'output' or 'input'.
-    """
-    layer = model.get_submodule(path)
-    scope = layer
-    if value == 'input':
-        scope = model.get_submodule(path.rpartition('.')[0])
-    trace = _Trace()
-    with ExitStack() as stack:
-        clear = scope.register_forward_pre_hook(lambda *_: trace.calls.clear())
-        stack.callback(clear.remove)
-        for name, module in scope.named_modules():
-            if not any(module.children()):
-                handle = module.register_forward_hook(trace.leaf(name))
-                stack.callback(handle.remove)
-        find = trace.of_output
-        if value == 'input':
-            find = trace.of_input if _is_activation(layer) else trace.unknown
-        stack.enter_context(
-            record_layer(
-                layer, path, value, lambda seen: trace.found.extend(find(seen))
-            )
-        )
-        yield trace.found
-
-
 @dataclass
-class _Trace:
-    """Leaves that fired, in order: name, module, its output and that one's version."""
+class NormTrace:
+    """Leaves that fired, in order, and the norms that were found.
 
-    calls: list[tuple[str, nn.Module, Any, int]] = field(default_factory=list)
+    Attributes:
+        calls: name, module, its output and that one's version.
+        found: one entry for each tensor a recorder of the layer holds; None without.
+    """
+
+    calls: list[tuple[str, nn.Module, Tensor | None, int]] = field(default_factory=list)
     found: list[_BatchNorm | None] = field(default_factory=list)
 
-    def leaf(self, name: str) -> Any:
-        def fired(module: nn.Module, args: Any, output: Any) -> None:
-            norm = isinstance(module, _BatchNorm)  # others' outputs need not be held
-            kept, version = (output, output._version) if norm else (None, 0)
-            self.calls.append((name, module, kept, version))
+    def behind(self, outputs: Sequence[Tensor]) -> list[_BatchNorm | None]:
+        """The norm behind each recorded tensor; of a list of layers none is known."""
+        if len(self.found) != len(outputs):
+            return [None] * len(outputs)
+        return self.found
 
-        return fired
+    def fired(self, name: str, module: nn.Module, output: Any) -> None:
+        """Note a leaf; outputs of others than norms need not be held."""
+        if isinstance(module, _BatchNorm) and isinstance(output, Tensor):
+            self.calls.append((name, module, output, output._version))
+        else:
+            self.calls.append((name, module, None, 0))
 
     def of_output(self, tensors: Sequence[Tensor]) -> list[_BatchNorm | None]:
+        """The norms that gave these very tensors, with nothing in place after them."""
         return [
             next(
                 (
@@ -86,14 +58,12 @@ class _Trace:
         ]
 
     def of_input(self, tensors: Sequence[Tensor]) -> list[_BatchNorm | None]:
+        """The last norm before an activation that reads these tensors."""
         norm = self._last_norm()
         return [
             norm if norm and [norm.num_features] == list(tensor.shape[1:2]) else None
             for tensor in tensors
         ]
-
-    def unknown(self, tensors: Sequence[Tensor]) -> list[_BatchNorm | None]:
-        return [None] * len(tensors)
 
     def _last_norm(self) -> _BatchNorm | None:
         children = groupby(reversed(self.calls), lambda call: call[0].split('.')[0])
@@ -104,6 +74,64 @@ class _Trace:
             if child not in _SHORTCUTS:
                 return last
         return None
+
+
+@dataclass(frozen=True)
+class NormRecorder(Recorder[NormTrace]):
+    """Finds the batch norm behind each tensor that a recorder of that layer holds.
+
+    Of an output: the batch norm that gave this very tensor, the layer itself or one
+    inside, with nothing in place after it. Of the input of an activation: the last
+    batch norm that fired before it in the same block, outside the shortcut, with no
+    other kind of layer in between. So the sum at the end of a residual block goes by
+    the norm of its own branch.
+
+    Args:
+        path: dotted name of the layer.
+        value: 'output' or 'input'.
+    """
+
+    path: str
+    value: Value = 'output'
+
+    @contextmanager
+    def attach(self, model: nn.Module) -> Iterator[NormTrace]:
+        """Watch the layer, or for its input the block that it lies in."""
+        trace = NormTrace()
+        layer = model.get_submodule(self.path)
+        if called_layers(layer) != [layer]:
+            yield trace
+            return
+        scope = layer
+        if self.value == 'input':
+            scope = model.get_submodule(self.path.rpartition('.')[0])
+
+        def leaf(name: str) -> Any:
+            return lambda module, args, output: trace.fired(name, module, output)
+
+        def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            tensors = tensors_of((args, kwargs), f"layer '{self.path}' reads")
+            known = _is_activation(layer)
+            none = [None] * len(tensors)
+            trace.found.extend(trace.of_input(tensors) if known else none)
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            tensors = tensors_of(output, f"layer '{self.path}' returns")
+            trace.found.extend(trace.of_output(tensors))
+
+        with ExitStack() as stack:
+            hook = scope.register_forward_pre_hook(lambda *_: trace.calls.clear())
+            stack.callback(hook.remove)
+            for name, module in scope.named_modules():
+                if not any(module.children()):
+                    hook = module.register_forward_hook(leaf(name))
+                    stack.callback(hook.remove)
+            if self.value == 'input':
+                hook = layer.register_forward_pre_hook(before, with_kwargs=True)
+            else:
+                hook = layer.register_forward_hook(after)
+            stack.callback(hook.remove)
+            yield trace
 
 
 def _is_activation(layer: nn.Module) -> bool:

@@ -1,29 +1,35 @@
 """Layers by dotted name, level by level."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...host_types import Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import MatchedTensors, Place, Recorder, View
+from ..base import BoundView, MatchedTensors, Side, TensorSpec, View
 from ..heads import run_for
-from ..probe import SIDE
-from .source import Choice, LayerSource
+from ..probe import Probe
+from ..run import FrozenRun, ModelRun
+from .source import BoundLayers, Choice, LayerSource
 
 
-@VIEWS.register_module()
+@VIEWS.register_module(name='layer')
 class LayerView(View):
     """What a layer of the student and a layer of the teacher give, or read.
 
+    In a pair, ``layer='neck'`` is short for ``view=dict(type='layer', layer='neck')``.
+
     Args:
         layer: dotted name in both models, or ``dict(student=..., teacher=...)``. A
-            layer that gives several tensors (a neck, a convolution shared over the FPN)
-            has as many levels.
+            layer that gives several tensors (a neck, a convolution shared over the FPN,
+            a list of layers) has as many levels.
         levels: which levels, from 0; a list for both, or ``dict(student=, teacher=)``.
-            Default: all.
+            Default: all. Some backbones give other maps in training than in evaluation:
+            levels are those of training for the student, of evaluation for the teacher.
         value: 'output', or 'input', what the layer reads. Of an activation that is the
             pre-activation; a residual block calls its one ReLU several times, and the
             last call is that of the block: in mmdet's BasicBlock the second, a pair of
@@ -40,105 +46,103 @@ class LayerView(View):
         value: str = 'output',
     ) -> None:
         self.source = LayerSource(layer, levels, value)
-        self._of_pair = False
-        self._contexts: list[LossContext] = []
 
-    @classmethod
-    def of_pair(
-        cls,
-        layer: Choice,
-        levels: Sequence[int] | dict[str, Any] | None = None,
-        value: str = 'output',
-    ) -> 'LayerView':
-        """A view of which these are keys of the pair itself, as messages then say."""
-        view = cls(layer, levels, value)
-        view._of_pair = True
-        return view
-
-    def teacher_parts(self) -> tuple[str, ...]:
-        return self.source.teacher_parts()
-
-    def student_recorders(self) -> Sequence[Recorder]:
-        return self.source.student_recorders()
-
-    def teacher_recorders(self) -> Sequence[Recorder]:
-        return (self.source.capture('teacher'),)
-
-    def bind(self, probe: Any, where: str) -> list[Place]:
-        where = where if self._of_pair else f'{where}.view'
-        self.source.find(probe, where)
-        student, teacher = self.source.bind(probe, self, where)
-        if len(student) != len(teacher):
-            paths = self.source.paths
+    def bind(self, probe: Probe) -> BoundView:
+        layers, student, teacher = self.source.bind(probe)
+        if layers.student.count != layers.teacher.count:
             raise ConfigError(
-                f"{where}.levels: student '{paths['student']}' gives {len(student)} "
-                f"maps, teacher '{paths['teacher']}' {len(teacher)}. Choose as many of "
-                'both: levels=dict(student=[...], teacher=[...]).'
+                f"student '{layers.student.path}' gives {layers.student.count} maps, "
+                f"teacher '{layers.teacher.path}' {layers.teacher.count}. Choose as "
+                'many of both: levels=dict(student=[...], teacher=[...]).',
+                key='levels',
             )
-        compared = zip(student, teacher, self.source.norms, strict=True)
-        places = [
-            self._place(level, len(student), own, other, norm, where)
-            for level, (own, other, norm) in enumerate(compared)
-        ]
-        self._contexts = [place.context for place in places]
-        return places
-
-    def _place(
-        self,
-        level: int,
-        levels: int,
-        own: Tensor,
-        other: Tensor,
-        norm: nn.Module | None,
-        where: str,
-    ) -> Place:
-        if own.dim() != other.dim() or own.dim() < 2:
-            raise ConfigError(
-                f'{where}.layer: student {tuple(own.shape)} and teacher '
-                f'{tuple(other.shape)} differ in kind. Choose layers that both give '
-                'maps (N, C, H, W), or both rows (R, C).'
-            )
-        paths = self.source.paths
-        numbers = {
-            which: level if chosen is None else chosen[level]
-            for which, chosen in self.source.levels.items()
-        }
-        name = paths['student'] + (f'[{numbers["student"]}]' if levels > 1 else '')
-        if paths['student'] != paths['teacher']:
-            name += f' / {paths["teacher"]}'
-        if self.source.value == 'input':
-            name = f'input of {name}'
-        scale_factor, stride = (1.0, 1.0), None
-        if own.dim() == 4:
-            if not self.source.on_rois:
-                stride = round(SIDE / own.shape[-1])
-            scale_factor = (
-                other.shape[-2] / own.shape[-2],
-                other.shape[-1] / own.shape[-1],
-            )
-        context = LossContext(
-            level=numbers['student'],
-            teacher_level=numbers['teacher'],
-            stride=stride,
-            teacher_norm=norm,
+        compared = zip(student.tensors, teacher.tensors, teacher.norms, strict=True)
+        tensors = tuple(
+            _spec(layers, number, *specimens)
+            for number, specimens in enumerate(compared)
         )
-        return Place(name, tuple(own.shape), tuple(other.shape), scale_factor, context)
+        matching = _Matching(layers, tuple(spec.context for spec in tensors))
+        return BoundView(
+            tensors,
+            matching.match,
+            layers.student_recorders,
+            (layers.teacher.recorder,),
+            layers.teacher_parts,
+            maps=None if layers.on_rois else matching.maps,
+            layers={'student': layers.student, 'teacher': layers.teacher},
+        )
 
-    def maps(self, run: Any, which: str) -> list[Tensor]:
-        source = self.source
-        if source.on_rois:
-            return []
-        key = run_for(run, source.paths[which], None, 'maps')
-        recorded = run.recorded(source.capture(which), key)
-        levels = source.levels[which]
-        chosen = recorded if levels is None else [recorded[level] for level in levels]
+
+@dataclass(frozen=True)
+class _Matching:
+    layers: BoundLayers
+    contexts: tuple[LossContext, ...]
+
+    def match(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        tensors = self.layers.read(student, teacher)
+        if tensors is None:
+            return [None] * len(self.contexts)
+        return [
+            MatchedTensors(
+                of_student,
+                of_teacher,
+                count=float(of_student.shape[0]),
+                context=context,
+            )
+            for of_student, of_teacher, context in zip(
+                *tensors, self.contexts, strict=True
+            )
+        ]
+
+    def maps(self, run: FrozenRun, side: Side) -> list[Tensor]:
+        layer = self.layers.student if side == 'student' else self.layers.teacher
+        key = run_for(run, layer.path, None, 'maps')
+        chosen = layer.choose(run.recorded(layer.recorder, key))
         return [run.crop(item) for item in chosen if item.dim() == 4]
 
-    def match(self, step: Any) -> list[MatchedTensors | None]:
-        found = self.source.read(step, len(self._contexts))
-        if found is None:
-            return [None] * len(self._contexts)
-        return [
-            MatchedTensors(own, other, count=float(own.shape[0]), context=context)
-            for own, other, context in zip(*found, self._contexts, strict=True)
-        ]
+
+def _spec(
+    layers: BoundLayers,
+    number: int,
+    student: Tensor,
+    teacher: Tensor,
+    norm: nn.Module | None,
+) -> TensorSpec:
+    if student.dim() != teacher.dim() or student.dim() < 2:
+        raise ConfigError(
+            f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ '
+            'in kind. Choose layers that both give maps (N, C, H, W), or both rows '
+            '(R, C).',
+            key='layer',
+        )
+    if student.dim() == 4 and len(student) != len(teacher):
+        raise ConfigError(
+            f"of one image '{layers.student.path}' of the student gives {len(student)} "
+            f"maps, '{layers.teacher.path}' of the teacher {len(teacher)}: in training "
+            'one of them looks at several copies of each image, as TridentNet does. '
+            'Choose layers before that, such as those of the stem.',
+            key='layer',
+        )
+    levels = [
+        number if layer.levels is None else layer.levels[number]
+        for layer in (layers.student, layers.teacher)
+    ]
+    name = layers.student.path
+    if layers.student.count > 1:
+        name += f'[{levels[0]}]'
+    if layers.student.path != layers.teacher.path:
+        name += f' / {layers.teacher.path}'
+    if layers.student.recorder.value == 'input':
+        name = f'input of {name}'
+    scale_factor = (1.0, 1.0)
+    if student.dim() == 4:
+        scale_factor = (
+            teacher.shape[-2] / student.shape[-2],
+            teacher.shape[-1] / student.shape[-1],
+        )
+    context = LossContext(level=levels[0], teacher_level=levels[1], teacher_norm=norm)
+    return TensorSpec(
+        name, tuple(student.shape), tuple(teacher.shape), scale_factor, context
+    )

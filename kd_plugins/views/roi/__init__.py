@@ -1,1 +1,1 @@
-"""Views of the roi family."""
+"""Second-stage heads: both models score the same RoIs, each on its own features."""

@@ -9,13 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError, DistillationError
+from ...errors import ConfigError, DistillationError, located
+from ...host_types import HostModule, Samples
 from ...losses import LossContext
-from ...recorders import record_method
+from ...recorders import Recorder, record_method
+from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import MatchedTensors, Place, Recorder, View
-from ..run import ModelRun
-from .outputs import rois_key
+from ..base import (
+    SIDES,
+    BoundView,
+    MatchedTensors,
+    TensorSpec,
+    View,
+    check_same_images,
+)
+from ..probe import Probe
+from ..run import FrozenRun, ModelRun
+from .outputs import ROI_HEAD, rois_key
+from .stages import (
+    RoISource,
+    Stage,
+    StagePair,
+    check_same_classes,
+    pair_stages,
+    stage_name,
+)
+from .view import check_has_labels
 
 
 @dataclass
@@ -26,14 +45,16 @@ class MaskOutputs:
         rois: (R, 5), image number and corners in pixels of the model's input.
         labels: (R,), the class of each RoI's object.
         logits: (R, K, H, W), or (R, 1, H, W) where the head is class-agnostic.
+        images: how many images the head looked at.
     """
 
     rois: Tensor
     labels: Tensor
     logits: Tensor
+    images: int
 
 
-def mask_stages(model: Any, where: str) -> list[Any]:
+def mask_heads(model: nn.Module) -> list[HostModule]:
     """The mask head of each stage.
 
     Raises: ConfigError for a model or a head that does not draw a mask of each class.
@@ -42,132 +63,169 @@ def mask_stages(model: Any, where: str) -> list[Any]:
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 
     name = type(model).__name__
-    roi_head = getattr(model, 'roi_head', None)
+    roi_head = getattr(model, ROI_HEAD, None)
     if roi_head is None or not getattr(roi_head, 'with_mask', False):
         raise ConfigError(
-            f'{where}: {name} has no mask head. Use a model that draws masks, such as '
-            'MaskRCNN, or roi.logits.'
+            f'{name} has no mask head in a RoI head. Use a model that draws the masks '
+            'of RoIs, such as MaskRCNN, or other views.'
         )
     known = (StandardRoIHead._mask_forward, CascadeRoIHead._mask_forward)
     heads = roi_head.mask_head
     heads = list(heads) if isinstance(heads, nn.ModuleList) else [heads]
-    other = [head for head in heads if type(head) is not FCNMaskHead]
-    if type(roi_head)._mask_forward not in known or other:
-        found = f'{type((other or heads)[0]).__name__} of a {type(roi_head).__name__}'
+    strange = [head for head in heads if type(head) is not FCNMaskHead]
+    if type(roi_head)._mask_forward not in known or strange:
+        found = f'{type((strange or heads)[0]).__name__} of a {type(roi_head).__name__}'
         raise ConfigError(
-            f"{where}: {name} draws masks by a {found}, in a way that 'roi.masks' does "
-            'not know. Use an FCNMaskHead of a StandardRoIHead or CascadeRoIHead, or '
+            f"{name} draws masks by a {found}, in a way that 'roi.masks' does not "
+            'know. Use an FCNMaskHead of a StandardRoIHead or CascadeRoIHead, or '
             'roi.logits.'
         )
     return heads
 
 
 @dataclass(frozen=True)
-class MaskRecorder(Recorder):
+class MaskRecorder(Recorder[dict[int, MaskOutputs]]):
     """Masks of all stages and their RoIs, while the model computes its losses."""
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[dict[int, MaskOutputs]]:
+    def attach(self, model: nn.Module) -> Iterator[dict[int, MaskOutputs]]:
+        """Record within the block; yields the masks, by stage."""
         from mmdet.structures.bbox import bbox2roi
 
-        captured: dict[int, MaskOutputs] = {}
+        outputs: dict[int, MaskOutputs] = {}
 
         def drawn(args: tuple[Any, ...], result: dict[str, Any]) -> None:
             # A cascade names its stage first; behind it come features and samples.
             stage, args = (args[0], args[1:]) if isinstance(args[0], int) else (0, args)
-            sampled = args[1]
-            captured[stage] = MaskOutputs(
+            features, sampled = args[:2]
+            outputs[stage] = MaskOutputs(
                 bbox2roi([item.pos_priors for item in sampled]),
                 torch.cat([item.pos_gt_labels for item in sampled]),
                 result['mask_preds'],
+                len(features[0]),
             )
 
         with record_method(model.roi_head, 'mask_loss', drawn):
-            yield captured
+            yield outputs
 
 
-def draw_masks(model: Any, stage: int, features: Any, rois: Tensor) -> Tensor:
+def draw_masks(
+    model: HostModule, stage: int, features: Sequence[Tensor], rois: Tensor
+) -> Tensor:
     """Logits (R, K, H, W) of one stage's mask head on given RoIs."""
     head = model.roi_head
     cascade = isinstance(head.mask_head, nn.ModuleList)
     arguments = (stage, features, rois) if cascade else (features, rois)
-    drawn: Tensor = head._mask_forward(*arguments)['mask_preds']
-    return drawn
+    logits: Tensor = head._mask_forward(*arguments)['mask_preds']
+    return logits
 
 
-def mask_places(
-    probe: Any, view: View, stages: Sequence[tuple[int, int]], where: str
-) -> list[Place]:
-    """What is compared at each stage: one map a RoI, of the student's size."""
-    places = []
-    device = next(probe.student.parameters()).device
-    rois = torch.tensor([[0.0, 8.0, 8.0, 72.0, 72.0]], device=device)
-    with probe.run(view, 'student', where) as run:
-        for stage, _ in stages:
-            size = draw_masks(run.model, stage, run.features, rois).shape[2:]
-            name = 'roi.masks' + (f' stage {stage}' if len(stages) > 1 else '')
-            shape = (-1, 1, *size)
-            places.append(Place(name, shape, shape, context=_context(stage)))
-    return places
+@VIEWS.register_module(name='roi.masks')
+class RoIMasksView(View):
+    """Mask logits (R, 1, H, W) of the RoIs that hold an object, of its class.
 
-
-def match_masks(
-    step: Any, stages: Sequence[tuple[int, int]], classes: ClassMap | None
-) -> list[MatchedTensors | None]:
-    """Mask logits (R, 1, H, W) of each RoI's own class, a yes or no in every cell.
-
-    With a class map, RoIs of a class that the teacher does not know are masked.
+    Sigmoid: each pixel is a row. A teacher's of another size are resized. With a
+    teacher's ``class_map`` they are those of its class of the same name, and RoIs of
+    classes that are not shared are masked.
 
     Args:
-        step: a :class:`~kd_plugins.views.step.Step`.
-        stages: of student and teacher.
-        classes: which classes they share, where they know others.
-
-    Raises: DistillationError if the student drew no masks.
+        stage: of a cascade, as of :class:`~kd_plugins.views.roi.RoILogitsView`.
+        roi_source: 'student' alone: only its RoIs have labels.
     """
-    captured: dict[int, MaskOutputs] = step.captured[MaskRecorder()]
-    if not captured:
-        raise DistillationError(
-            "the student's mask head did not run while it computed its losses, so "
-            "'roi.masks' has nothing to match."
-        )
-    matched: list[MatchedTensors | None] = []
-    for number, other in stages:
-        if number not in captured:  # a cascade stops early when no proposal is left
-            matched.append(None)
-            continue
-        own = captured[number]
-        drawn = _teacher_masks(step.teacher, other, own.rois, number)
-        student = _of_label(own.logits, own.labels)
-        labels, known = own.labels, torch.ones_like(own.labels)
-        if classes is not None and drawn.shape[1] > 1:
-            labels, known = classes.teacher_labels(labels)
-        # Both cover the RoI, but maybe in cells of another size.
-        teacher = _of_label(drawn, labels)
-        if teacher.shape != student.shape:
-            teacher = F.interpolate(
-                teacher, student.shape[2:], mode='bilinear', align_corners=False
+
+    def __init__(self, stage: Stage = None, roi_source: str = 'student') -> None:
+        check_has_labels('roi.masks', roi_source)
+        self.stage = stage
+
+    def bind(self, probe: Probe) -> BoundView:
+        heads = {}
+        for side in SIDES:
+            with located(f'({side})'):
+                heads[side] = mask_heads(probe.model(side))
+        stages = pair_stages(self.stage, *map(len, heads.values()))
+        for stage in stages:
+            classes = check_same_classes(
+                heads['student'][stage.student], heads['teacher'][stage.teacher], probe
             )
-        mask = known.float()[:, None, None].expand(-1, *student.shape[2:])
-        context = _context(number)
-        matched.append(
-            MatchedTensors(student, teacher, None, mask, mask.sum(), context)
+        device = next(probe.student.parameters()).device
+        rois = torch.tensor([[0.0, 8.0, 8.0, 72.0, 72.0]], device=device)
+        specs = []
+        with probe.run('student', ()) as run:
+            for stage in stages:
+                drawn = draw_masks(run.model, stage.student, run.features, rois)
+                shape = (-1, 1, *drawn.shape[2:])
+                name = stage_name('roi.masks', stage.student, len(stages))
+                context = _context(stage.student)
+                specs.append(TensorSpec(name, shape, shape, context=context))
+        return BoundView(
+            tuple(specs),
+            _Masks(stages, classes).match,
+            (MaskRecorder(),),
+            teacher_parts=RoISource().teacher_parts,
+            requires_same_classes=True,
         )
-    return matched
+
+
+@dataclass(frozen=True)
+class _Masks:
+    stages: tuple[StagePair, ...]
+    classes: ClassMap | None
+
+    def match(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        recorded = student.records[MaskRecorder()]
+        if not recorded:
+            raise DistillationError(
+                "the student's mask head did not run while it computed its losses, so "
+                "'roi.masks' has nothing to match."
+            )
+        return [
+            # A cascade stops early when no proposal is left.
+            self._match(recorded[stage.student], teacher, stage)
+            if stage.student in recorded
+            else None
+            for stage in self.stages
+        ]
+
+    def _match(
+        self, student: MaskOutputs, teacher: FrozenRun, stage: StagePair
+    ) -> MatchedTensors:
+        check_same_images(student.images, teacher.batch_size, 'the mask head')
+        drawn = _teacher_masks(teacher, stage, student.rois)
+        student_logits = _of_label(student.logits, student.labels)
+        labels, known = student.labels, torch.ones_like(student.labels)
+        if self.classes is not None and drawn.shape[1] > 1:
+            labels, known = self.classes.teacher_labels(labels)
+        # Both cover the RoI, but maybe in pixels of another size.
+        teacher_logits = _of_label(drawn, labels)
+        size = student_logits.shape[2:]
+        if teacher_logits.shape != student_logits.shape:
+            teacher_logits = F.interpolate(
+                teacher_logits, size, mode='bilinear', align_corners=False
+            )
+        mask = known.float()[:, None, None].expand(-1, *size)
+        return MatchedTensors(
+            student_logits,
+            teacher_logits,
+            None,
+            mask,
+            mask.sum(),
+            _context(stage.student),
+        )
 
 
 def _context(stage: int) -> LossContext:
     return LossContext(activation='sigmoid', stage=stage)
 
 
-def _teacher_masks(run: ModelRun, stage: int, rois: Tensor, source: int) -> Tensor:
+def _teacher_masks(run: FrozenRun, stage: StagePair, rois: Tensor) -> Tensor:
     scaled = rois.detach().clone()
     scaled[:, 1:] *= run.scale
-    masks: Tensor = run.once(
-        ('masks', rois_key(stage, ('student', source))),
-        lambda: draw_masks(run.model, stage, run.features, scaled),
+    return run.once(
+        ('masks', rois_key(stage.teacher, ('student', stage.student))),
+        lambda: draw_masks(run.model, stage.teacher, run.features, scaled),
     )
-    return masks
 
 
 def _of_label(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """What two RoI heads made of the same RoIs, row by row."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from ...host_types import HostModule
 from ...losses import LossContext
 from ...teachers.class_map import ClassMap
 from ..base import MatchedTensors
@@ -18,71 +17,85 @@ def softmax_context(stage: int, columns: int) -> LossContext:
 
 
 def match_logits(
-    own: RoIOutputs, other: RoIOutputs, stage: int, classes: ClassMap | None = None
+    student: RoIOutputs,
+    teacher: RoIOutputs,
+    stage: int,
+    classes: ClassMap | None = None,
 ) -> MatchedTensors:
     """Class logits (R, K + 1), of which a softmax gives probabilities.
 
     With a class map K counts the shared classes, and RoIs of others are masked.
     """
-    assert own.logits is not None and other.logits is not None
-    student, teacher = own.logits, other.logits
+    assert student.logits is not None and teacher.logits is not None
+    student_logits, teacher_logits = student.logits, teacher.logits
     if classes is not None:
-        student = classes.of_student(student, background=True)
-        teacher = classes.of_teacher(teacher, background=True)
-    context = softmax_context(stage, student.shape[1])
-    if not own.targets:
-        count = float(student.shape[0])
-        return MatchedTensors(student, teacher, count=count, context=context)
-    labels, weights = own.targets[:2]
+        student_logits = classes.of_student(student_logits, background=True)
+        teacher_logits = classes.of_teacher(teacher_logits, background=True)
+    context = softmax_context(stage, student_logits.shape[1])
+    if not student.targets:
+        count = float(student_logits.shape[0])
+        return MatchedTensors(
+            student_logits, teacher_logits, count=count, context=context
+        )
+    labels, weights = student.targets[:2]
     mask = (weights > 0).float()
     if classes is not None:
         labels, known = classes.shared_labels(labels, background=True)
         mask = mask * known
-    return MatchedTensors(student, teacher, labels, mask, mask.sum(), context)
+    return MatchedTensors(
+        student_logits, teacher_logits, labels, mask, mask.sum(), context
+    )
 
 
 def match_deltas(
-    own: RoIOutputs,
-    other: RoIOutputs,
+    student: RoIOutputs,
+    teacher: RoIOutputs,
     context: LossContext,
-    head: Any,
-    teacher_head: Any,
+    student_head: HostModule,
+    teacher_head: HostModule,
     classes: ClassMap | None = None,
 ) -> MatchedTensors:
-    """Deltas (R, 4) of each RoI's assigned class, in the coding of ``head``.
+    """Deltas (R, 4) of each RoI's assigned class, in the coding of the student's head.
 
     With a class map the teacher's are those of the same class; RoIs of one that it does
     not know are masked, and do not count. A class-agnostic teacher knows them all.
     """
-    assert own.deltas is not None and other.deltas is not None
-    labels, _, target, _ = own.targets
-    positive = (labels >= 0) & (labels < head.num_classes)
-    labels = labels.clamp(0, head.num_classes - 1)
+    assert student.deltas is not None and teacher.deltas is not None
+    coder = student_head.bbox_coder
+    labels, _, target, _ = student.targets
+    positive = (labels >= 0) & (labels < student_head.num_classes)
+    labels = labels.clamp(0, student_head.num_classes - 1)
     count: Tensor | float = float(labels.shape[0])
-    student = _of_label(own.deltas, labels)
+    student_deltas = _of_label(student.deltas, labels)
     if classes is not None and not teacher_head.reg_class_agnostic:
         labels, known = classes.teacher_labels(labels)
         count = count - (positive & ~known).sum()
         positive = positive & known
-    teacher = _of_label(other.deltas, labels)
-    boxes = own.rois[:, 1:].detach()
-    if not same_coder(head.bbox_coder, teacher_head.bbox_coder):
-        teacher = translate(teacher, boxes, teacher_head.bbox_coder, head.bbox_coder)
-    if head.reg_decoded_bbox:  # the host's targets are boxes: code them
-        target = head.bbox_coder.encode(boxes, target)
+    teacher_deltas = _of_label(teacher.deltas, labels)
+    boxes = student.rois[:, 1:].detach()
+    if not same_coder(coder, teacher_head.bbox_coder):
+        teacher_deltas = translate(
+            teacher_deltas, boxes, teacher_head.bbox_coder, coder
+        )
+    if student_head.reg_decoded_bbox:  # the host's targets are boxes: code them
+        target = coder.encode(boxes, target)
         target = torch.where(positive[:, None], target, torch.zeros_like(target))
-    return MatchedTensors(student, teacher, target, positive.float(), count, context)
+    return MatchedTensors(
+        student_deltas, teacher_deltas, target, positive.float(), count, context
+    )
 
 
 def match_features(
-    own: RoIOutputs, other: RoIOutputs, context: LossContext
+    student: RoIOutputs, teacher: RoIOutputs, context: LossContext
 ) -> MatchedTensors:
     """What the classifiers read, (R, D), with the labels that the RoIs may have."""
-    assert own.features is not None and other.features is not None
-    count = float(own.features.shape[0])
-    labels = own.targets[0] if own.targets else None
+    assert student.features is not None and teacher.features is not None
     return MatchedTensors(
-        own.features, other.features, labels, count=count, context=context
+        student.features,
+        teacher.features,
+        student.targets[0] if student.targets else None,
+        count=float(student.features.shape[0]),
+        context=context,
     )
 
 

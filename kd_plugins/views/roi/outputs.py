@@ -3,16 +3,18 @@
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...recorders import record_method
-from ..base import Recorder
-from ..rpn.view import uncropped_rpn
-from ..run import ModelRun, frozen
+from ...host_types import HostModule, Samples
+from ...recorders import Recorder, record_method
+from ..rpn.outputs import uncropped_rpn
+from ..run import FrozenRun, frozen
+
+ROI_HEAD = 'roi_head'
 
 
 @dataclass
@@ -36,7 +38,7 @@ class RoIOutputs:
     targets: tuple[Tensor, ...] = ()
 
 
-def roi_stages(model: Any, where: str) -> list[tuple[nn.Module, Any]]:
+def roi_stages(model: nn.Module) -> list[tuple[nn.Module, HostModule]]:
     """RoI extractor and box head of each stage.
 
     Raises: ConfigError for a model or a head whose outputs are not plain class logits
@@ -45,22 +47,21 @@ def roi_stages(model: Any, where: str) -> list[tuple[nn.Module, Any]]:
     from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 
     name = type(model).__name__
-    roi_head = getattr(model, 'roi_head', None)
+    roi_head = getattr(model, ROI_HEAD, None)
     if roi_head is None:
         raise ConfigError(
-            f"{where}: {name} has no RoI head. Use a two-stage detector, or a 'layer' "
-            'pair.'
+            f"{name} has no RoI head. Use a two-stage detector, or a 'layer' pair."
         )
     known = (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
     if getattr(type(roi_head), '_bbox_forward', None) not in known:
         raise ConfigError(
-            f'{where}: {type(roi_head).__name__} of {name} runs its box head in a way '
+            f'{type(roi_head).__name__} of {name} runs its box head in a way '
             "of its own, which 'roi' views do not know. Use StandardRoIHead or "
             'CascadeRoIHead.'
         )
     heads = roi_head.bbox_head
-    stages = (
-        list(zip(roi_head.bbox_roi_extractor, heads, strict=True))
+    stages: list[tuple[nn.Module, HostModule]] = (
+        list(zip(roi_head.bbox_roi_extractor, cast(Any, heads), strict=True))
         if isinstance(heads, nn.ModuleList)
         else [(roi_head.bbox_roi_extractor, heads)]
     )
@@ -69,36 +70,51 @@ def roi_stages(model: Any, where: str) -> list[tuple[nn.Module, Any]]:
             head, 'fc_reg'
         ):
             raise ConfigError(
-                f"{where}: {type(head).__name__} of {name} has no 'fc_cls' and "
+                f"{type(head).__name__} of {name} has no 'fc_cls' and "
                 "'fc_reg' that 'roi' views could read. Use a BBoxHead such as "
                 'Shared2FCBBoxHead.'
             )
         if getattr(head, 'custom_cls_channels', False):
             raise ConfigError(
-                f'{where}: {type(head.loss_cls).__name__} of {name} has class channels '
+                f'{type(head.loss_cls).__name__} of {name} has class channels '
                 'of its own (custom_cls_channels): its logits are no softmax over '
                 "classes and background. Use loss_cls type='CrossEntropyLoss'."
             )
     return stages
 
 
+def stage_of(model: HostModule, path: str) -> int:
+    """Stage of a cascade that a layer of its RoI head belongs to; else 0."""
+    parts = path.split('.')
+    if (
+        isinstance(model.roi_head.bbox_head, nn.ModuleList)
+        and len(parts) > 2
+        and parts[2].isdigit()
+    ):
+        return int(parts[2])
+    return 0
+
+
 @dataclass(frozen=True)
-class RoIRecorder(Recorder):
+class RoIRecorder(Recorder[dict[int, RoIOutputs]]):
     """RoIs, outputs and targets of all stages, while the model computes its losses."""
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[dict[int, RoIOutputs]]:
-        stages = roi_stages(model, 'pairs')
-        captured: dict[int, RoIOutputs] = {}
+    def attach(self, model: nn.Module) -> Iterator[dict[int, RoIOutputs]]:
+        """Record within the block; yields the outputs, by stage."""
+        outputs: dict[int, RoIOutputs] = {}
         with ExitStack() as stack:
-            for number, (extractor, head) in enumerate(stages):
-                stack.enter_context(_capture_stage(extractor, head, number, captured))
-            yield captured
+            for number, (extractor, head) in enumerate(roi_stages(model)):
+                stack.enter_context(_record_stage(extractor, head, number, outputs))
+            yield outputs
 
 
 @contextmanager
-def _capture_stage(
-    extractor: nn.Module, head: Any, number: int, captured: dict[int, RoIOutputs]
+def _record_stage(
+    extractor: nn.Module,
+    head: HostModule,
+    number: int,
+    outputs: dict[int, RoIOutputs],
 ) -> Iterator[None]:
     # An extractor may also pool for a mask head: only what the box head answers counts.
     pooled_last = RoIOutputs()
@@ -113,10 +129,10 @@ def _capture_stage(
 
     def answered(module: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
         logits, deltas = output
-        captured[number] = replace(pooled_last, logits=logits, deltas=deltas)
+        outputs[number] = replace(pooled_last, logits=logits, deltas=deltas)
 
     def assigned(args: Any, result: dict[str, Any]) -> None:
-        captured[number].targets = tuple(result['bbox_targets'])
+        outputs[number].targets = tuple(result['bbox_targets'])
 
     handles = [
         extractor.register_forward_pre_hook(pooled, with_kwargs=True),
@@ -131,16 +147,18 @@ def _capture_stage(
             handle.remove()
 
 
-def score_rois(model: Any, stage: int, features: Any, rois: Tensor) -> RoIOutputs:
+def score_rois(
+    model: HostModule, stage: int, features: Sequence[Tensor], rois: Tensor
+) -> RoIOutputs:
     """Run one stage of a RoI head on given RoIs, the way the host does it."""
-    extractor, head = roi_stages(model, 'pairs')[stage]
-    captured: dict[int, RoIOutputs] = {}
-    with _capture_stage(extractor, head, stage, captured):
+    extractor, head = roi_stages(model)[stage]
+    outputs: dict[int, RoIOutputs] = {}
+    with _record_stage(extractor, head, stage, outputs):
         if isinstance(model.roi_head.bbox_head, nn.ModuleList):
             model.roi_head._bbox_forward(stage, features, rois)
         else:
             model.roi_head._bbox_forward(features, rois)
-    return captured[stage]
+    return outputs[stage]
 
 
 def rois_key(stage: int, source: Hashable) -> Hashable:
@@ -149,7 +167,7 @@ def rois_key(stage: int, source: Hashable) -> Hashable:
 
 
 def teacher_scores(
-    run: ModelRun, stage: int, rois: Tensor, source: Hashable
+    run: FrozenRun, stage: int, rois: Tensor, source: Hashable
 ) -> RoIOutputs:
     """The teacher's answers on RoIs given in pixels of the student's input.
 
@@ -167,18 +185,18 @@ def teacher_scores(
     )
 
 
-def teacher_proposals(run: ModelRun, data_samples: list[Any], number: int) -> Tensor:
+def teacher_proposals(run: FrozenRun, samples: Samples, number: int) -> Tensor:
     """The teacher's best proposals (R, 5), in pixels of the student's input.
 
     Args:
         run: of the teacher.
-        data_samples: of the batch, preprocessed for the student.
+        samples: of the batch, preprocessed for the student.
         number: how many to keep an image.
     """
     from mmdet.structures.bbox import bbox2roi
 
     metas = []
-    for sample in data_samples:
+    for sample in samples:
         meta = dict(sample.metainfo)
         meta['img_shape'] = tuple(side * run.scale for side in meta['img_shape'][:2])
         metas.append(meta)

@@ -1,1 +1,1 @@
-"""Views of the rpn family."""
+"""First-stage heads: both models at the anchors that the student's RPN sampled."""

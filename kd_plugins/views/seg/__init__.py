@@ -1,1 +1,1 @@
-"""Views of the seg family."""
+"""Segmentation heads: classes, features and gradients of pixels."""

@@ -3,25 +3,24 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DistillationError
-from ...recorders import record_method
-from ..base import Recorder
+from ...host_types import HostModule
+from ...recorders import Recorder, record_method
 
 DECODE_HEAD = 'decode_head'
 
 
-def decode_stages(model: Any, stage: int | None, where: str, view: str) -> Any:
+def decode_stage(model: nn.Module, stage: int | None, view: str) -> HostModule:
     """One stage of the decode head.
 
     Args:
         model: a segmentor or depth estimator.
         stage: of a cascade, from 0; None: the last.
-        where: configuration key, for messages.
         view: which asks for it, for messages.
 
     Raises: ConfigError if there is none.
@@ -29,16 +28,16 @@ def decode_stages(model: Any, stage: int | None, where: str, view: str) -> Any:
     found = getattr(model, DECODE_HEAD, None)
     if found is None:
         raise ConfigError(
-            f'{where}: {type(model).__name__} has no decode_head; {view} needs a '
+            f'{type(model).__name__} has no decode_head; {view} needs a '
             "model of mmsegmentation. Use a 'layer' pair."
         )
-    stages = list(found) if isinstance(found, nn.ModuleList) else [found]
+    stages = [*found] if isinstance(found, nn.ModuleList) else [found]
     if stage is not None and not 0 <= stage < len(stages):
         raise ConfigError(
-            f'{where}.view.stage: got {stage}; decode_head has {len(stages)} stages, '
-            'counted from 0.'
+            f'got {stage}; decode_head has {len(stages)} stages, counted from 0.',
+            key='stage',
         )
-    return stages[-1 if stage is None else stage]
+    return cast(HostModule, stages[-1 if stage is None else stage])
 
 
 @dataclass
@@ -61,7 +60,7 @@ class DecodeOutputs:
 
 
 @dataclass(frozen=True)
-class DecodeRecorder(Recorder):
+class DecodeRecorder(Recorder[DecodeOutputs]):
     """What one stage of the decode head gives, while the model computes its losses.
 
     Its ``loss`` calls its own ``forward``, past anything that is hooked on the head.
@@ -70,18 +69,19 @@ class DecodeRecorder(Recorder):
     stage: int | None = None
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[DecodeOutputs]:
-        head = decode_stages(model, self.stage, 'pairs', 'this view')
-        captured = DecodeOutputs()
+    def attach(self, model: nn.Module) -> Iterator[DecodeOutputs]:
+        """Record within the block; yields the outputs."""
+        head = decode_stage(model, self.stage, 'this view')
+        record = DecodeOutputs()
 
         def seen(args: tuple[Any, ...], result: Any) -> None:
-            captured.outputs.append(args[0])
+            record.outputs.append(args[0])
 
         with record_method(head, 'loss_by_feat', seen):
-            yield captured
+            yield record
 
 
-def resized(maps: Tensor, size: Any, head: Any) -> Tensor:
+def resized(maps: Tensor, size: Any, head: HostModule) -> Tensor:
     """Maps of a head at another size, as the head itself would resize them."""
     if maps.shape[2:] == size:
         return maps

@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...recorders import record_method
-from ..base import Recorder
-from .decode import decode_stages
+from ...recorders import Recorder, record_method
+from .decode import decode_stage
 
 
 @dataclass
@@ -34,14 +33,15 @@ class ClassifierInputs:
 
 
 @dataclass(frozen=True)
-class ClassifierRecorder(Recorder):
+class ClassifierRecorder(Recorder[ClassifierInputs]):
     """The feature that one stage of the decode head classifies."""
 
     stage: int | None = None
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[ClassifierInputs]:
-        head = decode_stages(model, self.stage, 'pairs', 'seg.features')
+    def attach(self, model: nn.Module) -> Iterator[ClassifierInputs]:
+        """Record within the block; yields the features."""
+        head = decode_stage(model, self.stage, 'seg.features')
         inputs = ClassifierInputs(type(head).__name__)
 
         def read(args: tuple[Any, ...], result: Any) -> None:

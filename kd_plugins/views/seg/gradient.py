@@ -1,6 +1,6 @@
 """What the classes of a segmentor's pixels depend on in its images: their gradient."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,14 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DistillationError
+from ...host_types import HostModule, Samples
 from ...losses import LossContext
+from ...recorders import Recorder
 from ...registry import VIEWS
 from ...teachers.preprocess import InputTranslator
-from ..base import MatchedTensors, Place, Recorder, View
-from ..probe import SIDE
+from ..base import SIDES, BoundView, MatchedTensors, TensorSpec, View
+from ..probe import Probe, input_channels
+from ..run import FrozenRun, ModelRun
 from .decode import DECODE_HEAD, DecodeRecorder
-from .labels import labels_at
-from .view import SegView, main_logits, seg_head
+from .heads import main_logits, seg_head
+from .labels import LabelCheck, labels_at
+from .view import bind_logits
 
 
 @dataclass
@@ -28,11 +32,12 @@ class Images:
 
 
 @dataclass(frozen=True)
-class ImageRecorder(Recorder):
+class ImageRecorder(Recorder[Images]):
     """Lets the images of a model take a gradient; their values stay as they are."""
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[Images]:
+    def attach(self, model: nn.Module) -> Iterator[Images]:
+        """Record within the block; yields the images, call by call."""
         images = Images()
 
         def lead(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -47,7 +52,7 @@ class ImageRecorder(Recorder):
             handle.remove()
 
 
-@VIEWS.register_module()
+@VIEWS.register_module(name='seg.gradient')
 class SegGradientView(View):
     """Gradients (N, 3, H, W) of the cross-entropy of the labels by the images.
 
@@ -65,75 +70,74 @@ class SegGradientView(View):
         https://arxiv.org/abs/1612.03928.
     """
 
-    def __init__(self) -> None:
-        self._logits = SegView('logits')
-        self._context = LossContext()
-
-    def bind(self, probe: Any, where: str) -> list[Place]:
-        (place,) = self._logits.bind(probe, where)
+    def bind(self, probe: Probe) -> BoundView:
+        _, _, activation = bind_logits(probe, None, 'student')
         if probe.class_map is not None or probe.scale != 1:
             raise ConfigError(
-                f'{where}.view: gradients by the image are compared of the same image '
-                "and the same classes. Remove the teacher's class_map and input_scale."
+                'gradients by the image are compared of the same image and the same '
+                "classes. Remove the teacher's class_map and input_scale."
             )
-        if place.context.activation != 'softmax':
+        if activation != 'softmax':
             raise ConfigError(
-                f'{where}.view: needs classes of a softmax, the decode_head trains '
-                'them by a sigmoid. Use seg.logits.'
+                'needs classes of a softmax, the decode_head trains them by a sigmoid. '
+                'Use seg.logits.'
             )
-        for which in ('student', 'teacher'):
-            if isinstance(getattr(probe, which).decode_head, nn.ModuleList):
+        for side in SIDES:
+            if isinstance(probe.model(side).decode_head, nn.ModuleList):
                 raise ConfigError(
-                    f'{where}.view: the decode_head of the {which} is a cascade, '
-                    'expected a single one. Use seg.logits.'
+                    f'the decode_head of the {side} is a cascade, expected a single '
+                    'one. Use seg.logits.'
                 )
-        shape = (place.student[0], 3, SIDE, SIDE)
-        return [Place('seg.gradient', shape, shape, context=self._context)]
+        shape = (1, input_channels(probe.student), *probe.size)
+        return BoundView(
+            (TensorSpec('seg.gradient', shape, shape),),
+            _match,
+            (LabelCheck(), DecodeRecorder(), ImageRecorder()),
+            teacher_parts=('neck', DECODE_HEAD),
+            requires_same_classes=True,
+        )
 
-    def teacher_parts(self) -> tuple[str, ...]:
-        return ('neck', DECODE_HEAD)
 
-    @property
-    def requires_same_classes(self) -> bool:
-        """True: the labels are those of both."""
-        return True
-
-    def student_recorders(self) -> Sequence[Recorder]:
-        return (*self._logits.student_recorders(), ImageRecorder())
-
-    def match(self, step: Any) -> list[MatchedTensors | None]:
-        head = seg_head(step.student, None, 'pairs')
-        (images,) = step.captured[ImageRecorder()].seen
-        output = step.captured[DecodeRecorder()].output('SegGradientView')
-        ignored = head.ignore_index
-        samples = step.data_samples
-        student = _gradient(main_logits(head, output), images, samples, ignored, True)
-        model = step.teacher.model
-        _check_inputs(images, step, model)
-        with torch.enable_grad():
-            seen = images.detach().requires_grad_()
-            other = model.decode_head
-            features = model.extract_feat(seen.to(next(model.parameters()).dtype))
-            logits = main_logits(other, other.forward(features))
-            teacher = _gradient(logits, seen, samples, ignored, False)
-        count = float(len(images))
-        return [MatchedTensors(student, teacher, count=count, context=self._context)]
+def _match(
+    student: ModelRun, teacher: FrozenRun, samples: Samples
+) -> list[MatchedTensors | None]:
+    head = seg_head(student.model, None)
+    (images,) = student.records[ImageRecorder()].seen
+    output = student.records[DecodeRecorder()].output('seg.gradient')
+    ignored = head.ignore_index
+    student_gradient = _gradient(
+        main_logits(head, output), images, samples, ignored, True
+    )
+    model = teacher.model
+    _check_inputs(images, samples, student.model, model)
+    with torch.enable_grad():
+        seen = images.detach().requires_grad_()
+        teacher_head = model.decode_head
+        features = model.extract_feat(seen.to(next(model.parameters()).dtype))
+        logits = main_logits(teacher_head, teacher_head.forward(features))
+        teacher_gradient = _gradient(logits, seen, samples, ignored, False)
+    count = float(len(images))
+    return [
+        MatchedTensors(
+            student_gradient, teacher_gradient, count=count, context=LossContext()
+        )
+    ]
 
 
 def _gradient(
     logits: Tensor,
     images: Tensor,
-    data_samples: Sequence[Any],
+    samples: Samples,
     ignore_index: int | None,
     create_graph: bool,
 ) -> Tensor:
     """Of the images' mean cross-entropies, summed, by the images."""
     if not logits.requires_grad:
         raise DistillationError(
-            'SegGradientView: within torch.no_grad() there are no gradients to '
+            'seg.gradient: within torch.no_grad() there are no gradients to '
             'compare. Compute the losses outside of it.'
         )
-    labels, mask = labels_at(logits.shape[2:], data_samples, ignore_index)
+    labels, mask = labels_at(logits.shape[2:], samples, ignore_index)
     with torch.autocast(logits.device.type, enabled=False):
         full = logits if logits.dtype == torch.float64 else logits.float()
         entropy = F.cross_entropy(full, labels, reduction='none')
@@ -147,15 +151,15 @@ def _gradient(
     return scaled
 
 
-def _check_inputs(images: Tensor, step: Any, teacher: Any) -> None:
+def _check_inputs(
+    images: Tensor, samples: Samples, student: HostModule, teacher: HostModule
+) -> None:
     """Refuse a teacher that would see other values than the student."""
-    own = images.detach()
-    translate = InputTranslator(
-        step.student.data_preprocessor, teacher.data_preprocessor
-    )
-    if translate(own, step.data_samples) is not own:
+    seen = images.detach()
+    translate = InputTranslator(student.data_preprocessor, teacher.data_preprocessor)
+    if translate(seen, samples) is not seen:
         raise DistillationError(
-            'SegGradientView: student and teacher normalise or pad images differently, '
+            'seg.gradient: student and teacher normalise or pad images differently, '
             'and their gradients by an image cannot be compared. Give both the same '
             'data_preprocessor, or use seg.logits.'
         )

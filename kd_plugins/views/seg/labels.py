@@ -1,8 +1,8 @@
 """Labels of pixels: those that a head can know, at the size that is compared."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,29 +10,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import DistillationError
-from ..base import Recorder
-from .decode import decode_stages
+from ...host_types import HostModule, Samples
+from ...recorders import Recorder
+from .decode import decode_stage
+
+
+class Once:
+    """Something that is done a single time."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def first(self) -> bool:
+        """Whether nobody asked before."""
+        before, self._done = self._done, True
+        return not before
 
 
 @dataclass(frozen=True)
-class LabelCheck(Recorder):
+class LabelCheck(Recorder[None]):
     """Refuses labels that the head does not know, before its own loss fails on them.
+
+    On a GPU at the first step alone, as it must be waited for: a wrong dataset shows
+    there.
 
     Args:
         stage: of a cascade.
-        on_gpu: whether to look at labels on a GPU too, which means to wait for it.
+        on_gpu: whether labels on a GPU are still to be looked at.
     """
 
     stage: int | None = None
-    on_gpu: bool = False
+    on_gpu: Once = field(default_factory=Once, compare=False)
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[None]:
-        head = decode_stages(model, self.stage, 'pairs', 'seg.logits')
+    def attach(self, model: nn.Module) -> Iterator[None]:
+        """Check what the model is given within the block."""
+        head = decode_stage(model, self.stage, 'seg.logits')
+        on_gpu = self.on_gpu.first()
 
         def check(_model: nn.Module, args: tuple[Any, ...]) -> None:
-            _, data_samples = args
-            check_labels(data_samples, head, self.on_gpu)
+            _, samples = args
+            check_labels(samples, head, on_gpu)
 
         handle = model.register_forward_pre_hook(check)
         try:
@@ -41,11 +59,11 @@ class LabelCheck(Recorder):
             handle.remove()
 
 
-def check_labels(data_samples: Sequence[Any], head: Any, on_gpu: bool = True) -> None:
+def check_labels(samples: Samples, head: HostModule, on_gpu: bool = True) -> None:
     """Refuse labels of other classes than the head's.
 
     Args:
-        data_samples: of the batch.
+        samples: of the batch.
         head: says how many classes there are, and which label is ignored.
         on_gpu: whether to look at those on a GPU.
 
@@ -53,7 +71,7 @@ def check_labels(data_samples: Sequence[Any], head: Any, on_gpu: bool = True) ->
     """
     # One column asks a question of two answers.
     classes = max(head.num_classes, 2) if head.out_channels == 1 else head.num_classes
-    for sample in data_samples:
+    for sample in samples:
         labels = sample.gt_sem_seg.data
         if labels.is_cuda and not on_gpu:
             continue
@@ -72,10 +90,10 @@ def check_labels(data_samples: Sequence[Any], head: Any, on_gpu: bool = True) ->
 
 
 def labels_at(
-    size: torch.Size, data_samples: Sequence[Any], ignore_index: int | None
+    size: torch.Size, samples: Samples, ignore_index: int | None
 ) -> tuple[Tensor, Tensor]:
     """Label and mask (N, H, W) of the pixels at this size; masked labels are 0."""
-    labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+    labels = torch.stack([sample.gt_sem_seg.data for sample in samples])
     if labels.shape[2:] != size:
         labels = F.interpolate(labels.float(), size, mode='nearest-exact')
     labels = labels[:, 0].long()

@@ -1,1 +1,1 @@
-"""Views of the transformer family."""
+"""Transformers: what their encoders make of the features."""

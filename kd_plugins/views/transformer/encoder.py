@@ -9,22 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DistillationError
+from ...host_types import Samples
 from ...losses import LossContext
-from ...recorders import record_method
+from ...recorders import Recorder, record_method
 from ...registry import VIEWS
-from ..base import MatchedTensors, Place, Recorder, Shape, View
-from ..layer.source import chosen_levels, read_levels
-from ..probe import SIDE
-from ..run import ModelRun
+from ..base import SIDES, BoundView, MatchedTensors, Side, TensorSpec, View
+from ..layer.levels import Levels, chosen_levels, read_levels
+from ..probe import Probe
+from ..run import FrozenRun, ModelRun
 from .queries import is_transformer
 
 
 @dataclass(frozen=True)
-class EncoderRecorder(Recorder):
+class EncoderRecorder(Recorder[list[list[Tensor]]]):
     """The memory of the encoder, while the model computes its losses."""
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[list[list[Tensor]]]:
+    def attach(self, model: nn.Module) -> Iterator[list[list[Tensor]]]:
+        """Record within the block; yields the memories, call by call."""
         entered: list[Sequence[Tensor]] = []
         memories: list[list[Tensor]] = []
 
@@ -54,7 +56,7 @@ class Memory:
     masks: list[Tensor]
 
 
-def run_encoder(run: ModelRun, image_sizes: Sequence[tuple[int, int]]) -> Memory:
+def run_encoder(run: FrozenRun, image_sizes: Sequence[tuple[int, int]]) -> Memory:
     """Memory of a frozen transformer, at most once; its decoder does not run.
 
     Args:
@@ -97,8 +99,8 @@ def _as_maps(rows: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-@VIEWS.register_module()
-class EncoderView(View):
+@VIEWS.register_module(name='encoder.memory')
+class EncoderMemoryView(View):
     """Memory of the encoders of two transformers, such as DETR, Deformable DETR, DINO.
 
     Maps (N, C, H, W), as many as the encoder reads; tokens on the padding are masked.
@@ -106,87 +108,91 @@ class EncoderView(View):
     out: queries of the student are not those of the teacher.
 
     Args:
-        value: 'memory'.
         levels: which levels, from 0; a list for both, or ``dict(student=, teacher=)``.
             Default: all.
     """
 
-    prefix = 'encoder'
-    values = ('memory',)
-
-    def __init__(
-        self, value: str, levels: Sequence[int] | dict[str, Any] | None = None
-    ) -> None:
-        self.value = value
+    def __init__(self, levels: Sequence[int] | dict[str, Any] | None = None) -> None:
         self.levels = read_levels(levels)
-        self._contexts: list[LossContext] = []
 
-    def bind(self, probe: Any, where: str) -> list[Place]:
-        found = {}
-        for which in ('student', 'teacher'):
-            model = getattr(probe, which)
+    def bind(self, probe: Probe) -> BoundView:
+        maps: dict[Side, list[Tensor]] = {}
+        for side in SIDES:
+            model = probe.model(side)
             if not is_transformer(model):
                 raise ConfigError(
-                    f'{where} ({which}): {type(model).__name__} has no encoder of a '
-                    'transformer, as encoder.memory reads it of DETR, DeformableDETR '
-                    "or DINO. Use a 'layer' pair, such as layer='neck'."
+                    f'{type(model).__name__} has no encoder of a transformer, as '
+                    'encoder.memory reads it of DETR, DeformableDETR or DINO. Use a '
+                    "'layer' pair, such as layer='neck'.",
+                    key=f'({side})',
                 )
-            with probe.run(self, which, where) as run:
-                maps = run_encoder(run, [(SIDE, SIDE)]).maps
-            what = f'{where}.view.levels: encoder.memory of the {which}'
-            found[which] = chosen_levels(maps, self.levels[which], what)
-        student, teacher = found['student'], found['teacher']
+            with probe.run(side, ()) as run:
+                memory = run_encoder(run, [probe.size]).maps
+            what = f'encoder.memory of the {side}'
+            maps[side] = chosen_levels(memory, self.levels[side], what)
+        student, teacher = maps['student'], maps['teacher']
         if len(student) != len(teacher):
             raise ConfigError(
-                f'{where}.view.levels: the memory of the student has {len(student)} '
-                f'levels, that of the teacher {len(teacher)}. Choose as many of both: '
-                "view=dict(type='EncoderView', value='memory', "
-                'levels=dict(student=[...], teacher=[...])).'
+                f'the memory of the student has {len(student)} levels, that of the '
+                f'teacher {len(teacher)}. Choose as many of both: view='
+                "dict(type='encoder.memory', levels=dict(student=[...], "
+                'teacher=[...])).',
+                key='levels',
             )
         numbers = self.levels['student'] or range(len(student))
-        self._contexts = [
-            LossContext(level=number, stride=round(SIDE / own.shape[-1]))
-            for number, own in zip(numbers, student, strict=True)
-        ]
-        return [
-            _place(context, tuple(own.shape), tuple(other.shape))
-            for context, own, other in zip(
-                self._contexts, student, teacher, strict=True
-            )
-        ]
+        specs = tuple(
+            _spec(number, one, other)
+            for number, one, other in zip(numbers, student, teacher, strict=True)
+        )
+        return BoundView(
+            specs,
+            _Memories(self.levels, tuple(spec.context for spec in specs)).match,
+            (EncoderRecorder(),),
+            teacher_parts=('neck', 'encoder'),
+        )
 
-    def teacher_parts(self) -> tuple[str, ...]:
-        return ('neck', 'encoder')
 
-    def student_recorders(self) -> Sequence[Recorder]:
-        return (EncoderRecorder(),)
+@dataclass(frozen=True)
+class _Memories:
+    levels: Levels
+    contexts: tuple[LossContext, ...]
 
-    def match(self, step: Any) -> list[MatchedTensors | None]:
-        memories: list[list[Tensor]] = step.captured[EncoderRecorder()]
+    def match(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        memories = student.records[EncoderRecorder()]
         if not memories:
             raise DistillationError(
                 "the student's encoder did not run while it computed its losses, so "
                 "'encoder.memory' has nothing to match."
             )
-        run = step.teacher
-        sizes = [sample.metainfo['img_shape'][:2] for sample in step.data_samples]
-        answer = run_encoder(run, sizes)
-        own, other, masks = (
-            chosen_levels(maps, self.levels[which], 'pairs: encoder.memory')
-            for which, maps in (
-                ('student', memories[-1]),
-                ('teacher', [run.crop(item) for item in answer.maps]),
-                ('teacher', [run.crop(item)[:, 0] for item in answer.masks]),
-            )
-        )
+        sizes = [sample.metainfo['img_shape'][:2] for sample in samples]
+        memory = run_encoder(teacher, sizes)
         return [
-            MatchedTensors(student, teacher, None, mask, mask.sum(), context)
-            for student, teacher, mask, context in zip(
-                own, other, masks, self._contexts, strict=True
+            MatchedTensors(of_student, of_teacher, None, mask, mask.sum(), context)
+            for of_student, of_teacher, mask, context in zip(
+                self._choose(memories[-1], 'student'),
+                self._choose([teacher.crop(item) for item in memory.maps], 'teacher'),
+                self._choose(
+                    [teacher.crop(item)[:, 0] for item in memory.masks], 'teacher'
+                ),
+                self.contexts,
+                strict=True,
             )
         ]
 
+    def _choose(self, maps: Sequence[Tensor], side: Side) -> list[Tensor]:
+        return chosen_levels(maps, self.levels[side], 'encoder.memory')
 
-def _place(context: LossContext, own: Shape, other: Shape) -> Place:
-    scale_factor = (other[2] / own[2], other[3] / own[3])
-    return Place(f'encoder.memory[{context.level}]', own, other, scale_factor, context)
+
+def _spec(number: int, student: Tensor, teacher: Tensor) -> TensorSpec:
+    return TensorSpec(
+        f'encoder.memory[{number}]',
+        tuple(student.shape),
+        tuple(teacher.shape),
+        (
+            teacher.shape[2] / student.shape[2],
+            teacher.shape[3] / student.shape[3],
+        ),
+        LossContext(level=number),
+    )

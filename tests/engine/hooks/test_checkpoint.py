@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.fileio import LocalBackend
 
-from kd_plugins.hosts import files
+from kd_plugins.engine import files
 
 from .toy import ToyDistiller, build, names, same_state, toy_config, train
 
@@ -200,4 +200,4 @@ def test_the_plan_and_the_clock(
     assert {clock.max_iterations for clock in model.clocks} == {10}
     assert not any(clock.by_epoch or clock.max_epochs for clock in model.clocks)
     log = next(tmp_path.rglob('*.log')).read_text()
-    assert log.count('Distillation plan:\nhint: backbone') == 1
+    assert log.count('Distillation:\nhint: backbone') == 1

@@ -105,7 +105,7 @@ class ToyDistiller(BaseModel):
     def set_class_names(self, names: Sequence[str]) -> None:
         self.classes = tuple(names)
 
-    def plan(self) -> str:
+    def summary(self) -> str:
         return 'hint: backbone'
 
     @staticmethod

@@ -134,7 +134,7 @@ def test_a_schedule_is_read_at_the_clock_and_left_alone() -> None:
     assert gradient_shares(model, data).verdict('hint') == 'off'
     model.set_clock(Clock(5, 0, 10, None, by_epoch=False))
     assert gradient_shares(model, data).pairs['hint'].weight == 0.5
-    pair = model._guidance.pairs[0]
+    pair = model.pairs[0]
     assert pair.schedule is not None
     assert pair.loss is model.losses['hint']
 
@@ -242,7 +242,7 @@ def everything(model: Any) -> dict[str, Any]:
         own=model.random_stream.state_dict(),
         seen=copy.deepcopy(seen),
         left=model.losses['holistic']._left,
-        schedules=[(pair.schedule, pair._unchecked) for pair in model._guidance.pairs],
+        schedules=[(pair.schedule, pair._unchecked) for pair in model.pairs],
         loss_weights=[loss.loss_weight for loss in model.losses.values()],
     )
 
