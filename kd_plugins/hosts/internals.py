@@ -158,7 +158,7 @@ INTERNALS = (
     Internal(
         'mmengine.model.BaseModule._is_init',
         ('distillers/distiller.py',),
-        'The student is initialised a second time, after it was loaded.',
+        'A module around the distiller initialises it a second time.',
     ),
     Internal(
         'mmengine.optim.OptimWrapper._clip_grad',
