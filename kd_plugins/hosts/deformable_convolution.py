@@ -231,8 +231,8 @@ def _first_values(tensor: Tensor, size: torch.Size) -> Tensor:
     """As many values of each image as the output needs, the first ones in memory.
 
     So mmcv's compiled operator reads offset and mask: by the output's height and width,
-    whatever theirs are. mmdet's DyHead relies on it: it convolves the next smaller level
-    with the offset of a level.
+    whatever theirs are. mmdet's DyHead relies on it, where it convolves the next
+    smaller level with the offset of a level.
 
     Args:
         tensor: (N, C, H, W).

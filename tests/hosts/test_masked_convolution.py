@@ -43,6 +43,7 @@ def test_columns_go_to_their_pixels_and_the_others_stay() -> None:
 
 
 @pytest.mark.skipif(compiled_operators(), reason='mmcv has its own, and for CUDA alone')
+@pytest.mark.filterwarnings('ignore:This overload of addmm is deprecated')
 @pytest.mark.host
 def test_layer_of_mmcv_is_the_convolution_where_the_mask_is() -> None:
     from mmcv.ops import MaskedConv2d
