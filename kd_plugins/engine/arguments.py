@@ -12,10 +12,10 @@ from mmengine.registry import Registry
 from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
-from .. import registry as ours
+from ..registry import ADAPTERS, LOSSES, SCHEDULES, VIEWS
 from ..signatures import arguments
 
-_SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine')
+_SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine', 'kd_plugins')
 
 
 class Keys(NamedTuple):
@@ -42,20 +42,19 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
-    bare = name.removeprefix('kd_plugins.')
-    for registry in _registries(ours):
-        registry.import_from_location()
-        if bare in registry.module_dict:
-            yield registry.module_dict[bare]
+    for registry in (LOSSES, ADAPTERS, SCHEDULES, VIEWS):
+        known = registry.get(name)
+        if known is not None:
+            yield known
     if '.' in name:
         keys = [name]
     else:
         scopes = dict.fromkeys([scope, *_SCOPES] if scope else _SCOPES)
         keys = [f'{item}.{name}' for item in scopes]
-    for registry in _registries(mmengine.registry):
+    for host in _registries(mmengine.registry):
         for key in keys:
             try:
-                found = registry.get(key)
+                found = host.get(key)
             except Exception:  # of importing what registers, or of no such name
                 continue
             if callable(found):
