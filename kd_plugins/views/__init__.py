@@ -1,5 +1,6 @@
 """Views: matched tensors of student and teacher, head by head."""
 
+from ..hosts import required  # noqa: F401
 from .base import BoundView, MatchedTensors, Side, TensorSpec, View
 from .build import build_view
 from .dense.cross_head import (
