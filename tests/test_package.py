@@ -123,7 +123,7 @@ def test_the_package_says_that_it_has_types(setup_arguments):
 
 
 @pytest.mark.host
-def test_losses_import_within_a_third_of_a_second_of_torch(tmp_path):
+def test_losses_import_soon_after_torch(tmp_path):
     code = """
 import time, torch
 start = time.perf_counter()
@@ -132,7 +132,7 @@ print(time.perf_counter() - start)
 import sys
 assert not {'torchvision', 'mmcv', 'sympy.polys'} & set(sys.modules)
 """
-    # The best of three, for a machine that is not idle; 0.12 on one that is.
+    # At most 0.3 where nothing else runs (0.12 was measured); and the best of three.
     seconds = min(
         float(
             subprocess.run(
