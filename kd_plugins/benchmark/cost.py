@@ -4,13 +4,13 @@ The parts are timed in turn, on one batch, in one process: the student's step al
 plain model, with its optimiser), the teacher's forward as far as this recipe's pairs
 need it, the adapters' forward and backward on fixed tensors, and the distilling step.
 Where weights follow a schedule, all of it is at the moment of the training, of five
-from its first iteration to its last, at which most pairs are at work.
+from its first iteration to its last, at which most pairs are at work. Where at another
+of them none is, as when a first stage is over, the step of that phase is timed as well.
 """
 
 import copy
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +20,11 @@ from mmengine.device import get_device
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
-from ..distillers.pair import adapt
+from ..distillers import Distiller
+from ..distillers.pair import Pair, adapt
 from ..distillers.student import student_config
 from ..engine.optimizer import DistillOptimWrapperConstructor
 from ..errors import ConfigError
-from ..recorders import record_method
 from ..registry import MODELS
 from ..schedules import Clock
 from ._common import DISTILLERS
@@ -32,7 +32,8 @@ from .cost_stages import Trainee, stages_of
 from .stopwatch import time_in_turn
 
 STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
-DISTILLING = 'distilling step'
+DISTILLING, IDLE = 'distilling step', 'step without pairs'
+_PARTS = (STUDENT, TEACHER, ADAPTERS)
 _CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
 
 
@@ -63,19 +64,27 @@ class Cost:
         """Median distilling step over the sum of the medians of the other parts."""
         medians = self.medians
         return medians[DISTILLING] / sum(
-            seconds for name, seconds in medians.items() if name != DISTILLING
+            seconds for name, seconds in medians.items() if name in _PARTS
         )
 
     @property
     def step_ratio(self) -> float:
         """Median over the rounds of the distilling step over the student's own."""
-        pairs = zip(self.seconds[DISTILLING], self.seconds[STUDENT], strict=True)
+        return self._over_student(DISTILLING)
+
+    @property
+    def idle_ratio(self) -> float | None:
+        """As ``step_ratio``, of a phase in which no pair is at work; None without."""
+        return self._over_student(IDLE) if IDLE in self.seconds else None
+
+    def _over_student(self, part: str) -> float:
+        pairs = zip(self.seconds[part], self.seconds[STUDENT], strict=True)
         return statistics.median(step / alone for step, alone in pairs)
 
     @property
     def paired_ratio(self) -> float:
         """Median over the rounds of that ratio within a round."""
-        others = [name for name in self.seconds if name != DISTILLING]
+        others = [name for name in self.seconds if name in _PARTS]
         return statistics.median(
             step / sum(self.seconds[name][number] for name in others)
             for number, step in enumerate(self.seconds[DISTILLING])
@@ -110,6 +119,15 @@ def measure_cost(
         )
     alone, distilling = _trainees(cfg, batch)
     parts = {STUDENT: alone.step, **_work(distilling), DISTILLING: distilling.step}
+    busiest, idle = distilling.model.clock, moment_without_pairs(cfg, distilling.model)
+    if idle is not None:
+
+        def step_without_pairs() -> None:
+            distilling.model.set_clock(idle)
+            distilling.step()
+            distilling.model.set_clock(busiest)
+
+        parts[IDLE] = step_without_pairs
     seconds = time_in_turn(parts, steps=steps, warmup=warmup)
     return Cost(recipe, seconds, stages_of(alone, distilling), bound)
 
@@ -122,7 +140,7 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
     student.init_weights()
     distiller = MODELS.build(cfg.model)
     distiller.student.load_state_dict(student.state_dict())
-    distiller.set_clock(_busiest(cfg, distiller._guidance.pairs))
+    distiller.set_clock(busiest_moment(cfg, distiller.pairs))
     for model in (student, distiller):
         model.to(device)
         model.train()
@@ -135,57 +153,65 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
     )
 
 
-def _busiest(cfg: Config, pairs: Sequence[Any]) -> Clock:
-    """The moment at which most pairs have a weight, the first of several.
+def _moments(cfg: Config) -> list[Clock]:
+    """Five moments of a training, from its first iteration to its last.
 
-    Where the loop counts epochs, it is looked for by epochs alone: how many iterations
-    one has, the config does not say.
+    Where the loop counts epochs, by epochs alone: how many iterations one has, the
+    config does not say.
     """
     train_cfg = cfg.get('train_cfg') or {}
     iterations, epochs = train_cfg.get('max_iters'), train_cfg.get('max_epochs')
-
-    def at(quarter: int) -> Clock:
+    clocks = []
+    for quarter in range(5):
         iteration, epoch = (
             quarter * ((last or 1) - 1) // 4 for last in (iterations, epochs)
         )
         by_epoch = epochs is not None
-        return Clock(iteration, epoch, iterations, epochs, by_epoch)
+        clocks.append(Clock(iteration, epoch, iterations, epochs, by_epoch))
+    return clocks
 
-    def at_work(clock: Clock) -> int:
-        for pair in pairs:
-            pair.set_weight(clock)
-        return sum(pair.loss.loss_weight != 0 for pair in pairs)
 
-    return max((at(quarter) for quarter in range(5)), key=at_work)
+def _at_work(pairs: Sequence[Pair], clock: Clock) -> int:
+    """How many pairs have a weight at a moment."""
+    for pair in pairs:
+        pair.set_weight(clock)
+    return sum(pair.loss.loss_weight != 0 for pair in pairs)
+
+
+def busiest_moment(cfg: Config, pairs: Sequence[Pair]) -> Clock:
+    """The moment at which most pairs have a weight, the first of several."""
+    return max(_moments(cfg), key=lambda clock: _at_work(pairs, clock))
+
+
+def moment_without_pairs(cfg: Config, distiller: Distiller) -> Clock | None:
+    """The first moment at which pairs of schedules have none, if there is one."""
+    pairs = distiller.pairs
+    if not any(pair.schedule is not None for pair in pairs):
+        return None
+    idle = (clock for clock in _moments(cfg) if not _at_work(pairs, clock))
+    return next(idle, None)
 
 
 def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
     """The teacher's and the adapters' own work in one step, to be repeated alone."""
-    distiller, guidance = trainee.model, trainee.model._guidance
+    distiller = trainee.model
     data = distiller.data_preprocessor(copy.copy(trainee.batch), True)
     inputs, samples = data['inputs'], data['data_samples']
-    heads: list[Callable[[], Any]] = []
     adapted: list[tuple[nn.Module, Tensor, Tensor]] = []
-
-    def compared(args: tuple[Any, ...], result: Any) -> None:
-        matched, adapters = args[:2]
-        for item, adapter in zip(matched, adapters, strict=False):
-            if item is not None:
-                adapted.append(
-                    (adapter, item.student.detach().requires_grad_(), item.teacher)
-                )
-
-    with ExitStack() as stack:
-        stack.enter_context(_recording_heads(guidance, heads))
-        for pair in guidance.pairs:
-            stack.enter_context(record_method(pair, 'compute', compared))
-        distiller.loss(inputs, samples)
+    with distiller.step(inputs, samples) as step:
+        distiller.task_losses(step)
+        matched = distiller.match(step)
+        for pair in distiller.pairs:
+            for adapter, item in zip(
+                pair.adapters or (), matched.get(pair.name, ()), strict=False
+            ):
+                if item is not None:
+                    student = item.student.detach().requires_grad_()
+                    adapted.append((adapter, student, item.teacher))
+        heads = [head for run in step.teachers.values() for head in run.heads]
 
     def teacher_forward() -> None:
-        with (
-            guidance.runs(inputs, samples, distiller.data_preprocessor),
-            torch.no_grad(),
-        ):
+        with distiller.step(inputs, samples), torch.no_grad():
             for head in heads:
                 head()
 
@@ -196,32 +222,3 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
             torch.autograd.grad(output, wanted, teacher.to(output.dtype))
 
     return {TEACHER: teacher_forward, ADAPTERS: adapters_both_ways}
-
-
-@contextmanager
-def _recording_heads(guidance: Any, heads: list[Callable[[], Any]]) -> Iterator[None]:
-    """Remember what the views let the teachers' heads compute."""
-    run_teachers = guidance.runs
-
-    def remembering(once: Callable[..., Any]) -> Callable[..., Any]:
-        def remembered(key: Any, compute: Callable[[], Any]) -> Any:
-            def computed() -> Any:
-                heads.append(compute)
-                return compute()
-
-            return once(key, computed)
-
-        return remembered
-
-    @contextmanager
-    def recorded(*args: Any) -> Iterator[Any]:
-        with run_teachers(*args) as runs:
-            for run in runs.values():
-                run.once = remembering(run.once)
-            yield runs
-
-    guidance.__dict__['runs'] = recorded
-    try:
-        yield
-    finally:
-        del guidance.__dict__['runs']

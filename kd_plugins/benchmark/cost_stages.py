@@ -2,18 +2,21 @@
 
 import copy
 import inspect
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mmengine.optim import OptimWrapperDict
 
+from ..distillers import Distiller
 from ..distillers.auxiliary import STUDENT, auxiliary_of
-from ..distillers.interface import is_distiller
+from ..distillers.distiller import merge
 from .stopwatch import Stopwatch
 
 WHOLE, WITHIN = 'whole step', '- '
 LOSSES, EXTRAS = 'adapters and distillation losses', "steps of the losses' own"
+_FORWARD = 'student forward and losses'
 _ROUNDS = 10
 
 
@@ -30,6 +33,27 @@ class Trainee:
         # The containers anew, as a preprocessor may fill them in; tensors as they are.
         self.model.train_step(copy.copy(self.batch), self.optim_wrapper)
 
+    def timed_step(self, watch: Stopwatch) -> None:
+        """The same step, spelled out so that each stage of it counts by itself."""
+        model, wrapper = self.model, self.optim_wrapper
+        if isinstance(wrapper, OptimWrapperDict):
+            wrapper = wrapper[STUDENT]
+        with watch.timing(WHOLE):
+            with wrapper.optim_context(model):
+                with watch.timing('preprocessing'):
+                    data = model.data_preprocessor(copy.copy(self.batch), True)
+                if isinstance(model, Distiller):
+                    losses = _timed_losses(model, watch, **data)
+                else:
+                    with watch.timing(_FORWARD):
+                        losses = model(**data, mode='loss')
+            loss, _ = model.parse_losses(losses)
+            with _watching_update(wrapper, watch):
+                wrapper.update_params(loss)
+            if wrapper is not self.optim_wrapper:
+                with watch.timing(EXTRAS):
+                    model.step_auxiliary(self.optim_wrapper)
+
 
 def stages_of(alone: Trainee, distilling: Trainee) -> dict[str, tuple[float, float]]:
     """Median seconds of each stage: of the student alone, and of the distiller.
@@ -38,38 +62,53 @@ def stages_of(alone: Trainee, distilling: Trainee) -> dict[str, tuple[float, flo
     """
     watches = (Stopwatch(), Stopwatch())
     with ExitStack() as stack:
-        for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
-            for watched in _watched(trainee):
-                stack.enter_context(stopwatch.watching(*watched))
+        for watched in _watched(distilling):
+            stack.enter_context(watches[1].watching(*watched))
         for _ in range(_ROUNDS):
             for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
                 stopwatch.next_round()
-                with stopwatch.timing(WHOLE):
-                    trainee.step()
+                trainee.timed_step(stopwatch)
     first, second = (stopwatch.medians() for stopwatch in watches)
     return {label: (first.get(label, 0.0), second[label]) for label in second}
 
 
+def _timed_losses(
+    model: Distiller, watch: Stopwatch, inputs: Any, data_samples: Any
+) -> dict[str, Any]:
+    """What ``Distiller.loss`` does, stage by stage."""
+    with ExitStack() as stack:
+        with watch.timing('teacher features'):
+            step = stack.enter_context(model.step(inputs, data_samples))
+        with watch.timing(_FORWARD):
+            losses = model.task_losses(step)
+        with model.random_stream.active():
+            with watch.timing('matching, teacher heads in it'):
+                matched = model.match(step)
+            with watch.timing(LOSSES):
+                return merge(
+                    losses,
+                    *(
+                        pair.losses(step, matched.get(pair.name))
+                        for pair in model.pairs
+                    ),
+                )
+
+
+@contextmanager
+def _watching_update(wrapper: Any, watch: Stopwatch) -> Iterator[None]:
+    """Count the two halves of the host's update by themselves."""
+    with (
+        watch.watching(wrapper, 'backward', 'backward'),
+        watch.watching(wrapper, 'step', 'optimiser step'),
+    ):
+        yield
+
+
 def _watched(trainee: Trainee) -> list[tuple[Any, ...]]:
-    """Methods to watch, as ``Stopwatch.watching`` takes them."""
-    model, wrapper = trainee.model, trainee.optim_wrapper
-    if isinstance(wrapper, OptimWrapperDict):
-        wrapper = wrapper[STUDENT]
-    watched: list[tuple[Any, ...]] = [
-        (model.data_preprocessor, 'forward', 'preprocessing'),
-        (wrapper, 'backward', 'backward'),
-        (wrapper, 'step', 'optimiser step'),
-    ]
-    if not is_distiller(model):
-        return [*watched, (model, 'loss', 'student forward and losses')]
-    distiller: Any = model
-    watched.append((distiller.student, 'loss', 'student forward and losses'))
-    guidance = distiller._guidance
-    for name, teacher in guidance.teachers.items():
-        if guidance.parts_of(name) == ['backbone']:
-            watched.append((teacher.model.backbone, 'forward', 'teacher features'))
-        else:
-            watched.append((teacher.model, 'extract_feat', 'teacher features'))
+    """Methods of the hosts and of losses that count as parts of a stage."""
+    distiller: Distiller = trainee.model
+    watched: list[tuple[Any, ...]] = []
+    for teacher in distiller.teachers.values():
         for part, method in (
             ('rpn_head', 'forward'),
             ('roi_head', '_bbox_forward'),
@@ -79,28 +118,15 @@ def _watched(trainee: Trainee) -> list[tuple[Any, ...]]:
             head = getattr(teacher.model, part, None)
             if head is not None and hasattr(head, method):
                 watched.append((head, method, f'{WITHIN}teacher heads'))
-    for pair in guidance.pairs:
-        watched.append((pair.view, 'match', 'matching, teacher heads in it'))
-        watched.append((pair, 'compute', LOSSES))
-    watched.append((guidance, '_check_teachers', 'check of the teacher for NaN'))
-    return watched + _watched_extras(distiller, trainee.optim_wrapper)
-
-
-def _watched_extras(distiller: Any, optim_wrapper: Any) -> list[tuple[Any, ...]]:
-    """What a loss trains by itself: in the student's step, and in its own."""
-    watched: list[tuple[Any, ...]] = []
-    for key, (_, name, extra) in auxiliary_of(distiller.losses).items():
+    for key, (_, name, auxiliary) in auxiliary_of(distiller.losses).items():
         part = f'{WITHIN}{name}:'
+        wrapper = trainee.optim_wrapper[key]
         watched += [
-            (extra.module, 'forward', f'{part} forward, for the student', LOSSES),
-            (optim_wrapper[key], 'backward', f'{part} backward'),
-            (optim_wrapper[key], 'step', f'{part} optimiser step'),
+            (auxiliary.module, 'forward', f'{part} forward, for the student', LOSSES),
+            (wrapper, 'backward', f'{part} backward'),
+            (wrapper, 'step', f'{part} optimiser step'),
         ]
-        if inspect.ismethod(extra.loss):
-            method = extra.loss
-            watched.append(
-                (method.__self__, method.__name__, f'{part} its own loss', EXTRAS)
-            )
-    if watched:
-        watched.append((distiller, 'step_auxiliary', EXTRAS))
+        if inspect.ismethod(auxiliary.loss):
+            owner, called = auxiliary.loss.__self__, auxiliary.loss.__name__
+            watched.append((owner, called, f'{part} its own loss', EXTRAS))
     return watched

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cost import DISTILLING, Cost
+from .cost import DISTILLING, IDLE, Cost
 from .cost_stages import WHOLE, WITHIN
 from .machine import in_words
 from .table import markdown_table
@@ -23,12 +23,14 @@ def cost_markdown(
         '# Step cost',
         '',
         f'Medians of {rounds} steps in turn, in ms; ratio: distilling step over the '
-        'sum of the others (of the medians; median of the ratios within a round).',
+        'sum of student step, teacher and adapters (of the medians; median of the '
+        'ratios within a round). A step without pairs is one of a phase in which no '
+        "pair has a weight; beside it its ratio to the student's own.",
         '',
     ]
-    parts = list(costs[0].medians)
+    parts = [part for part in costs[0].medians if part != IDLE]
     lines += markdown_table(
-        ('recipe', *parts, 'ratio', 'paired ratio', 'bound'),
+        ('recipe', *parts, 'ratio', 'paired ratio', 'bound', IDLE, 'over the student'),
         [
             (
                 cost.recipe,
@@ -36,6 +38,7 @@ def cost_markdown(
                 f'{cost.ratio:.3f}',
                 f'{cost.paired_ratio:.3f}',
                 _verdict(cost),
+                *_idle(cost),
             )
             for cost in costs
         ],
@@ -96,6 +99,7 @@ def cost_json(
                     'ratio': cost.ratio,
                     'paired_ratio': cost.paired_ratio,
                     'step_ratio': cost.step_ratio,
+                    'idle_ratio': cost.idle_ratio,
                     'median_seconds': cost.medians,
                     'seconds': {
                         part: list(found) for part, found in cost.seconds.items()
@@ -132,6 +136,12 @@ def _verdict(cost: Cost) -> str:
     if cost.bound is None:
         return 'as measured'
     return f'{cost.bound:.2f}: {"kept" if cost.ratio <= cost.bound else "exceeded"}'
+
+
+def _idle(cost: Cost) -> tuple[str, str]:
+    if cost.idle_ratio is None:
+        return '-', '-'
+    return _ms(cost.medians[IDLE]), f'{cost.idle_ratio:.3f}'
 
 
 def _ms(seconds: float) -> str:

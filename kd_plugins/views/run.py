@@ -62,6 +62,8 @@ class FrozenRun(ModelRun):
 
     Attributes:
         features: of its neck, where heads are to read them; None before they ran.
+        heads: what was computed beyond the features, in order, to be computed again
+            where its cost is measured.
         input_size: height and width of ``inputs``.
     """
 
@@ -76,6 +78,7 @@ class FrozenRun(ModelRun):
         super().__init__(model, records, len(inputs))
         self.scale = scale
         self.features: Any = None
+        self.heads: list[Callable[[], Any]] = []
         self._inputs: Tensor | None = inputs
         self._recorded: dict[Hashable, dict[LayerRecorder, list[Tensor]]] = {}
         self.input_size = height, width = tuple(inputs.shape[-2:])
@@ -105,6 +108,8 @@ class FrozenRun(ModelRun):
             }
             with torch.no_grad():
                 self._results[key] = compute()
+            if key != FEATURES:
+                self.heads.append(compute)
             self._recorded[key] = {
                 recorder: record.outputs[start:]
                 for recorder, (record, start) in before.items()

@@ -13,11 +13,13 @@ from kd_plugins.benchmark import cost_stages
 from kd_plugins.benchmark.cost import (
     ADAPTERS,
     DISTILLING,
+    IDLE,
     STUDENT,
     TEACHER,
     Cost,
-    _busiest,
+    busiest_moment,
     measure_cost,
+    moment_without_pairs,
 )
 from kd_plugins.benchmark.cost_stages import EXTRAS, LOSSES, WHOLE
 from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
@@ -80,6 +82,7 @@ class Scheduled:
     def __init__(self, *weights: float) -> None:
         self.weights = weights
         self.loss = SimpleNamespace(loss_weight=1.0)
+        self.schedule = len(weights) > 1 or None
 
     def set_weight(self, clock: Clock) -> None:
         step, last = (
@@ -103,10 +106,43 @@ class Scheduled:
     ],
 )
 def test_the_moment_at_which_most_pairs_are_at_work(loop, pairs, quarter):
-    clock = _busiest(Config(dict(train_cfg={loop: 41})), pairs)
+    clock = busiest_moment(Config(dict(train_cfg={loop: 41})), pairs)
     counted = (clock.iteration, clock.epoch)
     assert counted == ((10 * quarter, 0) if loop == 'max_iters' else (0, 10 * quarter))
     assert clock.by_epoch == (loop == 'max_epochs')
+
+
+@pytest.mark.parametrize(
+    ('pairs', 'quarter'),
+    [
+        ([], None),
+        ([Scheduled(0.0)], None),  # no phase is over: it never begins
+        ([Scheduled(1.0, 0.5)], None),
+        ([Scheduled(1.0, 0.0)], 3),
+        ([Scheduled(1.0, 0.0, 0.0), Scheduled(0.0, 0.0, 1.0)], 2),
+    ],
+)
+def test_the_moment_at_which_no_pair_is_at_work(pairs, quarter):
+    cfg = Config(dict(train_cfg=dict(max_iters=41)))
+    clock = moment_without_pairs(cfg, SimpleNamespace(pairs=pairs))
+    assert (clock and clock.iteration) == (quarter and 10 * quarter)
+
+
+def test_a_step_without_pairs_counts_for_no_other_ratio():
+    seconds = {
+        STUDENT: [4.0, 4.0, 8.0],
+        TEACHER: [1.0, 1.0, 2.0],
+        ADAPTERS: [0.0, 0.0, 0.0],
+        DISTILLING: [6.0, 5.0, 30.0],
+    }
+    plain = Cost('hint', seconds)
+    assert plain.idle_ratio is None
+    idle = Cost('hint', {**seconds, IDLE: [4.2, 4.0, 8.8]})
+    assert idle.idle_ratio == pytest.approx(1.05)  # median of 1.05, 1.0, 1.1
+    assert (idle.ratio, idle.paired_ratio) == (plain.ratio, plain.paired_ratio)
+    text = cost_markdown([Cost('ab', idle.seconds, {WHOLE: (4, 6)})], MACHINE, {}, 1)
+    assert '| step without pairs | over the student |' in text
+    assert '| 4200.0             | 1.050            |' in text
 
 
 def test_stopwatch_adds_up_within_a_round_and_lets_go():
@@ -178,7 +214,8 @@ def test_full_system_runs_each_part_alone(monkeypatch):
         'rpn_head.rpn_conv': 4,
         'roi_head.bbox_head.fc_cls': 1,
     }
-    assert 'runs' not in vars(distiller._guidance)  # nothing stays attached
+    hooks = [hook for one in distiller.modules() for hook in one._forward_hooks]
+    assert not hooks  # nothing stays attached
 
 
 @pytest.mark.host

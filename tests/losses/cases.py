@@ -48,6 +48,7 @@ from kd_plugins.losses import (
     PKDLoss,
     RKDLoss,
     SPLoss,
+    StepData,
     TeacherBoundedLoss,
     WeightedClassKDLoss,
 )
@@ -121,8 +122,11 @@ class LearnedCase(LossCase):
     ) -> Tensor:
         arguments: dict[str, Any] = {**rows, 'mask': mask, 'avg_factor': avg_factor}
         if self.context is not None:
-            samples = [*self.context.data_samples[:1]] * len(rows['student'])
-            arguments['context'] = replace(self.context, data_samples=samples)
+            step = self.context.step
+            samples = [*step.samples[:1]] * len(rows['student'])
+            arguments['context'] = replace(
+                self.context, step=replace(step, samples=samples)
+            )
         loss = self.build(**options)
         if rows['student'].dtype != torch.float64:
             loss.float()
@@ -279,15 +283,17 @@ TRAINED = {
 # call the loss themselves.
 BOXES = LossContext(
     level=0,
-    data_samples=4
-    * [
-        SimpleNamespace(
-            gt_instances=SimpleNamespace(
-                bboxes=torch.tensor([[0.0, 0.0, 8.0, 8.0], [9.0, 3.0, 30.0, 8.0]])
+    step=StepData(
+        samples=4
+        * [
+            SimpleNamespace(
+                gt_instances=SimpleNamespace(
+                    bboxes=torch.tensor([[0.0, 0.0, 8.0, 8.0], [9.0, 3.0, 30.0, 8.0]])
+                )
             )
-        )
-    ],
-    inputs=torch.zeros(4, 3, 16, 32),
+        ],
+        inputs=torch.zeros(4, 3, 16, 32),
+    ),
 )
 
 CASES = [

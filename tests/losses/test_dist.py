@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError, ShapeError
-from kd_plugins.losses import DISTLoss, LossContext, class_correlation
+from kd_plugins.losses import DISTLoss, LossContext, StepData, class_correlation
 
 from ._common import gradient
 
@@ -194,7 +194,9 @@ def test_anchors_of_a_point_become_columns() -> None:
         for item in maps
     ]
     expected = class_correlation(*released, use_sigmoid=True)
-    context = LossContext(activation='sigmoid', inputs=torch.zeros(images, 3, 8, 8))
+    context = LossContext(
+        activation='sigmoid', step=StepData(inputs=torch.zeros(images, 3, 8, 8))
+    )
     loss = DISTLoss(mix_anchors=True)
     assert_close(loss(*maps, context=context), expected)
     assert not torch.isclose(DISTLoss()(*maps, context=context), expected)
@@ -210,7 +212,11 @@ def test_anchors_of_a_point_become_columns() -> None:
 def test_anchors_that_are_not_there_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r'anchors=4 needs maps .* got \(6, 4'):
         class_correlation(*pair(*shape), anchors=4)
-    context = LossContext(inputs=torch.zeros(2, 3, 8, 8)) if len(shape) == 2 else None
+    context = (
+        LossContext(step=StepData(inputs=torch.zeros(2, 3, 8, 8)))
+        if len(shape) == 2
+        else None
+    )
     with pytest.raises(ConfigError, match='mix_anchors is for maps of a one-stage'):
         DISTLoss(mix_anchors=True)(*pair(*shape), context=context)
 

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError, ShapeError
-from kd_plugins.losses import FGDLoss, LossContext, focal_distance, global_distance
+from kd_plugins.losses import (
+    FGDLoss,
+    LossContext,
+    StepData,
+    focal_distance,
+    global_distance,
+)
 from kd_plugins.losses._attention import channel_attention, spatial_attention
 from kd_plugins.losses._context import ContextBlock
 from kd_plugins.losses._foreground import focal_masks
@@ -270,7 +276,9 @@ def sample(boxes: Any) -> DetDataSample:
 
 
 def told(*samples: Any, size: tuple[int, int] = SIZE) -> LossContext:
-    return LossContext(data_samples=samples, inputs=torch.zeros(len(samples), 3, *size))
+    return LossContext(
+        step=StepData(samples=samples, inputs=torch.zeros(len(samples), 3, *size))
+    )
 
 
 def build(**options: Any) -> FGDLoss:
@@ -286,7 +294,7 @@ def test_reads_boxes_and_padded_size_from_the_context() -> None:
     focal = focal_distance(student, teacher, boxes, SIZE, **WEIGHTS)
     expected = 3 * (focal + 0.1 * global_distance(student, teacher))
     assert_close(value, expected)
-    smaller = told(*context.data_samples, size=(24, 40))
+    smaller = told(*context.step.samples, size=(24, 40))
     assert build(loss_weight=3.0)(student, teacher, context=smaller) != value
 
 
@@ -305,7 +313,7 @@ def test_context_blocks_of_both_sides_count() -> None:
 
 def test_a_dry_run_has_no_boxes_yet() -> None:
     student, teacher = (item.detach().float() for item in maps())
-    context = LossContext(inputs=torch.zeros(2, 3, *SIZE))
+    context = LossContext(step=StepData(inputs=torch.zeros(2, 3, *SIZE)))
     boxes = [torch.zeros(0, 4)] * 2
     value = build(context_weight=0)(student, teacher, context=context)
     assert_close(value, focal_distance(student, teacher, boxes, SIZE, **WEIGHTS))
@@ -314,8 +322,8 @@ def test_a_dry_run_has_no_boxes_yet() -> None:
 @pytest.mark.parametrize(
     ('context', 'message'),
     [
-        (None, 'called without context.data_samples and context.inputs'),
-        (LossContext(), 'called without context.data_samples and context.inputs'),
+        (None, 'called without context.step.samples and context.step.inputs'),
+        (LossContext(), 'called without context.step.samples and context.step.inputs'),
         (
             told(SimpleNamespace(gt_sem_seg=1), SimpleNamespace(gt_sem_seg=1)),
             r'needs gt_instances.bboxes \(n, 4\) of every image, and a SimpleNamespace '

@@ -12,6 +12,7 @@ from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import (
     HolisticLoss,
     LossContext,
+    StepData,
     critic_objective,
     gradient_penalty,
 )
@@ -175,7 +176,9 @@ def test_images_are_seen_beside_the_maps() -> None:
     loss = small(condition_on_image=True)
     student, teacher = maps()
     context, other = (
-        LossContext(activation='softmax', inputs=torch.randn(2, 3, 128, 128))
+        LossContext(
+            activation='softmax', step=StepData(inputs=torch.randn(2, 3, 128, 128))
+        )
         for _ in range(2)
     )
     loss.critic.eval()
@@ -204,7 +207,7 @@ def test_raw_maps_of_any_scale_are_normalised() -> None:
 def test_probs_of_what_are_no_logits_are_refused() -> None:
     student, teacher = maps(channels=1)
     with pytest.raises(ConfigError, match=r"'probs' is for logits.* Set maps='raw'"):
-        small(channels=1)(student, teacher, context=LossContext(stride=8))
+        small(channels=1)(student, teacher, context=LossContext(stage=0))
 
 
 def test_the_critic_learns_by_the_hinge_too() -> None:

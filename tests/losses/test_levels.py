@@ -15,6 +15,7 @@ from kd_plugins.losses import (
     FGDLoss,
     LossContext,
     MGDLoss,
+    StepData,
 )
 from kd_plugins.losses._levels import blocks_by_level, read_channels
 
@@ -29,7 +30,8 @@ learned = pytest.mark.parametrize('kind', LOSSES)
 
 def told(level: int | None) -> LossContext:
     return LossContext(
-        level=level, data_samples=[BOXES] * 2, inputs=torch.zeros(2, 3, 32, 32)
+        level=level,
+        step=StepData(inputs=torch.zeros(2, 3, 32, 32), samples=[BOXES] * 2),
     )
 
 

@@ -13,7 +13,13 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from kd_plugins.errors import CheckpointError, ConfigError, ShapeError
-from kd_plugins.losses import LossContext, MasKDLoss, mask_overlap, masked_distance
+from kd_plugins.losses import (
+    LossContext,
+    MasKDLoss,
+    StepData,
+    mask_overlap,
+    masked_distance,
+)
 from kd_plugins.losses._tokens import ReceptiveTokens
 
 from ._common import backward, gradient
@@ -313,7 +319,7 @@ def test_masks_become_those_of_both(
         masks = masks * tokens.masks(student).detach()
     expected = masked_distance(student, teacher, masks, weights=tokens.weights(teacher))
     loss = MasKDLoss(file, customize_after=after)
-    value = loss(student, teacher, context=at(0, iteration=iteration))
+    value = loss(student, teacher, context=at(0, step=StepData(iteration=iteration)))
     assert_close(value, expected)
     assert_close(gradient(value, student), gradient(expected, student))
 
