@@ -130,8 +130,12 @@ def _is_known(kind: str) -> bool:
     scope, _, name = kind.rpartition('.')
     for registry in _all(MODELS, TASK_UTILS, WEIGHT_INITIALIZERS):
         registry.import_from_location()
-        if name in registry.module_dict and scope in ('', registry.scope):
-            return True
+        registered = registry.module_dict.get(name)
+        if registered is not None:
+            # By its path too, as a pure-Python config names it.
+            within = f'{registered.__module__}.'.startswith(f'{scope}.')
+            if scope in ('', registry.scope) or within:
+                return True
     return not scope and hasattr(mmcv.ops, name)
 
 

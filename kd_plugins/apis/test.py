@@ -65,7 +65,7 @@ def evaluate(
     if out is not None:
         _check_out(cfg, out)
     runner = build_runner(cfg)
-    if out is not None and cfg.get('default_scope') != 'mmseg':
+    if out is not None and not _is_of(cfg, 'mmseg'):
         _dump(runner, cfg, out)
 
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
@@ -86,6 +86,15 @@ def evaluate(
     runner.load_checkpoint = load_safely
     metrics: dict[str, float] = runner.val() if fidelity else runner.test()
     return metrics
+
+
+def _is_of(cfg: Config, host: str) -> bool:
+    """Whether a config is of this host; one in pure Python may name no scope."""
+    scope = cfg.get('default_scope')
+    if scope is None:
+        kind = cfg.model.get('type')
+        scope = kind if isinstance(kind, str) else getattr(kind, '__module__', '')
+    return str(scope).partition('.')[0] == host
 
 
 def _compare(cfg: Config, others: Mapping[str, Any]) -> None:
@@ -117,28 +126,28 @@ def _draw(cfg: Config, show: bool, folder: str | None, wait_time: float) -> None
     hook.update(draw=True)
     if show:
         hook.update(show=True, wait_time=wait_time)
-    if folder and cfg.get('default_scope') == 'mmseg':
+    if folder and _is_of(cfg, 'mmseg'):
         cfg.visualizer['save_dir'] = folder
     elif folder:
         hook.update(test_out_dir=folder)
 
 
 def _check_out(cfg: Config, out: str) -> None:
-    if cfg.get('default_scope') == 'mmseg':
+    if _is_of(cfg, 'mmseg'):
         cfg.test_evaluator.update(output_dir=out, keep_results=True)
     elif not out.endswith(('.pkl', '.pickle')):
         raise ConfigError(f"--out must be a .pkl or .pickle file, got '{out}'.")
 
 
 def _dump(runner: Any, cfg: Config, out: str) -> None:
-    kind = 'mmdet.DumpDetResults' if cfg.get('default_scope') == 'mmdet' else None
+    kind = 'mmdet.DumpDetResults' if _is_of(cfg, 'mmdet') else None
     metric = METRICS.build({'type': kind or 'DumpResults', 'out_file_path': out})
     runner.test_evaluator.metrics.append(metric)
 
 
 def _augment(cfg: Config) -> None:
     """Flip, where the config does not say how to augment; of detectors only."""
-    if cfg.get('default_scope') != 'mmdet' and not {'tta_model', 'tta_pipeline'} <= set(
+    if not _is_of(cfg, 'mmdet') and not {'tta_model', 'tta_pipeline'} <= set(
         cfg.keys()
     ):
         raise ConfigError(

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict, ReduceOnPlateauParamScheduler
+from torch import nn
 
 from ..distillers.auxiliary import STUDENT
+from ..distillers.interface import unwrap
 from ..errors import CheckpointError
-from ..teachers.checkpoints import is_distiller
+from ..teachers.checkpoints import is_distiller, load_strictly, weights_of
 
 _PROGRESS = ('optimizer', 'message_hub')
 _CURE = (
@@ -53,9 +55,11 @@ def continue_plain_run(
         source: file of the checkpoint, for messages.
 
     Returns: what to log, a line each.
-    Raises: CheckpointError naming ``load_from``, where the optimisers do not agree.
+    Raises: CheckpointError for weights of another student; and, naming ``load_from``,
+        where the optimisers do not agree.
     """
     optim_wrapper, saved = runner.optim_wrapper, checkpoint['optimizer']
+    _check_weights(unwrap(runner.model).student, checkpoint, source)
     several = isinstance(optim_wrapper, OptimWrapperDict)
     student = optim_wrapper[STUDENT] if several else optim_wrapper
     _check_groups(student, saved, source)
@@ -83,6 +87,14 @@ def continue_plain_run(
             f"plain run's was {before:.4g}."
         )
     return lines
+
+
+def _check_weights(
+    student: nn.Module, checkpoint: Mapping[str, Any], source: str
+) -> None:
+    # The host loads what fits, and warns of the rest.
+    key = 'resume'
+    load_strictly(student, weights_of(checkpoint, source=source, key=key), key)
 
 
 def _check_groups(student: OptimWrapper, saved: Mapping[str, Any], source: str) -> None:

@@ -105,6 +105,18 @@ class ToyDistiller(BaseModel):
     def set_class_names(self, names: Sequence[str]) -> None:
         self.classes = tuple(names)
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
+        """Take a plain student's checkpoint too; the adapters stay."""
+        if not any(key.startswith(f'{prefix}student.') for key in state_dict):
+            for key in list(state_dict):
+                state_dict[f'{prefix}student.{key[len(prefix) :]}'] = state_dict.pop(
+                    key
+                )
+            state_dict.update(self.adapters.state_dict(prefix=f'{prefix}adapters.'))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def summary(self) -> str:
         return 'hint: backbone'
 
