@@ -12,7 +12,7 @@ from tests.distillers.tiny import CLASSES, raw_batch
 
 pytestmark = pytest.mark.host
 # A ResNet-50 of a sixteenth of the width, and heads of an eighth.
-BACKBONE = dict(base_channels=4, frozen_stages=-1, norm_cfg=dict(requires_grad=True))
+BACKBONE = dict(base_channels=4, frozen_stages=-1, zero_init_residual=False)
 NECK = dict(in_channels=[16, 32, 64, 128], out_channels=32)
 HEAD = dict(num_classes=CLASSES, in_channels=32, feat_channels=32)
 ONE_STAGE = dict(backbone=BACKBONE, neck=NECK, bbox_head=HEAD)
@@ -64,7 +64,9 @@ def test_trains_and_predicts(name: str, small: dict[str, Any], layer: str) -> No
     cfg = model_config(dict(cfg=f'mmdet::{name}.py', **small))
     model = MODELS.build(without_pretrained(cfg))
     model.init_weights()
-    data = model.train().data_preprocessor(raw_batch(), True)
+    data = model.train().data_preprocessor(
+        raw_batch(sizes=((128, 128), (120, 124))), True
+    )
     loss, _ = model.parse_losses(model(**data, mode='loss'))
     loss.backward()
     assert loss.isfinite()
