@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import teacher_bounded_regression
 from kd_plugins.views.dense.assignment import TargetsRecorder
-from kd_plugins.views.dense.view import DenseHeadRecorder
+from kd_plugins.views.dense.heads import DenseHeadRecorder
 from tests.distillers.tiny import (
     BOXES,
     CLASSES,
@@ -79,8 +79,8 @@ def test_rows_and_targets_are_those_of_the_hosts_loss(kind: str) -> None:
     head.loss_bbox.register_forward_pre_hook(lambda _, args: calls.append(args))
     with observed(model) as seen:
         found = seen.first('a')
-        own = seen.captured[DenseHeadRecorder()][-1][1]
-        targets = seen.captured[TargetsRecorder()][-1]
+        own = seen.step.student.records[DenseHeadRecorder()][-1][1]
+        targets = seen.step.student.records[TargetsRecorder()][-1]
         teacher = seen.run.model.bbox_head
         with torch.no_grad():
             its = teacher(seen.run.model.extract_feat(seen.inputs))[1]
@@ -253,6 +253,6 @@ def test_boxes_that_cannot_be_compared_are_refused(
 
 def test_deltas_have_no_region() -> None:
     view = dict(type='head.deltas', region='vlr')
-    message = r'head\.deltas has the positives\. Remove it'
+    message = r"pairs\.a\.view: .* has no argument 'region'"
     with pytest.raises(ConfigError, match=message):
         distiller(dict(a=dict(view=view, loss=dict(type='DeltaL2Loss'))))

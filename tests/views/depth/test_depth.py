@@ -8,7 +8,6 @@ from mmengine.structures import PixelData
 from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
-from kd_plugins.views import Step, attached
 from tests.distillers.tiny import distiller, teacher_of
 from tests.distillers.tiny_seg import segment_batch, segmentor
 
@@ -74,19 +73,16 @@ def test_maps_are_what_the_task_loss_reads_and_eval_gives() -> None:
         dict(a=dict(view='depth.map', loss=dict(type='HolisticLoss', maps='raw')))
     )
     batch = depth_batch(model)
-    guidance = model._guidance
     seen: list[Any] = []
-    with guidance.runs(**batch, preprocessor=model.data_preprocessor) as runs:
-        with attached(model.student, guidance.student_recorders()) as captured:
-            head = model.student.decode_head
-            handle = head.depth_pred_layer.register_forward_hook(
-                lambda *args: seen.append(args[2])
-            )
-            model.student(**batch, mode='loss')
-            handle.remove()
-        ((_, run),) = runs.items()
-        step = Step(model.student, captured, run, batch['data_samples'])
-        (found,) = guidance.pairs[0].view.match(step)
+    with model.step(batch['inputs'], batch['data_samples']) as step:
+        head = model.student.decode_head
+        handle = head.depth_pred_layer.register_forward_hook(
+            lambda *args: seen.append(args[2])
+        )
+        model.task_losses(step)
+        handle.remove()
+        (run,) = step.teachers.values()
+        (found,) = model.match(step)['a']
     assert found is not None
     with torch.no_grad():
         teacher = run.model.decode_head.forward(run.model.extract_feat(batch['inputs']))
@@ -94,8 +90,8 @@ def test_maps_are_what_the_task_loss_reads_and_eval_gives() -> None:
     assert_close(found.teacher, teacher / 10)
     assert found.target is not None and found.mask is not None
     measured = torch.stack([item.gt_depth_map.data for item in batch['data_samples']])
-    step_ = 64 // found.mask.shape[1]
-    nearest = measured[:, :, step_ // 2 :: step_, step_ // 2 :: step_]
+    side = 64 // found.mask.shape[1]
+    nearest = measured[:, :, side // 2 :: side, side // 2 :: side]
     nearest = nearest.where(nearest < 255, 0)
     assert_close(found.target, nearest / 10)
     assert torch.equal(found.mask, (nearest[:, 0] > 0).float())

@@ -50,7 +50,6 @@ def test_levels_are_what_both_heads_give(kind: str) -> None:
         assert_close(item.teacher, split)
         assert item.student.requires_grad
         assert item.context.activation == 'sigmoid'
-    assert [item.context.stride for item in found] == [4, 8, 16]
     assert [item.context.level for item in found] == [0, 1, 2]
 
 

@@ -12,7 +12,7 @@ from kd_plugins.losses import localization_divergence
 from kd_plugins.registry import MODELS
 from kd_plugins.views.dense.assignment import TargetsRecorder
 from kd_plugins.views.dense.localization_region import valuable_region
-from kd_plugins.views.dense.view import DenseHeadRecorder
+from kd_plugins.views.dense.heads import DenseHeadRecorder
 from tests.distillers.tiny import (
     BOXES,
     CLASSES,
@@ -59,8 +59,8 @@ def test_rows_of_the_main_region_are_the_hosts_positives() -> None:
     head = model.student.bbox_head
     with observed(model) as seen:
         found = seen.first('ld')
-        logits, maps = seen.captured[DenseHeadRecorder()][-1]
-        labels = seen.captured[TargetsRecorder()][-1][1]
+        logits, maps = seen.step.student.records[DenseHeadRecorder()][-1]
+        labels = seen.step.student.records[TargetsRecorder()][-1][1]
         with torch.no_grad():
             teacher = seen.run.model.bbox_head(
                 seen.run.model.extract_feat(seen.inputs)
@@ -96,7 +96,7 @@ def test_rows_of_the_valuable_region_go_image_by_image(options: Any) -> None:
     model = build()
     with observed(model, **options) as seen:
         found = seen.first('ld_vlr')
-        maps = seen.captured[DenseHeadRecorder()][-1][1]
+        maps = seen.step.student.records[DenseHeadRecorder()][-1][1]
         samples = batch(model, **options)['data_samples']
         sizes = [level.shape[2:] for level in maps]
         anchors = model.student.bbox_head.prior_generator.grid_priors(
@@ -149,7 +149,7 @@ def test_main_region_is_the_hosts_own_distillation_head() -> None:
     )
     with observed(model) as seen:
         samples = batch(model)['data_samples']
-        own = seen.captured[DenseHeadRecorder()][-1]
+        own = seen.step.student.records[DenseHeadRecorder()][-1]
         with torch.no_grad():
             teacher = seen.run.model.bbox_head(seen.run.model.extract_feat(seen.inputs))
         losses = host.loss_by_feat(
@@ -278,11 +278,13 @@ def test_classes_may_differ_and_heads_of_the_host_teach() -> None:
         ),
         (
             dict(pairs=dict(ld=dict(view=VLR | dict(region='far'), loss=RELEASED))),
-            r"region must be 'main' or 'vlr', got 'far'",
+            r"pairs\.ld\.view: region must be 'main' or 'vlr', got 'far'",
         ),
         (
-            dict(pairs=dict(ld=dict(view=VLR | dict(value='logits'), loss=RELEASED))),
-            r"region='vlr' chooses among distributions; head\.logits has all points",
+            dict(
+                pairs=dict(ld=dict(view=VLR | dict(type='head.logits'), loss=RELEASED))
+            ),
+            r"pairs\.ld\.view: .* has no argument 'region'",
         ),
     ],
 )

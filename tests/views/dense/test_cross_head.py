@@ -47,9 +47,8 @@ def detector(kind: str, base: int = 4, width: int = 8, **head: Any) -> dict[str,
 
 
 def pairs_of(kind: str, layer: int = 1) -> dict[str, Any]:
-    view = dict(type='CrossHeadView', layer=layer)
     return {
-        value: dict(view=view | dict(value=value), loss=LOSSES[value])
+        value: dict(view=dict(type=f'cross.{value}', layer=layer), loss=LOSSES[value])
         for value in ('logits', *VALUES[kind])
     }
 
@@ -485,8 +484,8 @@ SEPARATE = dict(type='mmdet.RetinaSepBNHead', num_ins=3)
         ),
         (
             dict(layer=3),
-            r'\(student\)\.view\.layer is 3, but the towers of bbox_head have 2 .*'
-            r'Choose layer=0 to 2\.(.|\n)*\(teacher\)\.view\.layer is 3',
+            r'view \(student\)\.layer: is 3, but the towers of bbox_head have 2 .*'
+            r'Choose layer=0 to 2\.(.|\n)*view \(teacher\)\.layer: is 3',
         ),
         (dict(layer=-1), 'layer must be a whole number >= 0, got -1'),
         (dict(layer=True), 'layer must be a whole number >= 0, got True'),

@@ -1,6 +1,5 @@
 """Transformers and RTMDet, as students and as teachers."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import hint_distance
 from kd_plugins.registry import MODELS
-from kd_plugins.views.transformer.encoder import EncoderRecorder, EncoderView
+from kd_plugins.views.transformer.encoder import EncoderRecorder
 from tests.distillers.tiny import (
     CLASSES,
     batch,
@@ -108,10 +107,10 @@ def test_tokens_on_the_padding_are_masked() -> None:
     inside[:14, :15] = 1
     assert torch.equal(mask[1], inside)
     assert first.count == 16 * 16 + 14 * 15
-    places = model.pairs[0].tensors
+    specs = model.pairs[0].tensors
     names = [f'encoder.memory[{level}]' for level in range(3)]
-    assert [place.name for place in places] == names
-    assert [place.context.stride for place in places] == [4, 8, 16]
+    assert [spec.name for spec in specs] == names
+    assert [spec.context.level for spec in specs] == [0, 1, 2]
 
 
 def test_loss_is_the_mean_over_levels_and_reaches_the_encoder() -> None:
@@ -123,7 +122,7 @@ def test_loss_is_the_mean_over_levels_and_reaches_the_encoder() -> None:
             for item in seen.matched['memory']
             if item is not None
         ]
-        assert seen.captured[EncoderRecorder()]
+        assert seen.step.student.records[EncoderRecorder()]
     losses = losses_of(model)
     assert_close(losses['loss_kd_memory'], torch.stack(expected).mean())
     losses['loss_kd_memory'].backward()
@@ -149,8 +148,7 @@ def test_the_teachers_decoder_does_not_run() -> None:
 
 
 def test_levels_and_widths_may_differ() -> None:
-    view = dict(type='encoder.memory', levels=dict(student=[1, 2], teacher=[0, 1])
-    )
+    view = dict(type='encoder.memory', levels=dict(student=[1, 2], teacher=[0, 1]))
     pair = dict(view=view, adapter=dict(type='ConvAdapter'), loss=HINT)
     model = distiller(
         dict(memory=pair),
@@ -270,9 +268,11 @@ def test_what_cannot_be_matched_is_refused(
 
 
 def test_an_encoder_that_did_not_run_is_said() -> None:
-    step: Any = SimpleNamespace(captured={EncoderRecorder(): []})
-    with pytest.raises(DistillationError, match='encoder did not run while it comp'):
-        EncoderView('memory').match(step)
+    model = distiller(MEMORY, student=detr(), teacher=teacher_of(detr(8)))
+    model.student.loss = lambda inputs, samples: {}
+    message = r'pairs\.memory: .* encoder did not run while it computed its losses'
+    with pytest.raises(DistillationError, match=message):
+        losses_of(model)
 
 
 @pytest.mark.parametrize('kind', KINDS)
