@@ -11,10 +11,10 @@ from kd_plugins.teachers import model_config, without_pretrained
 from tests.distillers.tiny import CLASSES, raw_batch
 
 pytestmark = pytest.mark.host
-# A ResNet-50 of a sixteenth of the width, and heads of an eighth.
+# A ResNet-50 of a sixteenth of the width, and heads of a quarter.
 BACKBONE = dict(base_channels=4, frozen_stages=-1, zero_init_residual=False)
-NECK = dict(in_channels=[16, 32, 64, 128], out_channels=32)
-HEAD = dict(num_classes=CLASSES, in_channels=32, feat_channels=32)
+NECK = dict(in_channels=[16, 32, 64, 128], out_channels=64)
+HEAD = dict(num_classes=CLASSES, in_channels=64, feat_channels=64)
 ONE_STAGE = dict(backbone=BACKBONE, neck=NECK, bbox_head=HEAD)
 # Version 1, version 2, offsets of another size, masked convolution.
 FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -24,10 +24,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
         dict(
             backbone=BACKBONE,
             neck=NECK,
-            rpn_head=dict(in_channels=32, feat_channels=32),
+            rpn_head=dict(in_channels=64, feat_channels=64),
             roi_head=dict(
-                bbox_roi_extractor=dict(out_channels=32),
-                bbox_head=dict(in_channels=32, fc_out_channels=8, num_classes=CLASSES),
+                bbox_roi_extractor=dict(out_channels=64),
+                bbox_head=dict(in_channels=64, fc_out_channels=8, num_classes=CLASSES),
             ),
         ),
         'conv2.conv_offset',
@@ -38,7 +38,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
             backbone=BACKBONE,
             neck=[
                 dict(type='FPN', num_outs=5, start_level=1, **NECK),
-                dict(type='DyHead', in_channels=32, out_channels=32, num_blocks=1),
+                dict(type='DyHead', in_channels=64, out_channels=64, num_blocks=1),
             ],
             bbox_head=HEAD,
         ),

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from kd_plugins.views.dense.assignment import TargetsRecorder
-from kd_plugins.views.dense.view import DenseHeadRecorder
+from kd_plugins.views.dense.heads import DenseHeadRecorder
 from kd_plugins.views.roi.outputs import RoIRecorder
 from tests.distillers.test_auxiliary import wrapper_of
 from tests.distillers.tiny import (
@@ -30,7 +30,7 @@ from tests.distillers.tiny import (
 from tests.distillers.tiny_dense import fcos, retinanet
 from tests.distillers.tiny_seg import head, segmentor
 from tests.distillers.tiny_seg import losses_of as seg_losses_of
-from tests.views.test_seg import matched_of
+from tests.views.seg.test_seg import matched_of
 
 pytestmark = pytest.mark.host
 
@@ -157,7 +157,7 @@ def test_a_decode_head_of_more_classes_teaches_the_same() -> None:
 def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     model = detector(RCNN, PART, rcnn(4))
     with observed(model) as seen:
-        captured, run = seen.captured[RoIRecorder()][0], seen.run
+        captured, run = seen.step.student.records[RoIRecorder()][0], seen.run
         with torch.no_grad():
             features = run.model.extract_feat(seen.inputs)
             answer = run.model.roi_head._bbox_forward(features, captured.rois)
@@ -179,7 +179,7 @@ def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     assert_close(deltas.student[cats], captured.deltas[cats, :4])
     assert deltas.count == (labels != 1).sum()
     (pair, _) = model.pairs
-    assert [place.student for place in pair.tensors] == [(-1, 3)]
+    assert [spec.student for spec in pair.tensors] == [(-1, 3)]
 
 
 def test_masking_is_leaving_those_rois_out() -> None:
@@ -202,7 +202,7 @@ def test_a_class_agnostic_teacher_knows_the_boxes_of_every_class(own: bool) -> N
     teacher = rcnn(4, reg_class_agnostic=True)
     model = detector(pairs, PART, teacher, student=student)
     with observed(model) as seen:
-        found, labels = seen.first('reg'), seen.captured[RoIRecorder()][0].targets[0]
+        found, labels = seen.first('reg'), seen.step.student.records[RoIRecorder()][0].targets[0]
     assert found.mask is not None
     assert torch.equal(found.mask, (labels < 3).float()) and found.count == len(labels)
     # Of a class-specific teacher it is asked for a class.
@@ -239,12 +239,12 @@ def test_dense_heads_give_the_shared_columns() -> None:
     more['bbox_head']['num_classes'] = 4
     pairs = dict(a=dict(view='head.logits', loss=dict(type='PixelWiseLoss')))
     model = detector(pairs, PART, more, student=fcos())
-    places = model.pairs[0].tensors
-    assert [place.student[1] for place in places] == [2, 2, 2]
-    assert [place.teacher[1] for place in places] == [2, 2, 2]
+    specs = model.pairs[0].tensors
+    assert [spec.student[1] for spec in specs] == [2, 2, 2]
+    assert [spec.teacher[1] for spec in specs] == [2, 2, 2]
     with observed(model) as seen:
-        scores = seen.captured[DenseHeadRecorder()][-1][0]
-        labels = seen.captured[TargetsRecorder()][-1][0]
+        scores = seen.step.student.records[DenseHeadRecorder()][-1][0]
+        labels = seen.step.student.records[TargetsRecorder()][-1][0]
         with torch.no_grad():
             features = seen.run.model.extract_feat(seen.inputs)
             expected = seen.run.model.bbox_head(features)[0]

@@ -148,7 +148,7 @@ def test_layers_of_the_roi_head_on_the_students_rois() -> None:
     teacher = teacher_of(faster_rcnn(data_preprocessor__pad_size_divisor=96))
     model = distiller(pairs, teacher=teacher)
     with observed(model) as seen:
-        teacher, rois = seen.run.model, seen.captured[RoIRecorder()][0].rois
+        teacher, rois = seen.run.model, seen.step.student.records[RoIRecorder()][0].rois
         with torch.no_grad():
             answer = teacher.roi_head._bbox_forward(seen.run.features, rois.detach())
         torch.testing.assert_close(seen.first('1').teacher, answer['cls_score'])
@@ -169,7 +169,7 @@ def test_layers_of_a_cascade_by_their_stage() -> None:
         teacher=teacher_of(cascade_rcnn()),
     )
     with observed(model) as seen:
-        rois = seen.captured[RoIRecorder()][1].rois.detach()
+        rois = seen.step.student.records[RoIRecorder()][1].rois.detach()
         with torch.no_grad():
             expected = seen.run.model.roi_head._bbox_forward(0, seen.run.features, rois)
         torch.testing.assert_close(seen.first('a').teacher, expected['cls_score'])

@@ -27,7 +27,7 @@ AGNOSTIC = dict(reg_class_agnostic=True)
 
 
 def view(value: str, **options: Any) -> dict[str, Any]:
-    return dict(type='RoIView', value=value, **options)
+    return dict(type=f'roi.{value}', **options)
 
 
 def pairs(**options: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def pairs(**options: Any) -> dict[str, Any]:
 
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.captured[RoIRecorder()][own].rois
+    teacher, rois = seen.run.model, seen.step.student.records[RoIRecorder()][own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)
@@ -70,20 +70,20 @@ def test_logits_and_deltas_are_the_teachers_on_the_same_rois(
         ),
     )
     with observed(model) as seen:
-        expected, captured = by_hand(seen), seen.captured[RoIRecorder()][0]
+        expected, recorded = by_hand(seen), seen.step.student.records[RoIRecorder()][0]
         logits, deltas = seen.first('cls'), seen.first('reg')
-    labels, _, target, _ = captured.targets
+    labels, _, target, _ = recorded.targets
     positive = labels < CLASSES
     assert 0 < positive.sum() < len(labels)
     torch.testing.assert_close(logits.teacher, expected['cls_score'])
-    assert logits.student is captured.logits
+    assert logits.student is recorded.logits
     assert torch.equal(logits.target, labels)
     assert logits.context.background == CLASSES and logits.count == len(labels)
     torch.testing.assert_close(
         deltas.teacher[positive], of_label(expected['bbox_pred'], labels)[positive]
     )
     torch.testing.assert_close(
-        deltas.student[positive], of_label(captured.deltas, labels)[positive]
+        deltas.student[positive], of_label(recorded.deltas, labels)[positive]
     )
     assert torch.equal(deltas.mask, positive.float()) and deltas.count == len(labels)
     assert torch.equal(deltas.target[positive], target[positive])
@@ -107,10 +107,10 @@ def test_deltas_are_said_in_the_students_coding() -> None:
         pairs(), teacher=teacher_of(faster_rcnn(roi_head__bbox_head=coder))
     )
     with observed(model) as seen:
-        raw, captured = by_hand(seen)['bbox_pred'], seen.captured[RoIRecorder()][0]
+        raw, recorded = by_hand(seen)['bbox_pred'], seen.step.student.records[RoIRecorder()][0]
         deltas = seen.first('reg')
-    boxes = captured.rois[:, 1:].detach()
-    raw = of_label(raw, captured.targets[0])
+    boxes = recorded.rois[:, 1:].detach()
+    raw = of_label(raw, recorded.targets[0])
     decoded = seen.run.model.roi_head.bbox_head.bbox_coder.decode(boxes, raw)
     expected = model.student.roi_head.bbox_head.bbox_coder.encode(boxes, decoded)
     torch.testing.assert_close(deltas.teacher, expected, rtol=1e-3, atol=1e-3)
@@ -150,7 +150,7 @@ def test_each_stage_of_a_cascade_asks_the_same_stage_of_the_teacher() -> None:
             assert matched is not None and matched.context.stage == own
             torch.testing.assert_close(matched.teacher, expected['cls_score'])
             deltas = seen.matched['reg'][own]
-            boxes = seen.captured[RoIRecorder()][own].rois[:, 1:].detach()
+            boxes = seen.step.student.records[RoIRecorder()][own].rois[:, 1:].detach()
             heads = (
                 seen.run.model.roi_head.bbox_head,
                 model.student.roi_head.bbox_head,

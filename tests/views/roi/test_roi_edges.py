@@ -26,7 +26,7 @@ AGNOSTIC = dict(reg_class_agnostic=True)
 
 
 def view(value: str, **options: Any) -> dict[str, Any]:
-    return dict(type='RoIView', value=value, **options)
+    return dict(type=f'roi.{value}', **options)
 
 
 def pairs(**options: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def pairs(**options: Any) -> dict[str, Any]:
 
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.captured[RoIRecorder()][own].rois
+    teacher, rois = seen.run.model, seen.step.student.records[RoIRecorder()][own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)

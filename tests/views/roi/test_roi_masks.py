@@ -1,7 +1,6 @@
 """Mask logits of the RoIs that hold an object, of each one's own class."""
 
 import copy
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from torch import Tensor
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import softened_divergence
 from kd_plugins.registry import MODELS
-from kd_plugins.views import RoIView
 from kd_plugins.views.roi.masks import MaskRecorder
 from tests.distillers.tiny import (
     CLASSES,
@@ -38,7 +36,7 @@ def with_masks(model: Any, **changes: Any) -> Any:
 
 def by_hand(seen: Any, model: Any, stage: int | None = None) -> tuple[Tensor, Tensor]:
     """Masks of both of each RoI's class, by the host's own forward, one by one."""
-    own = seen.captured[MaskRecorder()][stage or 0]
+    own = seen.step.student.records[MaskRecorder()][stage or 0]
     drawn = []
     for each in (model.student, seen.run.model):
         with torch.no_grad():
@@ -66,10 +64,10 @@ def test_masks_are_those_of_each_rois_class(own: bool, other: bool) -> None:
     model.student.backbone.eval()  # so that a second forward gives the same
     with observed(model, masks=True) as seen:
         matched = seen.first('masks')
-        captured = seen.captured[MaskRecorder()][0]
+        recorded = seen.step.student.records[MaskRecorder()][0]
         student, teacher = by_hand(seen, model)
-    rows = len(captured.rois)
-    assert rows > 2 and set(captured.labels.tolist()) == {0, 1}
+    rows = len(recorded.rois)
+    assert rows > 2 and set(recorded.labels.tolist()) == {0, 1}
     assert matched.student.shape == (rows, 1, 8, 8)
     torch.testing.assert_close(matched.student, student)
     torch.testing.assert_close(matched.teacher, teacher)
@@ -158,8 +156,8 @@ def test_an_enlarged_teacher_draws_the_same_places() -> None:
         teacher=teacher_of(mask_rcnn(base=8), input_scale=2.0),
     )
     with observed(model, masks=True) as seen:
-        rois = seen.captured[MaskRecorder()][0].rois.detach().clone()
-        labels = seen.captured[MaskRecorder()][0].labels
+        rois = seen.step.student.records[MaskRecorder()][0].rois.detach().clone()
+        labels = seen.step.student.records[MaskRecorder()][0].labels
         rois[:, 1:] *= 2
         teacher = seen.run.model
         with torch.no_grad():
@@ -177,7 +175,7 @@ def test_classes_of_another_teacher_go_by_name() -> None:
     model = distiller(PAIR, student=mask_rcnn(), teacher=teacher)
     with observed(model, masks=True) as seen:
         matched = seen.first('masks')
-        own = seen.captured[MaskRecorder()][0]
+        own = seen.step.student.records[MaskRecorder()][0]
         with torch.no_grad():
             features = seen.run.model.extract_feat(seen.inputs)
             logits = seen.run.model.roi_head._mask_forward(features, own.rois)
@@ -220,13 +218,15 @@ def test_what_draws_no_masks_is_refused(options: Any, message: str) -> None:
 
 
 def test_a_mask_head_that_did_not_run_is_said() -> None:
-    step: Any = SimpleNamespace(captured={MaskRecorder(): {}})
-    with pytest.raises(DistillationError, match='mask head did not run while it comp'):
-        RoIView('masks').match(step)
+    model = distiller(PAIR, student=mask_rcnn(), teacher=teacher_of(mask_rcnn()))
+    model.student.forward = lambda *args, **kwargs: {}  # computes no losses
+    message = r"model.pairs.masks: .* mask head did not run while it .*'roi.masks' has"
+    with pytest.raises(DistillationError, match=message):
+        losses_of(model)
 
 
 def test_masks_are_of_the_students_rois_only() -> None:
     view = dict(type='roi.masks', roi_source='teacher')
     pair = dict(masks=dict(view=view, loss=dict(type='KDLoss')))
-    with pytest.raises(ConfigError, match="value='masks' needs the labels assigned"):
+    with pytest.raises(ConfigError, match="'roi.masks' needs the labels assigned"):
         MODELS.build(config(pair, student=mask_rcnn()))

@@ -26,7 +26,7 @@ AGNOSTIC = dict(reg_class_agnostic=True)
 
 
 def view(value: str, **options: Any) -> dict[str, Any]:
-    return dict(type='RoIView', value=value, **options)
+    return dict(type=f'roi.{value}', **options)
 
 
 def pairs(**options: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def pairs(**options: Any) -> dict[str, Any]:
 
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.captured[RoIRecorder()][own].rois
+    teacher, rois = seen.run.model, seen.step.student.records[RoIRecorder()][own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)
@@ -86,7 +86,7 @@ def test_the_teacher_proposes_and_the_student_answers_once_more(name: str) -> No
     ]
     assert norms
     with observed(model) as seen:
-        matched, sampled = seen.first('a'), seen.captured[RoIRecorder()][0]
+        matched, sampled = seen.first('a'), seen.step.student.records[RoIRecorder()][0]
         assert all(int(norm.num_batches_tracked) == 1 for norm in norms)
         assert all(norm.training for norm in norms)
         teacher = seen.run.model
@@ -120,7 +120,7 @@ def test_pairs_with_other_numbers_of_proposals_do_not_mix() -> None:
     )
     with observed(model) as seen:
         rows = {name: len(seen.first(name).teacher) for name in 'abcd'}
-        sampled = len(seen.captured[RoIRecorder()][0].rois)
+        sampled = len(seen.step.student.records[RoIRecorder()][0].rois)
     assert rows == dict(a=6, b=12, c=sampled, d=sampled)
 
 
@@ -153,11 +153,11 @@ def test_losses_that_need_targets_are_refused_with_the_teachers_proposals(
     )
     message = (
         r'model.pairs.a.loss: TeacherBoundedLoss needs the targets of the host, and '
-        rf"this pair gives none. Remove roi_source='{name}' from model.pairs.a.view"
+        rf"this pair has none. Remove roi_source='{name}' from this pair's view\."
     )
     with pytest.raises(ConfigError, match=message):
         MODELS.build(config(dict(a=pair)))
     pair['view'] = view('deltas', roi_source=name)
-    message = rf"model.pairs.a.view: value='deltas' needs the labels.*'{name}' has none"
+    message = rf"model.pairs.a.view: 'roi.deltas' needs the labels.*'{name}' has none"
     with pytest.raises(ConfigError, match=message):
         MODELS.build(config(dict(a=pair)))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_plugins.views.rpn.view import RPNRecorder
+from kd_plugins.views.rpn.outputs import RPNRecorder
 from tests.distillers.tiny import (
     batch,
     distiller,
@@ -133,17 +133,17 @@ def test_targets_of_a_student_that_regresses_boxes_are_coded() -> None:
 def test_a_teacher_with_larger_padding_is_compared_at_the_same_anchors() -> None:
     model = built(teacher=faster_rcnn(data_preprocessor__pad_size_divisor=96))
     with observed(model) as seen:
-        rows = sampled_rows_of_padded(model, seen)
+        rows = sampled_rows_of_padded(seen)
         torch.testing.assert_close(seen.first('cls').teacher, rows)
 
 
-def sampled_rows_of_padded(model: Any, seen: Any) -> Tensor:
+def sampled_rows_of_padded(seen: Any) -> Tensor:
     assert seen.inputs.shape[-2:] == (96, 96)
     with torch.no_grad():
         maps, _ = seen.run.model.rpn_head(seen.run.model.extract_feat(seen.inputs))
     side = [16, 8, 4]
     cropped = [item[..., :s, :s] for item, s in zip(maps, side, strict=True)]
-    weights = seen.captured[next(iter(model._guidance.student_recorders()))].targets[1]
+    weights = seen.step.student.records[RPNRecorder()].targets[1]
     rows = [
         item.permute(0, 2, 3, 1).reshape(2, -1)[weight > 0]
         for item, weight in zip(cropped, weights, strict=True)
@@ -173,6 +173,6 @@ def test_images_without_boxes_have_negatives_only() -> None:
 
 def test_sampled_anchors_are_found_once_for_all_pairs() -> None:
     with observed(distiller(PAIRS)) as seen:
-        own = seen.captured[RPNRecorder()]
+        own = seen.step.student.records[RPNRecorder()]
         assert vars(own)['sampled'] is own.sampled  # kept
         assert len(own.sampled) == len(seen.first('cls').student)

@@ -75,12 +75,12 @@ def other_anchors(**changes: Any) -> Any:
     [
         (
             other_anchors(scales=[8]),
-            r'model.pairs.cls: the anchors of student and teacher differ: student '
+            r'model.pairs.cls.view: the anchors of student and teacher differ: student '
             r'AnchorGenerator[\s\S]*Set the same rpn_head.anchor_generator',
         ),
         (other_anchors(ratios=[1.0]), 'anchors of student and teacher differ'),
         (other_anchors(strides=[4, 8]), 'anchors of student and teacher differ'),
-        (RETINA, r'model.pairs.cls \(teacher\): RetinaNet has no rpn_head;'),
+        (RETINA, r'model.pairs.cls.view \(teacher\): RetinaNet has no rpn_head;'),
         (guided(), r'\(teacher\): FasterRCNN has a GARPNHead; .* need an RPNHead'),
         (
             faster_rcnn(rpn_head__loss_cls=SOFTMAX),

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import pixel_wise_divergence
-from kd_plugins.views import MatchedTensors, Step, attached
+from kd_plugins.views import MatchedTensors
 from tests.distillers.tiny import distiller, faster_rcnn, teacher_of
 from tests.distillers.tiny_seg import (
     CLASSES,
@@ -42,15 +42,11 @@ def matched_of(model: Any) -> tuple[MatchedTensors, Any, Tensor]:
     """The pair's tensors, the teacher's model, and the preprocessed images."""
     prepared = segment_batch(model)
     inputs, samples = prepared['inputs'], prepared['data_samples']
-    guidance = model._guidance
-    with guidance.runs(inputs, samples, model.data_preprocessor) as runs:
-        with attached(model.student, guidance.student_recorders()) as captured:
-            torch.manual_seed(3)
-            model.student(inputs, samples, mode='loss')
-        ((_, run),) = runs.items()
-        step = Step(model.student, captured, run, samples)
-        (pair,) = guidance.pairs
-        (found,) = pair.view.match(step)
+    with model.step(inputs, samples) as step:
+        torch.manual_seed(3)
+        model.task_losses(step)
+        (run,) = step.teachers.values()
+        ((found,),) = model.match(step).values()
     assert found is not None
     return found, run.model, inputs
 
@@ -265,9 +261,9 @@ def test_binary_heads_by_their_one_sigmoid() -> None:
         model = build(
             student=segmentor(decode=decode), teacher=segmentor(decode=decode)
         )
-    (place,) = model.pairs[0].tensors
-    assert place.context.activation == 'sigmoid'
-    assert place.student == (1, 1, 16, 16)
+    (spec,) = model.pairs[0].tensors
+    assert spec.context.activation == 'sigmoid'
+    assert spec.student == (1, 1, 16, 16)
 
 
 def test_other_class_losses_read_it_too() -> None:
@@ -337,9 +333,9 @@ def test_what_cannot_be_compared_is_refused(options: Any, message: str) -> None:
 def test_heads_of_masks_are_refused_by_name() -> None:
     from mmseg.models.decode_heads.mask2former_head import Mask2FormerHead
 
-    from kd_plugins.views.seg.view import seg_head
+    from kd_plugins.views.seg.heads import seg_head
 
     model = type('Segmentor', (), {})()
     model.decode_head = Mask2FormerHead.__new__(Mask2FormerHead)
     with pytest.raises(ConfigError, match='Mask2FormerHead scores masks, not pixels'):
-        seg_head(model, None, 'pairs.pixel')
+        seg_head(model, None)

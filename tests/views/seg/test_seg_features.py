@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from tests.distillers.tiny import distiller, teacher_of
 from tests.distillers.tiny_seg import cascade, head, losses_of, segmentor
-from tests.views.test_seg import matched_of
+from tests.views.seg.test_seg import matched_of
 
 pytestmark = pytest.mark.host
 
