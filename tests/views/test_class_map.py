@@ -349,12 +349,12 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
                 rcnn(4), class_map=dict(student=OWN[:1], teacher=WIDE[:4])
             ),
         ),
-        r'model\.pairs\.cls: the head of the student knows 3 classes, and '
+        r'model\.pairs\.cls\.view: the head of the student knows 3 classes, and '
         r"the teacher's class_map\.student names 1: \['cat'\]",
     ),
     'teacher': (
         config(dict(reg=RCNN['reg']), teacher=teacher_of(rcnn(3), class_map=PART)),
-        r'model\.pairs\.reg: the head of the teacher knows 3 classes, and '
+        r'model\.pairs\.reg\.view: the head of the teacher knows 3 classes, and '
         r"the teacher's class_map\.teacher names 4",
     ),
     'dense': (
@@ -384,7 +384,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
             ),
         ),
         r"only 'sky' is shared, and a softmax over one class is always 1\. Name more "
-        r'in class_map\.rename of the teacher',
+        r"in the teacher's class_map\.rename",
     ),
     'one column': (
         config(

@@ -46,11 +46,10 @@ class LabelCheck(Recorder[None]):
     def attach(self, model: nn.Module) -> Iterator[None]:
         """Check what the model is given within the block."""
         head = decode_stage(model, self.stage, 'seg.logits')
-        on_gpu = self.on_gpu.first()
 
         def check(_model: nn.Module, args: tuple[Any, ...]) -> None:
             _, samples = args
-            check_labels(samples, head, on_gpu)
+            check_labels(samples, head, self.on_gpu.first())
 
         handle = model.register_forward_pre_hook(check)
         try:

@@ -297,11 +297,11 @@ def test_gradient_reaches_the_student_alone() -> None:
         ),
         (
             dict(view=dict(type='seg.logits', stage=2), student=cascade()),
-            r'view\.stage: got 2; decode_head has 2 stages, counted from 0',
+            r'pixel\.view.*stage.*: got 2; decode_head has 2 stages, counted from 0',
         ),
         (
             dict(view=dict(type='seg.logits', size='teachr')),
-            r"size: no 'teachr'\. Close: 'teacher'",
+            r"pixel\.view: size must be 'student' or 'teacher', got 'teachr'",
         ),
         (dict(view='seg.logit'), r"no view 'seg\.logit'\. Close: 'seg\.logits'"),
         (
