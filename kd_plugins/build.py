@@ -8,7 +8,7 @@ from .errors import ConfigError, collected, nearest, raise_together
 from .signatures import arguments
 
 
-def build(registry: Any, cfg: Any) -> Any:
+def build(registry: Any, cfg: object) -> Any:
     """An object of ``dict(type='...', ...)``.
 
     Args:
@@ -41,7 +41,7 @@ def build(registry: Any, cfg: Any) -> Any:
         raise ConfigError(str(error)) from error
 
 
-def class_of(registry: Any, kind: Any) -> type[Any] | None:
+def class_of(registry: Any, kind: object) -> type[Any] | None:
     """The class that a ``type`` means: itself, or by name, with our scope or without.
 
     Args:
@@ -57,7 +57,7 @@ def class_of(registry: Any, kind: Any) -> type[Any] | None:
     return found
 
 
-def _bare(kind: Any) -> str:
+def _bare(kind: object) -> str:
     return str(kind).removeprefix('kd_plugins.')
 
 

@@ -84,7 +84,7 @@ def config_path(path: str | Path, key: str = 'config') -> Path:
     return Path(folder, '.mim', 'configs', match[2])
 
 
-def type_name(kind: Any) -> str:
+def type_name(kind: object) -> str:
     """The class's own name in a ``type``, which is a class, its path or its name.
 
     Example:
@@ -97,7 +97,7 @@ def type_name(kind: Any) -> str:
     return str(name).rpartition('.')[2]
 
 
-def is_ours(kind: Any) -> bool:
+def is_ours(kind: object) -> bool:
     """Whether a ``type`` is of this package: a class, its path, or our scope's name.
 
     Example:
@@ -108,7 +108,7 @@ def is_ours(kind: Any) -> bool:
     return str(module).partition('.')[0] == _OURS and kind != _OURS
 
 
-def uses_ours(content: Any) -> bool:
+def uses_ours(content: object) -> bool:
     """Whether something in a config is of a ``type`` of this package."""
     if isinstance(content, Mapping):
         return any(

@@ -23,7 +23,8 @@ class LocatedError(Exception):
 
     Args:
         message: what, expected, got, and what to change.
-        key: of what was wrong, below the key of the boundary: 'levels', or '(student)'.
+        key: of what was wrong, below the key of the boundary: 'levels', '(student)',
+            or 'at neck[0]'.
     """
 
     def __init__(self, message: str = '', key: str = '') -> None:
@@ -42,7 +43,7 @@ class LocatedError(Exception):
         for part in self.parts:
             part.put_under(key)
         joint = '' if not self.key or self.key[0] == '[' else '.'
-        if self.key.startswith('('):
+        if self.key.startswith(('(', 'at ')):
             joint = ' '
         self.key = f'{key}{joint}{self.key}'
 

@@ -23,5 +23,7 @@ class DataSample(Protocol):
 
     def __getattr__(self, name: str) -> Any: ...
 
+    def __contains__(self, name: str) -> bool: ...
+
 
 Samples = Sequence[DataSample]

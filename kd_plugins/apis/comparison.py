@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS
 
 from ..distillers.student import student_config
 from ..engine.opening import open_config
 from ..errors import ConfigError
+from ..host_types import HostModule
 from ..registry import MODELS
 from ..teachers.checkpoints import load_strictly, load_weights
 from ..visualization.detection import DetectionTask
@@ -83,7 +84,7 @@ def make_picture(
     return out, [str(sample.data['data_samples'].img_path) for sample in samples]
 
 
-def task_of(cfg: Config, dataset: Any, score: float) -> Task:
+def task_of(cfg: Config, dataset: BaseDataset, score: float) -> Task:
     """How the model of a config is shown.
 
     Args:
@@ -97,7 +98,7 @@ def task_of(cfg: Config, dataset: Any, score: float) -> Task:
 
 
 def choose_samples(
-    dataset: Any, task: Task, number: int, least_objects: int
+    dataset: BaseDataset, task: Task, number: int, least_objects: int
 ) -> list[Sample]:
     """The first images of the test set with enough objects.
 
@@ -124,7 +125,7 @@ def build_model(cfg: Config, checkpoint: str, where: str) -> Any:
     return model.eval()
 
 
-def predict(model: Any, sample: Sample) -> Any:
+def predict(model: HostModule, sample: Sample) -> Any:
     """What a model says of an image, in that image's own pixels.
 
     Args:

@@ -91,7 +91,7 @@ def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
     files.publish(part, out)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Containers, text and numbers; anything else, which a reader may refuse, None."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS, Registry
 
 from ..errors import CheckpointError
+from ..host_types import HostModule
 
 _OURS = 'kd_plugins'
 _ADVICE = 'Give the config it was trained with: --config.'
@@ -50,7 +51,7 @@ def stored_config(checkpoint: Mapping[str, Any], source: str) -> Config:
     return Config(content)
 
 
-def check_types(model: Any, source: str) -> None:
+def check_types(model: HostModule, source: str) -> None:
     """Refuse a model config with types that no registry knows.
 
     Args:
@@ -110,7 +111,7 @@ def _value(node: ast.AST) -> Any:
     raise _NotDataError(f'line {line}: {ast.unparse(node)[:60]}')
 
 
-def _types(value: Any) -> Iterator[str]:
+def _types(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         if 'type' in value:
             yield str(value['type'])

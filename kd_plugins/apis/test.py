@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseTTAModel
 from mmengine.registry import METRICS
+from mmengine.runner import Runner
 
 from ..checkpoints import read_checkpoint
 from ..distillers.interface import unwrap
@@ -139,7 +140,7 @@ def _check_out(cfg: Config, out: str) -> None:
         raise ConfigError(f"--out must be a .pkl or .pickle file, got '{out}'.")
 
 
-def _dump(runner: Any, cfg: Config, out: str) -> None:
+def _dump(runner: Runner, cfg: Config, out: str) -> None:
     kind = 'mmdet.DumpDetResults' if _is_of(cfg, 'mmdet') else None
     metric = METRICS.build({'type': kind or 'DumpResults', 'out_file_path': out})
     runner.test_evaluator.metrics.append(metric)

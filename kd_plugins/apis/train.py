@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from ..config_files import read_config
 from ..distillers.interface import is_distiller, unwrap
@@ -91,7 +92,7 @@ def train(
     return runner
 
 
-def _closing(runner: Any) -> Iterator[str]:
+def _closing(runner: Runner) -> Iterator[str]:
     """What the training of a distillation came to, and where the student is."""
     if not is_distiller(unwrap(runner.model)):
         return

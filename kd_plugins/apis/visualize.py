@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, VISUALIZERS
@@ -125,7 +126,7 @@ def _load_start(distiller: Distiller, cfg: Config, before: str | None) -> None:
         distiller.init_weights()
 
 
-def _items(dataset: Any, images: Sequence[str]) -> list[dict[str, Any]]:
+def _items(dataset: BaseDataset, images: Sequence[str]) -> list[dict[str, Any]]:
     if len(images) == 1 and images[0].lstrip('-').isdigit():
         number = check_int('--images', int(images[0]))
         assert number is not None

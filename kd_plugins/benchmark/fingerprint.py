@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 from torch import Tensor
 
 from ..distillers.interface import is_distiller, unwrap
@@ -27,7 +29,7 @@ class FingerprintHook(Hook):
         self._content: dict[str, Any] = {}
         self._batches = hashlib.sha256()
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._content = {}
         if runner.iter > 0:
             return
@@ -38,7 +40,7 @@ class FingerprintHook(Hook):
         self._content['student'] = digest_of(state.items())
 
     def before_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         if not self._content or runner.iter >= _BATCHES:
             return

@@ -6,13 +6,14 @@ from typing import Any, Protocol, TypeGuard, cast
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from ..host_types import HostModule
 from ..random_stream import RandomStream
 
 
 class DistillerLike(Protocol):
     """A model that trains a student with the help of a teacher."""
 
-    student: nn.Module
+    student: HostModule
     adapters: nn.Module
     losses: nn.ModuleDict
     random_stream: RandomStream

@@ -70,7 +70,7 @@ def _proposal(spec: TensorSpec, specs: Sequence[TensorSpec]) -> str:
     )
 
 
-def _build_adapter(cfg: Any, spec: TensorSpec) -> nn.Module:
+def _build_adapter(cfg: object, spec: TensorSpec) -> nn.Module:
     if not isinstance(cfg, dict):
         raise ConfigError(f"must be a dict with 'type', got {cfg!r}.")
     options = dict(cfg)

@@ -70,8 +70,8 @@ def build_pairs(
     return pairs
 
 
-def _build_pair(name: str, cfg: Any, probes: Mapping[str, Probe]) -> Pair:
-    _check_keys(name, cfg)
+def _build_pair(name: str, given: object, probes: Mapping[str, Probe]) -> Pair:
+    cfg = _checked(name, given)
     faults: list[ConfigError] = []
     view: View | None = None
     bound: BoundView | None = None
@@ -143,7 +143,8 @@ def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
     raise first
 
 
-def _check_keys(name: str, cfg: Any) -> None:
+def _checked(name: str, cfg: object) -> dict[str, Any]:
+    """The configuration of a pair, its keys checked."""
     if '.' in name or not name or hasattr(nn.ModuleDict, name):
         raise ConfigError(
             f"'{name}' cannot be a pair's name: it may hold no dots, nor be the name "
@@ -166,6 +167,7 @@ def _check_keys(name: str, cfg: Any) -> None:
             raise ConfigError("goes with 'layer' only.", key=key)
     if 'loss' not in cfg:
         raise ConfigError("needs a loss, such as loss=dict(type='HintLoss').")
+    return cfg
 
 
 def _build_view(cfg: dict[str, Any]) -> View:
@@ -176,7 +178,7 @@ def _build_view(cfg: dict[str, Any]) -> View:
     return LayerView(cfg['layer'], **options)
 
 
-def _known_of(specs: Sequence[TensorSpec], adapter: Any) -> dict[str, Any]:
+def _known_of(specs: Sequence[TensorSpec], adapter: object) -> dict[str, Any]:
     """What a loss may want to know of what it will compare, by argument."""
     names = ('channels', 'student_channels', 'teacher_channels')
     if not specs:  # there is a fault already
@@ -189,7 +191,7 @@ def _known_of(specs: Sequence[TensorSpec], adapter: Any) -> dict[str, Any]:
     return known
 
 
-def _student_channels(spec: TensorSpec, adapter: Any) -> int:
+def _student_channels(spec: TensorSpec, adapter: object) -> int:
     """Those that a loss is given: behind an adapter, the teacher's."""
     if isinstance(adapter, dict):
         kind = class_of(ADAPTERS, adapter.get('type'))
@@ -199,7 +201,7 @@ def _student_channels(spec: TensorSpec, adapter: Any) -> int:
 
 
 def _build_loss(
-    cfg: Any, known: Mapping[str, Any]
+    cfg: object, known: Mapping[str, Any]
 ) -> tuple[DistillationLoss, Schedule | None]:
     schedule = None
     if isinstance(cfg, dict):

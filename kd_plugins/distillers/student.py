@@ -68,11 +68,11 @@ def student_config(cfg: Config) -> Config:
     return Config({**content, **({'custom_imports': imports} if imports else {})})
 
 
-def _of_ours(part: Any) -> bool:
+def _of_ours(part: object) -> bool:
     return is_ours(part.get('type') if isinstance(part, dict) else type(part))
 
 
-def _as_text(content: Any) -> Any:
+def _as_text(content: object) -> Any:
     """Classes and functions by their paths, which the hosts' registries understand."""
     if isinstance(content, dict):
         return {key: _as_text(value) for key, value in content.items()}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict, ReduceOnPlateauParamScheduler
+from mmengine.runner import Runner
 from torch import nn
 
 from ..distillers.auxiliary import STUDENT
@@ -41,7 +42,7 @@ def check_progress(checkpoint: Mapping[str, Any], source: str) -> None:
 
 
 def continue_plain_run(
-    checkpoint: dict[str, Any], runner: Any, source: str
+    checkpoint: dict[str, Any], runner: Runner, source: str
 ) -> list[str]:
     """Make of a plain run's checkpoint one of this distillation, as it would be now.
 

@@ -90,7 +90,7 @@ class MaskLearner(BaseModel):
         Raises: DistillationError for a layer that gives its maps one by one, or that
             the losses do not depend on.
         """
-        teacher: Any = self.teacher.prepare(next(self.parameters()).device)
+        teacher: HostModule = self.teacher.prepare(next(self.parameters()).device)
         found: dict[str, Masked] = {}
         with ExitStack() as stack:
             for name, levels in self.masks.items():
@@ -155,7 +155,7 @@ class MaskLearner(BaseModel):
 
 
 def _build_masks(
-    cfg: Any, teacher: HostModule
+    cfg: object, teacher: HostModule
 ) -> tuple[dict[str, str], dict[str, nn.ModuleDict]]:
     """Layers by name, and for each of their levels the tokens."""
     if not isinstance(cfg, dict) or not cfg:
@@ -177,7 +177,7 @@ def _build_masks(
     return layers, built
 
 
-def _build(name: str, cfg: Any, teacher: HostModule) -> tuple[str, nn.ModuleDict]:
+def _build(name: str, cfg: object, teacher: HostModule) -> tuple[str, nn.ModuleDict]:
     if '.' in name or not name or hasattr(nn.ModuleDict, name):
         raise ConfigError(
             f"'{name}' cannot be the name of masks: it may hold no dots, nor be the "

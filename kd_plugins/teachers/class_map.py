@@ -132,7 +132,7 @@ class ClassMap:
         return '; '.join([f'{len(self.shared)} shared classes', *alone])
 
 
-def read_class_map(cfg: Any) -> ClassMap:
+def read_class_map(cfg: object) -> ClassMap:
     """A class map from its configuration.
 
     Args:
@@ -184,7 +184,9 @@ def read_class_map(cfg: Any) -> ClassMap:
     )
 
 
-def _renamed(rename: Any, student: Sequence[str], teacher: Sequence[str]) -> list[str]:
+def _renamed(
+    rename: object, student: Sequence[str], teacher: Sequence[str]
+) -> list[str]:
     """The teacher's names as the student says them."""
     if not isinstance(rename, Mapping):
         raise ConfigError(
@@ -213,7 +215,7 @@ def _renamed(rename: Any, student: Sequence[str], teacher: Sequence[str]) -> lis
     return renamed
 
 
-def _names(listed: Any) -> tuple[str, ...]:
+def _names(listed: object) -> tuple[str, ...]:
     """Class names, listed or of a registered dataset."""
     names = _names_of_dataset(listed) if isinstance(listed, str) else listed
     if (

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
+from ..host_types import HostModule
 
 
 class InputTranslator:
@@ -24,7 +25,9 @@ class InputTranslator:
     Raises: ConfigError for preprocessors of different numbers of channels.
     """
 
-    def __init__(self, student: Any, teacher: Any, scale: float = 1.0) -> None:
+    def __init__(
+        self, student: HostModule, teacher: HostModule, scale: float = 1.0
+    ) -> None:
         self.scale = scale
         self._divisor = int(_first(teacher, 'pad_size_divisor', 'size_divisor') or 1)
         self._pad_value = _pad_value(teacher)
@@ -112,7 +115,7 @@ class _Normalisation:
         std: likewise.
     """
 
-    def __init__(self, preprocessor: Any) -> None:
+    def __init__(self, preprocessor: HostModule) -> None:
         # The latter is the name of mmseg 1.2.
         self.swaps_channels = bool(
             _first(preprocessor, '_channel_conversion', 'channel_conversion')
@@ -143,13 +146,13 @@ def _shared_channels(student: _Normalisation, teacher: _Normalisation) -> int:
     return channels.pop() if channels else 1
 
 
-def _first(preprocessor: Any, *names: str) -> Any:
+def _first(preprocessor: HostModule, *names: str) -> Any:
     """The first of these attributes that is there and not None."""
     found = (getattr(preprocessor, name, None) for name in names)
     return next((value for value in found if value is not None), None)
 
 
-def _pad_value(preprocessor: Any) -> float:
+def _pad_value(preprocessor: HostModule) -> float:
     return float(_first(preprocessor, 'pad_value', 'pad_val') or 0)
 
 

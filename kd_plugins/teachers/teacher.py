@@ -80,7 +80,7 @@ def _check_changes(
             )
 
 
-def without_pretrained(cfg: Any) -> Any:
+def without_pretrained(cfg: object) -> Any:
     """A copy of a configuration without what loads weights: ``init_cfg``, or others."""
     if isinstance(cfg, dict):
         kept = {key: value for key, value in cfg.items() if key != 'pretrained'}
@@ -95,7 +95,7 @@ def without_pretrained(cfg: Any) -> Any:
     return cfg
 
 
-def _loads(init_cfg: Any) -> bool:
+def _loads(init_cfg: object) -> bool:
     # Backbones such as PVT take a checkpoint without a type.
     return isinstance(init_cfg, dict) and 'checkpoint' in init_cfg
 
@@ -131,7 +131,10 @@ class Teacher:
     """
 
     def __init__(
-        self, name: str, cfg: dict[str, Any], student_preprocessor: Any = None
+        self,
+        name: str,
+        cfg: dict[str, Any],
+        student_preprocessor: HostModule | None = None,
     ) -> None:
         self.name = name
         self.key = 'model.teacher'
@@ -264,7 +267,7 @@ def _model_of(cfg: dict[str, Any]) -> ConfigDict:
 
 
 def build_teachers(
-    cfg: dict[str, Any], student_preprocessor: Any
+    cfg: dict[str, Any], student_preprocessor: HostModule
 ) -> dict[str, Teacher]:
     """Teachers by name, of one dict or of a dict of named ones.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.dataset import BaseDataset
 from PIL import Image
 
 from ..errors import ConfigError
@@ -29,7 +30,7 @@ class DetectionTask:
     name = 'detection'
     counted = 'objects'
 
-    def __init__(self, dataset: Any, score: float) -> None:
+    def __init__(self, dataset: BaseDataset, score: float) -> None:
         self._classes = [str(name) for name in dataset.metainfo['classes']]
         self._score = score
 

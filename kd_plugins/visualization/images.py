@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dataset import Compose
+from mmengine.dataset import BaseDataset, Compose
 
 from ..errors import ConfigError
 
 _ANNOTATIONS = 'Annotations'  # in the names of the transforms that read them
 
 
-def first_images(dataset: Any, number: int, where: str) -> list[dict[str, Any]]:
+def first_images(dataset: BaseDataset, number: int, where: str) -> list[dict[str, Any]]:
     """The first images of a data set.
 
     Args:
@@ -28,7 +28,7 @@ def first_images(dataset: Any, number: int, where: str) -> list[dict[str, Any]]:
     return [dataset[index] for index in range(number)]
 
 
-def image_files(dataset: Any, paths: Sequence[str]) -> list[dict[str, Any]]:
+def image_files(dataset: BaseDataset, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Files, prepared as the images of a data set are; without annotations.
 
     Args:

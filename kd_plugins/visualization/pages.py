@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..distillers import Distiller
+from ..host_types import DataSample
 from .drawing import caption
 from .layout import Colour, arrange
 from .maps import PROBABILITY
@@ -106,7 +107,7 @@ def _predictions(
     return _page(panels, legend=legend)
 
 
-def _is_drawn(sample: Any, what: str) -> bool:
+def _is_drawn(sample: DataSample, what: str) -> bool:
     instances = sample.get(f'{what}_instances', {})
     return 'bboxes' in instances or f'{what}_sem_seg' in sample
 

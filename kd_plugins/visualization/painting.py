@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..evaluation.fidelity.boxes import plain_boxes
+from ..host_types import DataSample
 from .detection import LEGEND
 from .drawing import (
     Objects,
@@ -98,10 +99,10 @@ class PredictionPainter:
     def paint(
         self,
         image: Image.Image,
-        sample: Any,
+        sample: DataSample,
         what: str,
         classes: Sequence[str] | None = None,
-        annotated: Any = None,
+        annotated: DataSample | None = None,
     ) -> tuple[Image.Image, dict[str, Colour]]:
         """A panel, and what its colours mean.
 
@@ -140,7 +141,7 @@ class PredictionPainter:
         return Image.fromarray(drawn), self._colours(fitted, what, classes)
 
     def _colours(
-        self, sample: Any, what: str, classes: Sequence[str] | None
+        self, sample: DataSample, what: str, classes: Sequence[str] | None
     ) -> dict[str, Colour]:
         """Of the classes in a label map, which is drawn without their names."""
         if f'{what}_sem_seg' not in sample:
@@ -153,7 +154,7 @@ class PredictionPainter:
             if label < len(names)
         }
 
-    def _visualizer(self, sample: Any) -> Any:
+    def _visualizer(self, sample: DataSample) -> Any:
         if self._kind is not Visualizer:
             return self._kind(name=_NAME, **self._options)
         # That one draws no data samples.
@@ -184,7 +185,7 @@ class PredictionPainter:
         return {'classes': names, 'palette': colours}
 
 
-def fit_sample(sample: Any, size: tuple[int, int], what: str) -> Any:
+def fit_sample(sample: DataSample, size: tuple[int, int], what: str) -> Any:
     """A data sample as if the image had the size of its panel.
 
     Args:
@@ -192,7 +193,8 @@ def fit_sample(sample: Any, size: tuple[int, int], what: str) -> Any:
         size: height and width.
         what: 'gt' or 'pred': what of it is kept.
     """
-    fitted = type(sample)(metainfo=sample.metainfo)
+    kind: Any = type(sample)
+    fitted = kind(metainfo=sample.metainfo)
     if f'{what}_instances' in sample and 'bboxes' in sample.get(f'{what}_instances'):
         instances = sample.get(f'{what}_instances')
         shape = sample.metainfo.get('ori_shape', sample.metainfo['img_shape'])
@@ -214,7 +216,7 @@ def fit_sample(sample: Any, size: tuple[int, int], what: str) -> Any:
     return fitted
 
 
-def _objects(sample: Any, what: str, score_thr: float = 0.0) -> Objects | None:
+def _objects(sample: DataSample, what: str, score_thr: float = 0.0) -> Objects | None:
     """Boxes of a data sample, if they come without masks; of a score or higher."""
     instances = sample.get(f'{what}_instances', {})
     if 'bboxes' not in instances or (what == 'pred' and 'masks' in instances):
@@ -229,7 +231,7 @@ def _objects(sample: Any, what: str, score_thr: float = 0.0) -> Objects | None:
     )
 
 
-def _labels(sample: Any, what: str) -> Tensor:
+def _labels(sample: DataSample, what: str) -> Tensor:
     """A label map (1, H, W)."""
     found = sample.get(f'{what}_sem_seg')
     # Of mmdet's panoptic models it has another name.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,7 +28,7 @@ class SegmentationTask:
     name = 'segmentation'
     counted = 'classes'
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: BaseDataset) -> None:
         self._classes = [str(name) for name in dataset.metainfo['classes']]
         self._palette = np.asarray(dataset.metainfo['palette'], np.uint8)
         self._shown: set[int] = set()

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..distillers import Distiller
 from ..distillers.pair import Pair
 from ..evaluation.fidelity import TeacherPredictions
+from ..host_types import DataSample, HostModule
 from ..random_stream import get_random_state, set_random_state
 from ..views.run import frozen
 from .maps import PairMap, pair_maps
@@ -58,8 +59,8 @@ class Shot:
 
     image: NDArray[np.uint8]
     shape: tuple[int, int]
-    sample: Any
-    student: Any
+    sample: DataSample
+    student: DataSample
     teachers: dict[str, Any]
     heats: list[Heat] = field(default_factory=list)
 
@@ -99,7 +100,7 @@ def take_shots(
 def _take(distiller: Distiller, item: dict[str, Any], pairs: Sequence[Pair]) -> Shot:
     batch = {key: [value] for key, value in item.items()}
     device = next(distiller.student.parameters()).device
-    student: Any = distiller.student
+    student: HostModule = distiller.student
     with frozen(distiller):
         data = distiller.data_preprocessor(copy.deepcopy(batch), False)
         inputs, samples = data['inputs'], data['data_samples']
@@ -120,7 +121,7 @@ def _take(distiller: Distiller, item: dict[str, Any], pairs: Sequence[Pair]) -> 
     return Shot(image, (height, width), sample, _kept(predicted), teachers, heats)
 
 
-def _kept(predicted: Any) -> Any:
+def _kept(predicted: DataSample) -> Any:
     """What is drawn of a prediction, on the CPU: not the logits of every pixel."""
     sample = predicted.cpu()
     if 'seg_logits' in sample:

@@ -6,7 +6,9 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
 
 from ...distillers.auxiliary import STUDENT
 from ...registry import HOOKS
@@ -48,10 +50,10 @@ class AtomicCheckpointHook(CheckpointHook):
             return work_dir
         return os.path.join(self.out_dir, os.path.basename(work_dir.rstrip(os.sep)))
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         self._overdue = tuple(checkpoint.get(_OVERDUE, ()))
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
             remove_parts(Path(self.out_dir))
@@ -65,21 +67,23 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: Runner,
         batch_idx: int,
-        data_batch: Any = None,
+        data_batch: DATA_BATCH = None,
         outputs: Any = None,
     ) -> None:
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         if self._postponed and _at_whole_step(runner):
             self._save_checkpoint(runner)
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
         waiting = getattr(self.file_backend, 'waiting', ())
         checkpoint[_OVERDUE] = [os.path.basename(path) for path in waiting]
 
     def _save_checkpoint_with_step(
-        self, runner: Any, step: int, meta: dict[str, Any]
+        self, runner: Runner, step: int, meta: dict[str, Any]
     ) -> None:
         if not self.by_epoch and not _at_whole_step(runner):
             self._postponed = True
@@ -90,7 +94,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super()._save_checkpoint_with_step(runner, step, meta)
         self._remove_replaced()
 
-    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         super()._save_best_checkpoint(runner, metrics)
         self._remove_replaced()
 
@@ -136,7 +140,7 @@ class _RemoveLater:
         self.waiting.clear()
 
 
-def _at_whole_step(runner: Any) -> bool:
+def _at_whole_step(runner: Runner) -> bool:
     wrapper = runner.optim_wrapper
     if isinstance(wrapper, OptimWrapperDict):
         # What a loss trains by itself steps with every batch.

@@ -1,8 +1,7 @@
 """A teacher of other classes than the student's must not judge them."""
 
-from typing import Any
-
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from ...distillers.interface import is_distiller, unwrap
 from ...registry import HOOKS
@@ -16,7 +15,7 @@ class ClassNamesHook(Hook):
     class and the two differ, using the teacher is an error that lists both.
     """
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
         names = metainfo.get('classes')

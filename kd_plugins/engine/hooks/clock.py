@@ -1,9 +1,8 @@
 """The distiller knows how far the training has come."""
 
-from typing import Any
-
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...distillers.interface import is_distiller, unwrap
 from ...errors import ConfigError
@@ -19,16 +18,16 @@ class ClockHook(Hook):
     an iteration loop its epoch stays 0.
     """
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         _set_clock(runner)
 
     def before_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         _set_clock(runner)
 
 
-def _set_clock(runner: Any) -> None:
+def _set_clock(runner: Runner) -> None:
     model = unwrap(runner.model)
     if not is_distiller(model):
         raise ConfigError(

@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.dist import all_reduce
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 
 from ...checks import check_float, check_int
 from ...distillers import Distiller
@@ -18,6 +20,7 @@ from ...evaluation.fidelity import TeacherPredictions
 from ...evaluation.fidelity.features import PairFeatures, Rows
 from ...evaluation.fidelity.readers import Reader, reader_of
 from ...evaluation.fidelity.rois import KeptRoIs, RoIFidelity, roi_fidelity
+from ...host_types import HostModule
 from ...recorders import Recorder, Records, recording
 from ...registry import HOOKS
 from ...views import Side
@@ -94,7 +97,7 @@ class FidelityHook(Hook):
         self._score: dict[str, float] | None = None
         self._warned: set[str] = set()
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         if runner.val_loop is None:
             raise ConfigError(
                 'FidelityHook measures at validations, and this run has none. Set '
@@ -103,10 +106,10 @@ class FidelityHook(Hook):
             )
         self._prepare(runner)
 
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: Runner) -> None:
         self._prepare(runner)
 
-    def _prepare(self, runner: Any) -> None:
+    def _prepare(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         if not isinstance(model, Distiller):
             raise ConfigError(
@@ -128,12 +131,12 @@ class FidelityHook(Hook):
         self._predictions = TeacherPredictions(teacher)
         self._features = PairFeatures(model.pairs, name)
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
         assert self._features is not None
         self._reader = None
         self._features.moments.clear()
         predictions = self._predictions
-        student: Any = unwrap(runner.model).student
+        student = _student(runner)
         assert predictions is not None
         teacher = predictions.teacher
         self._rois = roi_fidelity(
@@ -152,26 +155,26 @@ class FidelityHook(Hook):
             self._evaluator.dataset_meta = metainfo
 
     def before_val_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         if self._measured(batch_idx):
-            student: Any = unwrap(runner.model).student
+            student = _student(runner)
             self._records = self._recording.enter_context(
                 recording(student, self._recorders('student'))
             )
 
     def after_val_iter(
         self,
-        runner: Any,
+        runner: Runner,
         batch_idx: int,
-        data_batch: Any = None,
+        data_batch: DATA_BATCH = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
         if not self._measured(batch_idx) or not outputs:
             return
         self._recording.close()
         records, self._records = self._records, Records()
-        student: Any = unwrap(runner.model).student
+        student = _student(runner)
         predictions, features = self._predictions, self._features
         assert predictions is not None and features is not None
         if self._reader is None:
@@ -207,7 +210,7 @@ class FidelityHook(Hook):
             rois.add(student, records, proposed)
 
     def after_val_epoch(
-        self, runner: Any, metrics: dict[str, float] | None = None
+        self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         self._recording.close()
         reader, predictions, features = self._reader, self._predictions, self._features
@@ -241,7 +244,7 @@ class FidelityHook(Hook):
         )
         metrics.update(self._score or {})
 
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: Runner) -> None:
         self._recording.close()
 
     def _recorders(self, side: Side) -> list[Recorder[Any]]:
@@ -253,8 +256,15 @@ class FidelityHook(Hook):
     def _measured(self, batch_idx: int) -> bool:
         return self.max_batches is None or batch_idx < self.max_batches
 
-    def _warn(self, runner: Any, message: str) -> None:
+    def _warn(self, runner: Runner, message: str) -> None:
         """Once each."""
         if message not in self._warned:
             self._warned.add(message)
             runner.logger.warning(f'FidelityHook: {message}')
+
+
+def _student(runner: Runner) -> HostModule:
+    model = unwrap(runner.model)
+    assert isinstance(model, Distiller)
+    student: HostModule = model.student
+    return student

@@ -1,8 +1,8 @@
 """How strongly each pair pulls at the student, while it is trained."""
 
-from typing import Any
-
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 
 from ...checks import check_int
 from ...distillers import Distiller
@@ -39,7 +39,7 @@ class GradientSharesHook(Hook):
             raise ConfigError('interval must be a whole number >= 1, got None.')
         self.interval = interval
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         if not isinstance(model, Distiller):
             raise ConfigError(
@@ -48,7 +48,7 @@ class GradientSharesHook(Hook):
             )
 
     def before_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         if not self.every_n_train_iters(runner, self.interval):
             return

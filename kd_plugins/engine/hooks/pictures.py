@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 
 from ...checks import check_float, check_int
 from ...distillers import Distiller
@@ -68,7 +70,7 @@ class DistillationPicturesHook(Hook):
         self._items: list[dict[str, Any]] = []
         self._start: Column | None = None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         model = _distiller(runner)
         chosen = choose_pairs(model, self.pairs)
         if runner.val_loop is None:
@@ -93,9 +95,9 @@ class DistillationPicturesHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: Runner,
         batch_idx: int,
-        data_batch: Any = None,
+        data_batch: DATA_BATCH = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
         due = self.every_n_train_iters(runner, self.interval)
@@ -121,7 +123,7 @@ class DistillationPicturesHook(Hook):
             runner.visualizer.add_image(name, as_array(page), step)
 
 
-def _distiller(runner: Any) -> Distiller:
+def _distiller(runner: Runner) -> Distiller:
     model = unwrap(runner.model)
     if not isinstance(model, Distiller):
         raise ConfigError(

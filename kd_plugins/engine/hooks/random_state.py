@@ -4,7 +4,8 @@ from typing import Any
 
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...distillers.interface import is_distiller, unwrap
 from ...random_stream import RandomState, get_random_state, set_random_state
@@ -43,11 +44,13 @@ class RandomStateHook(Hook):
         self._saved: dict[str, Any] | None = None
         self._fetching: _RestoringIterator | None = None
 
-    def before_checkpoint(self, runner: Any) -> None:
+    def before_checkpoint(self, runner: Runner) -> None:
         """Gather the states of all processes; the first one saves them."""
         self._states = all_gather_object(_get_states(runner))
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
         if self._states is None:  # a `best_*` file: nobody resumes from it
             return
         # Within an epoch no validation is due, whatever the epoch's number says.
@@ -61,13 +64,13 @@ class RandomStateHook(Hook):
         }
         self._states = None
 
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: Runner) -> None:
         self._validating = True
 
-    def after_val(self, runner: Any) -> None:
+    def after_val(self, runner: Runner) -> None:
         self._validating = False
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if runner._resume:
             self._saved = checkpoint.get('random_state')
             if self._saved is None:
@@ -76,7 +79,7 @@ class RandomStateHook(Hook):
                     'other random numbers than an uninterrupted one.'
                 )
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         saved, self._saved = self._saved, None
         if saved is None:
             return
@@ -95,7 +98,7 @@ class RandomStateHook(Hook):
             runner.train_loop.dataloader_iterator = self._fetching
 
     def before_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         if self._fetching is not None:
             runner.train_loop.dataloader_iterator = self._fetching.iterator
@@ -112,7 +115,7 @@ class _RestoringIterator:
         runner: as it stands before the host passes over them.
     """
 
-    def __init__(self, runner: Any) -> None:
+    def __init__(self, runner: Runner) -> None:
         self.iterator = runner.train_loop.dataloader_iterator
         self._runner = runner
         self._states = _get_states(runner)
@@ -130,20 +133,20 @@ class _RestoringIterator:
         return next(self.iterator)
 
 
-def _get_states(runner: Any) -> RandomState:
+def _get_states(runner: Runner) -> RandomState:
     model = unwrap(runner.model)
     own = model.random_stream.state_dict() if is_distiller(model) else None
     return {'default': get_random_state(), 'distiller': own}
 
 
-def _set_states(runner: Any, states: RandomState) -> None:
+def _set_states(runner: Runner, states: RandomState) -> None:
     model = unwrap(runner.model)
     if is_distiller(model) and states['distiller'] is not None:
         model.random_stream.load_state_dict(states['distiller'])
     set_random_state(states['default'])
 
 
-def _validation_due(runner: Any) -> bool:
+def _validation_due(runner: Runner) -> bool:
     """Whether the train loop validates between this step and the next."""
     loop = runner.train_loop
     if runner.val_loop is None or not hasattr(loop, '_decide_current_val_interval'):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DistillationError, located
+from ...host_types import DataSample, HostModule
 from ...teachers.class_map import ClassMap
 from .boxes import Boxes, BoxFidelity, plain_boxes
 from .pixels import PixelFidelity, sample_pixels
@@ -19,7 +20,7 @@ class Reader(Protocol):
     def fidelity(self) -> PixelFidelity | BoxFidelity:
         """What is added up."""
 
-    def read(self, predicted: Any, annotated: Any, which: str) -> Any:
+    def read(self, predicted: DataSample, annotated: DataSample, which: str) -> Any:
         """What is compared of one image: small, and on the CPU.
 
         Args:
@@ -28,14 +29,14 @@ class Reader(Protocol):
             which: whose prediction it is, 'student' or 'teacher'.
         """
 
-    def add(self, student: Any, teacher: Any, annotated: Any) -> None:
+    def add(self, student: Any, teacher: Any, annotated: DataSample) -> None:
         """Add what was read of both models' predictions of one image."""
 
 
 def reader_of(
-    predicted: Any,
-    student: Any,
-    teacher: Any,
+    predicted: DataSample,
+    student: HostModule,
+    teacher: HostModule,
     class_map: ClassMap | None,
     pixels: int,
     score_thr: float,
@@ -81,7 +82,7 @@ class PixelReader:
         self._pixels = pixels
         self._classes = class_map
 
-    def read(self, predicted: Any, annotated: Any, which: str) -> Tensor:
+    def read(self, predicted: DataSample, annotated: DataSample, which: str) -> Tensor:
         logits = predicted.seg_logits.data
         labels = _labels(annotated)
         if logits.shape[1:] != labels.shape[-2:]:
@@ -103,7 +104,7 @@ class PixelReader:
             )
         return rows.float().cpu()
 
-    def add(self, student: Tensor, teacher: Tensor, annotated: Any) -> None:
+    def add(self, student: Tensor, teacher: Tensor, annotated: DataSample) -> None:
         _, labels = self._sampled(_labels(annotated))
         self.fidelity.add(student, teacher, labels.cpu())
 
@@ -130,14 +131,14 @@ class BoxReader:
         self.fidelity = BoxFidelity(score_thr)
         self._classes = class_map
 
-    def read(self, predicted: Any, annotated: Any, which: str) -> Boxes:
+    def read(self, predicted: DataSample, annotated: DataSample, which: str) -> Boxes:
         found = predicted.pred_instances
         boxes = Boxes(
             plain_boxes(found.bboxes).cpu(), found.labels.cpu(), found.scores.cpu()
         )
         return self._shared(boxes, which).above(self.fidelity.score_thr)
 
-    def add(self, student: Boxes, teacher: Boxes, annotated: Any) -> None:
+    def add(self, student: Boxes, teacher: Boxes, annotated: DataSample) -> None:
         truth = None
         if 'gt_instances' in annotated and 'bboxes' in annotated.gt_instances:
             instances = annotated.gt_instances
@@ -160,7 +161,7 @@ class BoxReader:
         return Boxes(boxes.boxes[known], labels[known], boxes.scores[known])
 
 
-def _labels(annotated: Any) -> Tensor:
+def _labels(annotated: DataSample) -> Tensor:
     if 'gt_sem_seg' not in annotated:
         raise DistillationError(
             'a validation image has no gt_sem_seg: which of its pixels count is not '
@@ -170,12 +171,14 @@ def _labels(annotated: Any) -> Tensor:
     return labels
 
 
-def _head(model: Any) -> Any:
+def _head(model: HostModule) -> Any:
     head = model.decode_head
     return head[-1] if isinstance(head, nn.ModuleList) else head
 
 
-def _check_classes(student: Any, teacher: Any, class_map: ClassMap | None) -> None:
+def _check_classes(
+    student: HostModule, teacher: HostModule, class_map: ClassMap | None
+) -> None:
     """See to it that two segmentors score the same classes, or those of the map."""
     # A single column of logits says the second of two.
     columns = [max(_head(model).out_channels, 2) for model in (student, teacher)]
@@ -193,7 +196,7 @@ def _check_classes(student: Any, teacher: Any, class_map: ClassMap | None) -> No
         )
 
 
-def _check_softmax(model: Any, which: str) -> None:
+def _check_softmax(model: HostModule, which: str) -> None:
     """See to it that a segmentor's logits become probabilities by a softmax."""
     head = _head(model)
     losses = getattr(head, 'loss_decode', None)

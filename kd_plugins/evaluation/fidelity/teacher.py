@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...host_types import HostModule
 from ...random_stream import get_random_state, set_random_state
 from ...teachers import Teacher
 
@@ -70,7 +71,7 @@ class TeacherPredictions:
         """
         state = get_random_state()
         try:
-            model: Any = self.teacher.prepare(device)
+            model: HostModule = self.teacher.prepare(device)
             data = copy.deepcopy(dict(batch))
             if self.teacher.scale != 1:
                 _scale(data, self.teacher.scale)

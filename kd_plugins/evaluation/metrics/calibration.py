@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks.hook import DATA_BATCH
 from torch import Tensor
 
 from ...checks import check_float, check_int
@@ -49,7 +50,9 @@ class CalibrationMetric(BaseMetric):
         self.ignore_index = ignore_index
         self.score_thr = check_float('score_thr', score_thr)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+    def process(
+        self, data_batch: DATA_BATCH, data_samples: Sequence[dict[str, Any]]
+    ) -> None:
         """Count the predictions of a batch.
 
         Args:
