@@ -9,8 +9,8 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.losses import attentive_imitation
 from kd_plugins.losses._teacher_error import error_range
 from tests.distillers.tiny import distiller, losses_of, observed
-from tests.views.test_depth import build as depth_distiller
-from tests.views.test_depth import depth_batch
+from tests.views.depth.test_depth import build as depth_distiller
+from tests.views.depth.test_depth import depth_batch
 
 pytestmark = pytest.mark.host
 

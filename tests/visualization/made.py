@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from tests.distillers.runs import TinyImages
 from tests.distillers.tiny import all_pairs, config, faster_rcnn, hint, teacher_of
 from tests.distillers.tiny_seg import TinySegments, segmentor
-from tests.views.test_depth import depth_estimator
+from tests.views.depth.test_depth import depth_estimator
 
 
 class _Still:
