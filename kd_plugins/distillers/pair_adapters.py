@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..build import build, class_of
-from ..errors import ConfigError, located
+from ..errors import ConfigError, ShapeError, located
 from ..registry import ADAPTERS
 from ..signatures import arguments
 from ..views import TensorSpec
@@ -95,8 +95,11 @@ def _build_adapter(cfg: object, spec: TensorSpec) -> nn.Module:
 
 def _check_adapter(adapter: nn.Module, spec: TensorSpec) -> None:
     student, teacher = known_shape(spec.student), known_shape(spec.teacher)
-    with torch.no_grad():
-        adapted = tuple(adapt(adapter.eval(), torch.zeros(student), teacher).shape)
+    try:
+        with torch.no_grad():
+            adapted = tuple(adapt(adapter.eval(), torch.zeros(student), teacher).shape)
+    except ShapeError as error:
+        raise ConfigError(str(error)) from error
     adapter.train()
     if adapted != teacher:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..build import build
+from ..build import build, class_of
 from ..errors import ConfigError, nearest
 from ..registry import VIEWS
 from .base import View
@@ -15,9 +15,8 @@ def build_view(cfg: str | dict[str, Any]) -> View:
     """
     if isinstance(cfg, str):
         cfg = {'type': cfg}
-    VIEWS.import_from_location()
     kind = cfg.get('type') if isinstance(cfg, dict) else None
-    if isinstance(kind, str) and kind not in VIEWS.module_dict:
+    if isinstance(kind, str) and class_of(VIEWS, kind) is None:
         raise ConfigError(f"no view '{kind}'. {nearest(kind, VIEWS.module_dict)}")
     built: View = build(VIEWS, cfg)
     return built

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from kd_plugins.distillers.guidance import averaged_counts
+from kd_plugins.distillers.step import average_counts
 from kd_plugins.losses import HintLoss, KDLoss
 from kd_plugins.views import MatchedTensors
 
@@ -27,15 +27,19 @@ def worker(rank: int, folder: str) -> None:
     own = slice(start, start + SPLIT[rank])
     student = rows(1)[own].requires_grad_()
     mask = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])[own]
+    logits = MatchedTensors(student, rows(2)[own], mask=mask, count=mask.sum())
+    fixed = MatchedTensors(student, rows(2)[own], count=float(len(student)))
+    early = MatchedTensors(student, rows(2)[own], count=5.0)
     matched: dict[str, list[MatchedTensors | None]] = {
-        'logits': [MatchedTensors(student, rows(2)[own], mask=mask, count=mask.sum())],
-        'early': [None if rank else MatchedTensors(student, rows(2)[own], count=5.0)],
-        'fixed': [MatchedTensors(student, rows(2)[own], count=float(len(student)))],
+        'logits': [logits],
+        'early': [None if rank else early],
+        'fixed': [fixed],
     }
-    counts = averaged_counts(matched, CPU)
-    kd = KDLoss()(student, rows(2)[own], mask=mask, avg_factor=counts['logits'][0])
-    hint = HintLoss()(student, rows(2)[own], avg_factor=counts['fixed'][0])
+    average_counts(matched, dict(logits=1, off=2, early=1, fixed=1), CPU)
+    kd = KDLoss()(student, rows(2)[own], mask=mask, avg_factor=logits.count)
+    hint = HintLoss()(student, rows(2)[own], avg_factor=fixed.count)
     (gradient,) = torch.autograd.grad(kd + hint, student)
+    counts = {name: items[0].count for name, items in matched.items() if items[0]}
     torch.save(
         dict(counts=counts, loss=kd + hint, gradient=gradient), f'{folder}/{rank}'
     )
@@ -47,8 +51,8 @@ def test_uneven_split_over_two_processes(tmp_path: Path) -> None:
     # Forked: importing everything anew would take most of the time.
     mp.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method='fork')
     found = [torch.load(tmp_path / str(rank), weights_only=True) for rank in range(2)]
-    assert found[0]['counts'] == found[1]['counts']
-    assert found[0]['counts'] == dict(logits=[2.0], early=[2.5], fixed=[2.5])
+    assert found[0]['counts'] == dict(logits=2.0, early=2.5, fixed=2.5)
+    assert found[1]['counts'] == dict(logits=2.0, fixed=2.5)
     student, mask = rows(1).requires_grad_(), torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])
     whole = KDLoss()(student, rows(2), mask=mask) + HintLoss()(student, rows(2))
     (gradient,) = torch.autograd.grad(whole, student)
@@ -61,11 +65,9 @@ def test_uneven_split_over_two_processes(tmp_path: Path) -> None:
 
 def test_one_process_keeps_its_counts() -> None:
     count = torch.tensor(3.0)
-    matched: dict[str, list[MatchedTensors | None]] = {
-        'a': [MatchedTensors(rows(1), rows(2), count=count), None],
-        'b': [],
-    }
+    item, other = (MatchedTensors(rows(1), rows(2), count=each) for each in (count, 5))
+    matched: dict[str, list[MatchedTensors | None]] = {'a': [item, None], 'b': [other]}
     # A device that is not there: nothing may be copied to it.
-    counts = averaged_counts(matched, torch.device('cuda:99'))
-    assert counts['a'][0] is count and counts['a'][1] == 0.0 and counts['b'] == []
-    assert averaged_counts({}, CPU) == {}
+    average_counts(matched, dict(a=2, b=1, off=1), torch.device('cuda:99'))
+    assert item.count is count and other.count == 5
+    assert matched == {'a': [item, None], 'b': [other]}

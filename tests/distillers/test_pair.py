@@ -11,7 +11,7 @@ from kd_plugins.losses import DeltaL2Loss, DistillationLoss
 from kd_plugins.registry import LOSSES
 from kd_plugins.schedules import Clock
 
-from .tiny import all_pairs, distiller, faster_rcnn, hint, losses_of, teacher_of
+from .tiny import all_pairs, batch, distiller, faster_rcnn, hint, losses_of, teacher_of
 
 RAMP = dict(type='LinearRamp', start=0, end=2, until=10)
 
@@ -103,7 +103,7 @@ def test_a_weight_follows_its_schedule() -> None:
 def test_a_schedule_without_a_clock_says_who_sets_it() -> None:
     pair = dict(layer='neck', loss=dict(type='HintLoss', loss_weight=RAMP))
     message = (
-        r'model.pairs.a.loss.loss_weight is a schedule, and nobody tells the '
+        r'model.pairs.a.loss.loss_weight: is a schedule, and nobody tells the '
         r"iteration. Set runner_type='kd_plugins.DistillRunner'"
     )
     with pytest.raises(ConfigError, match=message):
@@ -184,7 +184,7 @@ def test_a_loss_without_gradient_is_a_dead_pair() -> None:
     pair = dict(layer='neck', loss=dict(type='ForgetfulLoss'))
     message = (
         r'model.pairs.a: ForgetfulLoss gives no gradient to neck\[0\] of the student. '
-        r'Change model.pairs.a.loss or .adapter'
+        r'Change loss or adapter of model.pairs.a'
     )
     with pytest.raises(DistillationError, match=message):
         losses_of(distiller(dict(a=pair)))
@@ -197,18 +197,22 @@ def test_a_loss_is_told_what_it_asks_for_by_name() -> None:
     seen = model.losses['a'].seen
     assert seen['context'].pair == 'a' and seen['context'].stage == 0
     assert seen['avg_factor'] == seen['mask'].sum() == len(seen['target'])
-    assert seen['context'].stride is None
-    samples = seen['context'].data_samples
-    assert [len(sample.gt_instances) for sample in samples] == [2, 1]
+    step = seen['context'].step
+    assert [len(sample.gt_instances) for sample in step.samples] == [2, 1]
+    assert torch.equal(step.inputs, batch(model)['inputs'])
+    assert step.iteration is None  # nobody told
+    model.set_clock(clock(7))
+    losses_of(model)
+    assert model.losses['a'].seen['context'].step.iteration == 7
 
 
-def test_a_loss_on_maps_is_told_their_level_and_stride() -> None:
+def test_a_loss_on_maps_is_told_their_level() -> None:
     pair = dict(layer='neck', levels=[2], loss=dict(type='ToldLoss'))
     model = distiller(dict(a=pair))
     assert model.losses['a'].seen == {}  # the dry run leaves it alone
     losses_of(model)
     context = model.losses['a'].seen['context']
-    assert (context.level, context.stride) == (2, 16)
+    assert context.level == context.teacher_level == 2
 
 
 def test_parameters_of_a_loss_are_the_distillers_and_always_in_the_graph() -> None:

@@ -35,28 +35,28 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         ),
         (
             dict(loss=KD),
-            r"model.pairs.a needs either layer='neck' or view='roi.logits', got the "
+            r"model.pairs.a: needs either layer='neck' or view='roi.logits', got the "
             r"keys \['loss'\]",
         ),
         (dict(layer='neck', view='roi.logits', loss=KD), 'needs either layer='),
-        (dict(view='roi.logits', levels=[0], loss=KD), "levels goes with 'layer' only"),
-        (dict(view='roi.logits', value='input', loss=KD), "value goes with 'layer' on"),
+        (dict(view='roi.logits', levels=[0], loss=KD), "model.pairs.a.levels: goes with 'layer' only"),
+        (dict(view='roi.logits', value='input', loss=KD), "model.pairs.a.value: goes with 'layer' on"),
         (
             dict(layer='neck', value='in', loss=KD),
-            "a.value must be 'output' or 'input'",
+            "model.pairs.a: value must be 'output' or 'input', got 'in'",
         ),
         (
             dict(layer='neck'),
-            r"model.pairs.a needs a loss, such as loss=dict\(type='HintLoss'\)",
+            r"model.pairs.a: needs a loss, such as loss=dict\(type='HintLoss'\)",
         ),
-        ('neck', r"model.pairs.a must be a dict with 'layer' or 'view', and 'loss'"),
+        ('neck', r"model.pairs.a: must be a dict with 'layer' or 'view', and 'loss'"),
         (
             dict(layer='neck', loss='HintLoss'),
-            r"model.pairs.a.loss must be a dict with 'type', got 'HintLoss'",
+            r"model.pairs.a.loss: must be a dict with 'type', got 'HintLoss'",
         ),
         (
             dict(layer='neck', loss=dict(loss_weight=1)),
-            r'model.pairs.a.loss needs a type. There are: .*',
+            r'model.pairs.a.loss: needs a type. There are: .*',
         ),
         (
             dict(layer='neck', loss=dict(type='HintLos')),
@@ -76,7 +76,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         ),
         (
             dict(layer='neck', loss=dict(type='HintLoss', reduction='none')),
-            r"model.pairs.a.loss.reduction must be 'mean' or 'sum' in a pair",
+            r"model.pairs.a.loss.reduction: must be 'mean' or 'sum' in a pair",
         ),
         (
             dict(
@@ -93,19 +93,19 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             dict(view='roi.logit', loss=KD),
             r"model.pairs.a.view: no view 'roi.logit'. Close: 'roi.logits'",
         ),
-        (dict(view='roi', loss=KD), r"no view 'roi.'. Close: "),
+        (dict(view='roi', loss=KD), r"no view 'roi'. Close: 'roi"),
         (dict(view='ropi.logits', loss=KD), r"no view 'ropi.logits'. Close: "),
         (
-            dict(view=dict(type='RoIVew', value='logits'), loss=KD),
-            r"model.pairs.a.view.type: no 'RoIVew'. Close: 'RoIView'",
+            dict(view=dict(type='roi.logit', stage=1), loss=KD),
+            r"model.pairs.a.view: no view 'roi.logit'. Close: 'roi.logits'",
         ),
         (
             dict(view=dict(type='roi.logits', stge=1), loss=KD),
-            r"model.pairs.a.view: RoIView has no argument 'stge'. Close: 'stage'",
+            r"model.pairs.a.view: RoILogitsView has no argument 'stge'. Close: 'stage'",
         ),
         (
             dict(view=3, loss=KD),
-            r"model.pairs.a.view must be a dict with 'type', got 3",
+            r"model.pairs.a.view: must be a dict with 'type', got 3",
         ),
         (
             dict(view=dict(type='roi.logits', roi_source='me'), loss=KD),
@@ -114,7 +114,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         (
             dict(layer='neck', loss=dict(type='TeacherBoundedLoss')),
             r'model.pairs.a.loss: TeacherBoundedLoss needs the targets of the host, '
-            r"and this pair gives none. Use a view with targets, such as 'roi.deltas'",
+            r"and this pair has none. Use a view with targets, such as 'roi.deltas'",
         ),
         (
             dict(layer='neck', loss=dict(type='DeltaL2Loss')),
@@ -147,8 +147,8 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         ),
         (
             dict(layer='neck', loss=dict(type='BrokenLoss')),
-            r'model.pairs.a.loss: a dry run of BrokenLoss on zeros \(1, 8, 32, 32\) at '
-            r'neck\[0\] failed: RuntimeError: Dimension out of range',
+            r'model.pairs.a.loss at neck\[0\]: a dry run of BrokenLoss on zeros '
+            r'\(1, 8, 32, 32\) failed: RuntimeError: Dimension out of range',
         ),
         (
             dict(
@@ -161,7 +161,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         ),
         (
             hint(levels_reduction='max'),
-            r"model.pairs.a.levels_reduction must be 'mean' or 'sum', got 'max'",
+            r"model.pairs.a: levels_reduction must be 'mean' or 'sum', got 'max'",
         ),
         (
             hint(teacher='techer'),
@@ -211,7 +211,7 @@ def test_all_faults_of_all_pairs_come_at_once() -> None:
 def test_several_teachers_must_be_chosen_from() -> None:
     teachers = dict(big=teacher_of(faster_rcnn()), small=teacher_of(faster_rcnn()))
     refused(
-        r"model.pairs.a needs a teacher: one of 'big', 'small'",
+        r"model.pairs.a: needs a teacher: one of 'big', 'small'",
         dict(a=hint()),
         teacher=teachers,
     )
@@ -225,7 +225,7 @@ def test_none_removes_an_inherited_pair() -> None:
 
 @pytest.mark.parametrize('pairs', [None, [hint()], 'neck'])
 def test_pairs_have_names(pairs: Any) -> None:
-    refused(r'model.pairs must be a dict of pairs by name, got', pairs)
+    refused(r'model.pairs: must be a dict of pairs by name, got', pairs)
 
 
 def test_without_pairs_it_is_the_student() -> None:

@@ -1,5 +1,6 @@
 """Types of a pair's parts: subclasses, classes themselves, names with their scope."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from kd_plugins.distillers.pair import optional_inputs
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import HintLoss
 from kd_plugins.registry import ADAPTERS, LOSSES, MODELS, VIEWS
-from kd_plugins.views import RoIView
+from kd_plugins.views import BoundView, Probe, RoILogitsView
 
 from .tiny import config, distiller, faster_rcnn, hint, losses_of, teacher_of
 
@@ -30,10 +31,13 @@ def test_a_class_of_ones_own_is_a_type_too() -> None:
 
 def test_scope_may_be_written_out() -> None:
     pair = dict(
-        view=dict(type='kd_plugins.RoIView', value='logits'),
+        view=dict(type='kd_plugins.roi.logits', stage=0),
         loss=dict(type='kd_plugins.KDLoss'),
     )
-    assert losses_of(distiller(dict(a=pair)))['loss_kd_a'] >= 0
+    losses = losses_of(distiller(dict(a=pair, b=LOGITS)))
+    assert losses['loss_kd_a'] == losses['loss_kd_b'] > 0
+    shorthand = dict(pair, view='kd_plugins.roi.logits')
+    assert losses_of(distiller(dict(a=shorthand)))['loss_kd_a'] > 0
 
 
 @LOSSES.register_module()
@@ -56,10 +60,15 @@ class ScaledAdapter(ConvAdapter):
 
 
 @VIEWS.register_module()
-class OwnRoIView(RoIView):
+class OwnLogitsView(RoILogitsView):
     def __init__(self, depth: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.depth = depth
+
+    def bind(self, probe: Probe) -> BoundView:
+        bound = super().bind(probe)
+        (spec,) = bound.tensors
+        return replace(bound, tensors=(replace(spec, name=f'depth {self.depth}'),))
 
 
 def test_subclasses_take_the_arguments_of_their_bases() -> None:
@@ -69,7 +78,7 @@ def test_subclasses_take_the_arguments_of_their_bases() -> None:
             loss=dict(type='HalvedHintLoss', loss_weight=2.0, factor=0.25),
             adapter=dict(type='ScaledAdapter', kernel_size=3, scale=3.0),
         ),
-        roi=dict(view=dict(type='OwnRoIView', value='logits', depth=2), loss=KD),
+        roi=dict(view=dict(type='OwnLogitsView', stage=0, depth=2), loss=KD),
         plain=LOGITS,
     )
     model = distiller(pairs, teacher=teacher_of(faster_rcnn(width=16)))
@@ -77,8 +86,9 @@ def test_subclasses_take_the_arguments_of_their_bases() -> None:
     assert (hint_.loss.loss_weight, hint_.loss.factor) == (2.0, 0.25)
     assert model.adapters['hint'][0].scale == 3.0
     assert model.adapters['hint'][0].conv.weight.shape == (16, 8, 3, 3)
-    assert roi.view.depth == 2 and type(plain.view) is RoIView
-    assert optional_inputs(hint_.loss) == optional_inputs(HintLoss()) != []
+    names = [[spec.name for spec in pair.tensors] for pair in (roi, plain)]
+    assert names == [['depth 2'], ['roi.logits']]
+    assert optional_inputs(hint_.loss) == optional_inputs(HintLoss()) != ()
     refused(
         r"HalvedHintLoss has no argument 'nrm'. Close: 'norm'",
         dict(a=dict(layer='neck', loss=dict(type='HalvedHintLoss', nrm='l1'))),
@@ -91,6 +101,6 @@ def test_adapters_take_their_channels_however_they_are_named(kind: Any) -> None:
     model = distiller(dict(a=hint(adapter=dict(type=kind))), teacher=wide)
     assert losses_of(model)['loss_kd_a'] > 0
     refused(
-        r"a.view: no view 'roi.logit'. Close: 'roi.logits'",
-        dict(a=dict(view=dict(type=RoIView, value='logit'), loss=KD)),
+        r"a.view: RoILogitsView has no argument 'stge'. Close: 'stage'",
+        dict(a=dict(view=dict(type=RoILogitsView, stge=1), loss=KD)),
     )
