@@ -20,6 +20,7 @@ from ..errors import (
 from ..host_types import HostModule
 from ..losses._tokens import ReceptiveTokens
 from ..losses.maskd import mask_overlap
+from ..recorders import find_layer
 from ..registry import MODELS
 from ..teachers import Teacher
 from ..views import LayerView, Probe
@@ -192,6 +193,8 @@ def _build(name: str, cfg: object, teacher: HostModule) -> tuple[str, nn.ModuleD
     if count is None:
         raise ConfigError('must be a whole number >= 1, got None.', key='tokens')
     layer = str(cfg['layer'])
+    with located('layer'):
+        find_layer(teacher, layer)
     bound = LayerView(layer).bind(Probe(teacher, teacher))
     tokens = nn.ModuleDict()
     for spec in bound.tensors:

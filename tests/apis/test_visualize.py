@@ -19,8 +19,7 @@ from kd_plugins.visualization.images import image_files
 from tests.distillers.runs import run_config
 from tests.distillers.tiny import faster_rcnn
 from tests.visualization.made import TASKS
-
-from .test_curves import log, window
+from tests.visualization.test_curves import log, window
 
 pytestmark = pytest.mark.host
 tool = import_module('tools.visualize')

@@ -151,16 +151,16 @@ def test_masks_that_cannot_be_are_refused_all_at_once() -> None:
     for text in (
         "model.masks.a.layer: FasterRCNN has no layer 'nek'. Close: 'neck'",
         "model.masks.b: no key 'token'. Close: 'tokens'",
-        'model.masks.c.tokens must be a whole number >= 1, got 0',
+        'model.masks.c: tokens must be a whole number >= 1, got 0',
         "model.masks.d.layer: 'roi_head.bbox_head.shared_fcs.0' gives ",
-        "model.masks.e must be dict(layer='...'), got 'neck'",
+        "model.masks.e: must be dict(layer='...'), got 'neck'",
         "model.masks.values: 'values' cannot be the name of masks",
     ):
         assert text in str(caught.value)
 
 
 def test_other_faults_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r'model\.masks must be a dict such as'):
+    with pytest.raises(ConfigError, match=r'model\.masks: must be a dict such as'):
         learner({})
     with pytest.raises(ConfigError, match='a and b mask the same layer'):
         learner(dict(a=dict(layer='neck'), b=dict(layer='neck')))

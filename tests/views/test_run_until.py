@@ -4,31 +4,15 @@ from typing import Any
 
 import pytest
 
-from kd_plugins.errors import ConfigError
-from kd_plugins.registry import MODELS
 from tests.distillers.tiny import (
     batch,
-    config,
     distiller,
-    faster_rcnn,
     losses_of,
-    teacher_of,
 )
-
-WIDE = teacher_of(faster_rcnn(base=8, width=16))
 
 
 def pair(layer: Any, **options: Any) -> dict[str, Any]:
     return dict(layer=layer, loss=dict(type='HintLoss'), **options)
-
-
-def both(student: str, teacher: str) -> dict[str, str]:
-    return dict(student=student, teacher=teacher)
-
-
-def refused(message: str, pairs: Any, **options: Any) -> None:
-    with pytest.raises(ConfigError, match=message):
-        MODELS.build(config(pairs, **options))
 
 
 PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head.bbox_head')

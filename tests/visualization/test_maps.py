@@ -40,7 +40,7 @@ def items(task: str, number: int = 2) -> list[dict[str, Any]]:
 def maps_of(model: Any, batch: dict[str, Any]) -> tuple[dict[str, PairMap], Any]:
     """Maps by level, and the inputs they belong to."""
     data = model.data_preprocessor(batch, False)
-    found = pair_maps(model, choose_pairs(model, None), **data)
+    found = pair_maps(model, choose_pairs(model, None), *data.values())
     return {item.level: item for item in found}, data
 
 
@@ -111,7 +111,7 @@ def test_of_a_cascade_the_stage_that_is_compared() -> None:
         pair['loss'] = dict(type='HintLoss' if pair is pairs['feature'] else 'KDLoss')
     model = distiller(pairs, cascade(), teacher_of(cascade()))
     data = model.data_preprocessor(raw_segments(), False)
-    coarse, feature, fine = pair_maps(model, choose_pairs(model, None), **data)
+    coarse, feature, fine = pair_maps(model, choose_pairs(model, None), *data.values())
     model.eval()
     features = model.student.extract_feat(data['inputs'])
     first, second = model.student.decode_head
@@ -125,7 +125,7 @@ def test_of_one_stage_heads_with_classes_of_both() -> None:
     retina = dict(view='head.logits', loss=dict(type='BDKDLoss'))
     model = distiller(dict(a=retina), retinanet(), teacher_of(retinanet()))
     data = model.data_preprocessor(batch_of('detection'), False)
-    found = pair_maps(model, choose_pairs(model, None), **data)
+    found = pair_maps(model, choose_pairs(model, None), *data.values())
     teacher = model.teachers['teacher'].model
     logits, _ = teacher.bbox_head(teacher.extract_feat(data['inputs']))
     assert len(found) == len(logits)

@@ -9,6 +9,7 @@ import torch
 from kd_plugins.errors import ConfigError
 from kd_plugins.evaluation.fidelity import agreement, predictive_divergence
 from kd_plugins.evaluation.fidelity.rois import KeptRoIs, RoIFidelity, roi_fidelity
+from kd_plugins.recorders import Records, recording
 from kd_plugins.registry import MODELS
 from kd_plugins.teachers.class_map import ClassMap, read_class_map
 from kd_plugins.views.roi.outputs import RoIOutputs, RoIRecorder
@@ -39,13 +40,19 @@ def rois_of(*images: int) -> torch.Tensor:
     return torch.cat(rows)
 
 
-def captured(model: Any, inputs: torch.Tensor, rois: torch.Tensor) -> dict[Any, Any]:
+def recorded(model: Any, inputs: torch.Tensor, rois: torch.Tensor) -> Records:
     """What a model's RoI head is recorded to do with RoIs."""
-    with torch.no_grad(), RoIRecorder().open(model) as found:
+    with torch.no_grad(), recording(model, [RoIRecorder()]) as records:
         features = model.extract_feat(inputs)
         cascade = [0] if 'Cascade' in type(model).__name__ else []
         model.roi_head._bbox_forward(*cascade, features, rois)
-    return {RoIRecorder(): found}
+    return records
+
+
+def records_of(stages: dict[int, RoIOutputs]) -> Records:
+    records = Records()
+    records.add(RoIRecorder(), stages)
+    return records
 
 
 def logits_of(model: Any, inputs: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
@@ -69,8 +76,8 @@ def test_both_heads_score_the_teachers_best_rois(scale: float, mapped: bool) -> 
     for images in ((5, 2), (3, 4)):
         inputs, rois = torch.randn(2, 3, 64, 64), rois_of(*images)
         large = torch.nn.functional.interpolate(inputs, scale_factor=scale)
-        kept = fidelity.read(captured(teacher, large, rois * scale_of(scale)))
-        fidelity.add(student, captured(student, inputs, rois_of(4, 4)), kept)
+        kept = fidelity.read(recorded(teacher, large, rois * scale_of(scale)))
+        fidelity.add(student, recorded(student, inputs, rois_of(4, 4)), kept)
         best = torch.cat([rois[:3], rois[images[0] : images[0] + 3]])
         rows[0].append(logits_of(student, inputs, best))
         rows[1].append(logits_of(teacher, large, best * scale_of(scale)))
@@ -96,9 +103,9 @@ def test_a_model_agrees_with_itself_and_is_left_as_it_was() -> None:
     assert fidelity is not None
     before = {name: value.clone() for name, value in student.state_dict().items()}
     student.eval()
-    recorded = captured(student, torch.randn(2, 3, 64, 64), rois_of(6, 6))
+    records = recorded(student, torch.randn(2, 3, 64, 64), rois_of(6, 6))
     student.train()
-    fidelity.add(student, recorded, fidelity.read(recorded))
+    fidelity.add(student, records, fidelity.read(records))
     assert fidelity.values() == dict(
         roi_agreement=1.0, roi_kl=pytest.approx(0, abs=1e-7)
     )
@@ -110,9 +117,9 @@ def test_a_model_agrees_with_itself_and_is_left_as_it_was() -> None:
 def test_without_rois_nothing_has_a_value() -> None:
     fidelity = RoIFidelity(3)
     student = built(faster_rcnn())
-    nothing: dict[Any, Any] = {RoIRecorder(): {}}
+    nothing = records_of({})
     assert fidelity.read(nothing) is None
-    some = {RoIRecorder(): {0: RoIOutputs(rois=torch.zeros(0, 5))}}
+    some = records_of({0: RoIOutputs(rois=torch.zeros(0, 5))})
     fidelity.add(student, some, None)
     fidelity.add(student, nothing, KeptRoIs(rois_of(2), torch.zeros(2, 4)))
     assert all(math.isnan(value) for value in fidelity.values().values())

@@ -50,8 +50,8 @@ def test_between_two_stages_of_either_model(pool: str) -> None:
         torch.testing.assert_close(matched.student, expected)
         assert matched.student.shape == (2, 4, 8) and matched.count == 2
         assert matched.student.requires_grad and not matched.teacher.requires_grad
-    (place,) = model.pairs[-1].tensors
-    assert place.name == 'flow backbone.layer1 to backbone.layer2.0'
+    (spec,) = model.pairs[-1].tensors
+    assert spec.name == 'flow backbone.layer1 to backbone.layer2.0'
 
 
 def test_gradient_reaches_what_is_before_the_last_layer() -> None:
@@ -159,7 +159,7 @@ def test_images_and_rois_do_not_mix() -> None:
             r'model.pairs.a.view.last \(student\): FasterRCNN has no layer '
             r"'backbone.layr1'. Close: 'backbone.layer1'",
         ),
-        (dict(first=3), r'pairs.a.view: first must be a dotted name or dict\(student='),
+        (dict(first=3), r'pairs.a.view.first: must be a dotted name or dict\(student='),
         (dict(pool='sum'), r"view: pool must be 'max' or 'average', got 'sum'"),
         (dict(frst='neck'), "FlowView has no argument 'frst'. Close: 'first'"),
     ],
@@ -173,4 +173,4 @@ def test_other_losses_are_told_that_there_are_no_maps() -> None:
     pair['loss'] = dict(type='HintLoss')
     refused(r'model.pairs.a.loss at flow backbone.layer1 .*student must be', pair)
     pair = hint('backbone.layer1') | dict(loss=dict(type='FSPLoss'))
-    refused(r"loss at backbone.layer1: student must be \(N, m, n\).*'FlowView'", pair)
+    refused(r"loss at backbone.layer1: student must be \(N, m, n\).*'layer.flow'", pair)

@@ -18,8 +18,6 @@ from tests.distillers.tiny import (
     teacher_of,
 )
 
-WIDE = teacher_of(faster_rcnn(base=8, width=16))
-
 
 def pair(layer: Any, **options: Any) -> dict[str, Any]:
     return dict(layer=layer, loss=dict(type='HintLoss'), **options)
@@ -37,16 +35,16 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
 def test_every_level_of_the_neck_is_compared_with_the_teachers() -> None:
     model = distiller(dict(a=pair('neck')))
     with observed(model) as seen:
-        own = [item for item in seen.matched['a'] if item is not None]
+        levels = [item for item in seen.matched['a'] if item is not None]
         with torch.no_grad():
             expected = seen.run.model.extract_feat(seen.inputs)
-    assert [place.name for place in model.pairs[0].tensors] == [
+    assert [spec.name for spec in model.pairs[0].tensors] == [
         'neck[0]',
         'neck[1]',
         'neck[2]',
     ]
-    assert [item.context.level for item in own] == [0, 1, 2]
-    for item, feature in zip(own, expected, strict=True):
+    assert [item.context.level for item in levels] == [0, 1, 2]
+    for item, feature in zip(levels, expected, strict=True):
         torch.testing.assert_close(item.teacher, feature)
         assert item.student.requires_grad and not item.teacher.requires_grad
         assert item.count == 2
@@ -67,8 +65,8 @@ def test_levels_of_both_and_of_each() -> None:
             ]
             for name in ('one', 'two')
         }
-        told = [item.context for item in seen.matched['two'] if item is not None]
-    assert [(each.level, each.teacher_level) for each in told] == [(1, 0), (2, 1)]
+        contexts = [item.context for item in seen.matched['two'] if item is not None]
+    assert [(each.level, each.teacher_level) for each in contexts] == [(1, 0), (2, 1)]
     assert shapes['one'] == [((2, 8, 16, 16),) * 2, ((2, 8, 4, 4),) * 2]
     assert shapes['two'] == [
         ((2, 8, 8, 8), (2, 4, 16, 16)),
@@ -86,9 +84,9 @@ def test_levels_of_both_and_of_each() -> None:
             r"model.pairs.a.levels: 'neck' of the student gives 3 levels, counted",
         ),
         ([-1], 'there is no -1'),
-        (1, r'model.pairs.a.levels must be a list of whole numbers.*got 1'),
-        ([], r'levels must be a list of whole numbers'),
-        (['0'], r'levels must be a list of whole numbers'),
+        (1, r'model.pairs.a.levels: must be a list of whole numbers.*got 1'),
+        ([], r'levels: must be a list of whole numbers'),
+        (['0'], r'levels: must be a list of whole numbers'),
         (dict(studnt=[0]), "levels: no key 'studnt'. Close: 'student'"),
         (
             dict(student=[0], teacher=[0, 1]),
@@ -121,8 +119,7 @@ def test_in_place_relu_does_not_reach_what_was_recorded() -> None:
     for item in (inner.student, inner.teacher):
         assert (item < 0).any()  # before the ReLU
     assert (outer.student >= 0).all()
-    a, b = model.pairs
-    copied = [item.view.source.capture('student').copy for item in (a, b)]
+    copied = [pair.view.layers['student'].recorder.copy for pair in model.pairs]
     assert copied == [True, False]
 
 
@@ -204,7 +201,7 @@ def test_unknown_layers_of_both_models_are_named_with_the_nearest() -> None:
 
 @pytest.mark.parametrize('layer', [dict(student='neck'), 3, ['neck']])
 def test_a_layer_is_a_name_or_one_for_each(layer: Any) -> None:
-    refused(r'model.pairs.a.layer must be a dotted name or dict', dict(a=pair(layer)))
+    refused(r'model.pairs.a.layer: must be a dotted name or dict', dict(a=pair(layer)))
 
 
 def test_scalars_and_rows_differ_from_maps() -> None:
@@ -243,7 +240,9 @@ def test_a_layer_of_a_view_is_named_where_it_stands(options: Any, message: str) 
 def test_a_model_that_cannot_run_is_told_in_the_dry_run() -> None:
     student = faster_rcnn(roi_head__bbox_head=dict(in_channels=9))
     refused(
-        r'model.pairs.a: a dry run of the student \(FasterRCNN\) failed: ',
+        r'model.pairs.a: a dry run of the student \(FasterRCNN\) on a black image '
+        r'\(1, 3, 128, 128\) failed: .*1x128 and 144x16.* Its features do run: use a '
+        r"pair of layer='backbone' or layer='neck'\.",
         dict(a=pair('roi_head.bbox_head.fc_cls')),
         student=student,
     )

@@ -79,14 +79,14 @@ def test_levels_that_differ_in_size_and_channels_need_an_adapter_for_both() -> N
     [
         (
             dict(type='ConvAdapter', student_channels=4),
-            r'model.pairs.a.adapter.student_channels is 4, but neck\[0\] has 8 '
+            r'model.pairs.a.adapter.student_channels: is 4, but neck\[0\] has 8 '
             'channels. Set student_channels=8, or leave it out',
         ),
         (
             dict(type='ResizeAdapter'),
-            r'ResizeAdapter makes \(1, 8, 32, 32\) of the student at neck\[0\], the '
-            r"teacher has \(1, 16, 32, 32\). Use adapter=dict\(type='ConvAdapter', "
-            'student_channels=8, teacher_channels=16',
+            r'model.pairs.a.adapter at neck\[0\]: ResizeAdapter makes \(1, 8, 32, 32\) '
+            r'of the student, the teacher has \(1, 16, 32, 32\). Use adapter='
+            r"dict\(type='ConvAdapter', student_channels=8, teacher_channels=16",
         ),
         (
             dict(type='LinearAdapter'),
@@ -105,8 +105,8 @@ def test_levels_that_differ_in_size_and_channels_need_an_adapter_for_both() -> N
             dict(type='ConvAdapter', kernel_size=2),
             'adapter: kernel_size must be 1 or 3',
         ),
-        ('ConvAdapter', "model.pairs.a.adapter must be a dict with 'type'"),
-        (dict(), 'model.pairs.a.adapter needs a type'),
+        ('ConvAdapter', "model.pairs.a.adapter: must be a dict with 'type'"),
+        (dict(), 'model.pairs.a.adapter: needs a type'),
     ],
 )
 def test_bad_adapters(adapter: Any, message: str) -> None:

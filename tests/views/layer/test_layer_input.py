@@ -94,9 +94,9 @@ def test_gradient_flows_from_there_to_the_block_and_before() -> None:
 def test_only_what_is_overwritten_is_copied() -> None:
     pairs = dict(a=pair(), b=pair(f'{BLOCK}.conv2'))
     a, b = distiller(pairs).pairs
-    for which in ('student', 'teacher'):
-        assert a.view.source.capture(which).copy
-        assert not b.view.source.capture(which).copy
+    for side in ('student', 'teacher'):
+        assert a.view.layers[side].recorder.copy
+        assert not b.view.layers[side].recorder.copy
 
 
 def test_other_calls_in_each_model() -> None:
@@ -178,7 +178,7 @@ def test_nothing_of_the_teacher_is_kept_by_it() -> None:
     clone = copy.deepcopy(model)  # as EMA does
     (place,), (copied,) = (item.pairs[0].tensors for item in (model, clone))
     assert copied.context.teacher_norm is place.context.teacher_norm
-    assert place.context == LossContext(level=1, teacher_level=1, stride=8)
+    assert place.context == LossContext(level=1, teacher_level=1)
 
 
 def test_margins_without_a_batch_norm_are_refused_with_the_key() -> None:

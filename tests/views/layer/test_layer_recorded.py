@@ -16,15 +16,9 @@ from tests.distillers.tiny import (
     teacher_of,
 )
 
-WIDE = teacher_of(faster_rcnn(base=8, width=16))
-
 
 def pair(layer: Any, **options: Any) -> dict[str, Any]:
     return dict(layer=layer, loss=dict(type='HintLoss'), **options)
-
-
-def both(student: str, teacher: str) -> dict[str, str]:
-    return dict(student=student, teacher=teacher)
 
 
 def refused(message: str, pairs: Any, **options: Any) -> None:

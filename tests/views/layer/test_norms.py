@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_plugins.views.layer.norms import traced_norms
+from kd_plugins.recorders.recorder import Value
+from kd_plugins.views.layer.norms import NormRecorder
 
 
 class Block(nn.Module):
@@ -77,18 +78,18 @@ class Model(nn.Module):
         return feature, self.flat(feature)
 
 
-def found(path: str, value: str = 'output') -> list[str | None]:
+def found(path: str, value: Value = 'output') -> list[str | None]:
     """Dotted names of the norms, in two passes: what was found stays apart."""
     model = Model().eval()
     names: dict[Any, str | None] = {item: name for name, item in model.named_modules()}
     names[None] = None
-    with torch.no_grad(), traced_norms(model, path, value) as norms:
+    with torch.no_grad(), NormRecorder(path, value).attach(model) as trace:
         model(torch.randn(1, 2, 4, 4))
-    before = [names[norm] for norm in norms]
-    with torch.no_grad(), traced_norms(model, path, value) as norms:
+    before = [names[norm] for norm in trace.found]
+    with torch.no_grad(), NormRecorder(path, value).attach(model) as trace:
         for _ in range(2):
             model(torch.randn(1, 2, 4, 4))
-    assert [names[norm] for norm in norms] == 2 * before
+    assert [names[norm] for norm in trace.found] == 2 * before
     assert not any(
         module._forward_hooks or module._forward_pre_hooks for module in model.modules()
     )
@@ -140,10 +141,10 @@ def test_every_tensor_of_a_layer_has_its_own() -> None:
     # What the model gives is no norm's own: nothing is claimed for either.
     model = nn.Module()
     model.add_module('two', _Two())
-    with traced_norms(model, 'two', 'output') as norms:
+    with NormRecorder('two').attach(model) as trace:
         model.get_submodule('two')(torch.randn(2, 2, 4, 4))
     two = model.get_submodule('two')
-    assert norms == [two.get_submodule('a'), None, two.get_submodule('b')]
+    assert trace.found == [two.get_submodule('a'), None, two.get_submodule('b')]
 
 
 class _Two(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from kd_plugins.views.roi.outputs import RoIRecorder
+from kd_plugins.views.roi.outputs import RoIOutputs, RoIRecorder
 from tests.distillers.tiny import (
     CLASSES,
     bbox_head,
@@ -23,7 +23,6 @@ from tests.distillers.tiny import (
 )
 
 BIG = faster_rcnn(base=8, width=16, fc=24)
-AGNOSTIC = dict(reg_class_agnostic=True)
 
 
 def view(value: str, **options: Any) -> dict[str, Any]:
@@ -37,9 +36,15 @@ def pairs(**options: Any) -> dict[str, Any]:
     )
 
 
+def recorded_rois(seen: Any) -> dict[int, RoIOutputs]:
+    """What the student's RoI head gave while it computed its losses, by stage."""
+    records: dict[int, RoIOutputs] = seen.step.student.records[RoIRecorder()]
+    return records
+
+
 def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
     """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.step.student.records[RoIRecorder()][own].rois
+    teacher, rois = seen.run.model, recorded_rois(seen)[own].rois
     with torch.no_grad():
         features = teacher.extract_feat(seen.inputs)
         arguments = (features, rois) if stage is None else (stage, features, rois)
@@ -70,7 +75,7 @@ def test_logits_and_deltas_are_the_teachers_on_the_same_rois(
         ),
     )
     with observed(model) as seen:
-        expected, recorded = by_hand(seen), seen.step.student.records[RoIRecorder()][0]
+        expected, recorded = by_hand(seen), recorded_rois(seen)[0]
         logits, deltas = seen.first('cls'), seen.first('reg')
     labels, _, target, _ = recorded.targets
     positive = labels < CLASSES
@@ -107,7 +112,7 @@ def test_deltas_are_said_in_the_students_coding() -> None:
         pairs(), teacher=teacher_of(faster_rcnn(roi_head__bbox_head=coder))
     )
     with observed(model) as seen:
-        raw, recorded = by_hand(seen)['bbox_pred'], seen.step.student.records[RoIRecorder()][0]
+        raw, recorded = by_hand(seen)['bbox_pred'], recorded_rois(seen)[0]
         deltas = seen.first('reg')
     boxes = recorded.rois[:, 1:].detach()
     raw = of_label(raw, recorded.targets[0])
@@ -150,7 +155,7 @@ def test_each_stage_of_a_cascade_asks_the_same_stage_of_the_teacher() -> None:
             assert matched is not None and matched.context.stage == own
             torch.testing.assert_close(matched.teacher, expected['cls_score'])
             deltas = seen.matched['reg'][own]
-            boxes = seen.step.student.records[RoIRecorder()][own].rois[:, 1:].detach()
+            boxes = recorded_rois(seen)[own].rois[:, 1:].detach()
             heads = (
                 seen.run.model.roi_head.bbox_head,
                 model.student.roi_head.bbox_head,

@@ -197,7 +197,7 @@ def test_classes_of_another_teacher_go_by_name() -> None:
     [
         (
             dict(teacher=teacher_of(faster_rcnn())),
-            r'\(teacher\): FasterRCNN has no mask head\. Use a model that draws masks',
+            r'view \(teacher\): FasterRCNN has no mask head in a RoI head\. Use a model',
         ),
         (dict(student=faster_rcnn()), r'\(student\): FasterRCNN has no mask head'),
         (
@@ -228,5 +228,5 @@ def test_a_mask_head_that_did_not_run_is_said() -> None:
 def test_masks_are_of_the_students_rois_only() -> None:
     view = dict(type='roi.masks', roi_source='teacher')
     pair = dict(masks=dict(view=view, loss=dict(type='KDLoss')))
-    with pytest.raises(ConfigError, match="'roi.masks' needs the labels assigned"):
+    with pytest.raises(ConfigError, match=r"'roi\.masks' needs the labels assigned"):
         MODELS.build(config(pair, student=mask_rcnn()))

@@ -4,13 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from kd_plugins.views.roi.outputs import RoIRecorder
 from tests.distillers.tiny import (
-    CLASSES,
     bbox_head,
     config,
     distiller,
@@ -22,7 +20,6 @@ from tests.distillers.tiny import (
 )
 
 BIG = faster_rcnn(base=8, width=16, fc=24)
-AGNOSTIC = dict(reg_class_agnostic=True)
 
 
 def view(value: str, **options: Any) -> dict[str, Any]:
@@ -34,26 +31,6 @@ def pairs(**options: Any) -> dict[str, Any]:
         cls=dict(view=view('logits', **options), loss=dict(type='KDLoss')),
         reg=dict(view=view('deltas', **options), loss=dict(type='TeacherBoundedLoss')),
     )
-
-
-def by_hand(seen: Any, stage: int | None = None, own: int = 0) -> dict[str, Tensor]:
-    """The teacher's RoI head on the student's RoIs, by the host's own forward."""
-    teacher, rois = seen.run.model, seen.step.student.records[RoIRecorder()][own].rois
-    with torch.no_grad():
-        features = teacher.extract_feat(seen.inputs)
-        arguments = (features, rois) if stage is None else (stage, features, rois)
-        answer: dict[str, Tensor] = teacher.roi_head._bbox_forward(*arguments)
-    return answer
-
-
-def of_label(deltas: Tensor, labels: Tensor) -> Tensor:
-    if deltas.shape[1] == 4:
-        return deltas
-    rows = [
-        row[4 * min(int(label), CLASSES - 1) :][:4]
-        for row, label in zip(deltas, labels, strict=True)
-    ]
-    return torch.stack(rows)
 
 
 def with_norm() -> Any:
