@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.checkpoints import read_checkpoint, state_dict_of
-from kd_plugins.errors import CheckpointError, located
+from kd_plugins.errors import CheckpointError
 
 # In a checkpoint of a mask learner, before <name>.<level>.<parameter>.
 _MASKS = 'masks'
@@ -63,18 +63,16 @@ class ReceptiveTokens(nn.Module):
         return feature * seen.unsqueeze(1), masks
 
 
-def tokens_by_level(path: str, name: str, key: str) -> dict[int, ReceptiveTokens]:
+def tokens_by_level(path: str, name: str) -> dict[int, ReceptiveTokens]:
     """Tokens that were learned, frozen, by level.
 
     Args:
-        path: checkpoint of a :class:`~kd_plugins.distillers.MaskLearner`.
+        path: checkpoint of a :class:`~kd_plugins.models.MaskLearner`.
         name: under which they were learned there.
-        key: the configuration key that named the file, for messages.
 
     Raises: CheckpointError if there is no such file, or it holds none of this name.
     """
-    with located(key):
-        weights = state_dict_of(read_checkpoint(path), path)
+    weights = state_dict_of(read_checkpoint(path), path)
     found: dict[str, dict[int, dict[str, Tensor]]] = {}
     for entry, value in weights.items():
         prefix, owner, level, parameter = [*entry.split('.', 3), '', '', ''][:4]
@@ -84,13 +82,13 @@ def tokens_by_level(path: str, name: str, key: str) -> dict[int, ReceptiveTokens
     if not found:
         shown = ', '.join(f"'{entry}'" for entry in list(weights)[:3])
         raise CheckpointError(
-            f"{key}: '{path}' holds no masks: expected a checkpoint of a model of type "
+            f"'{path}' holds no masks: expected a checkpoint of a model of type "
             f'kd_plugins.MaskLearner, as configs/maskd has it. It holds {shown}, ...'
         )
     if name not in found:
         names = ', '.join(f"'{known}'" for known in found)
         raise CheckpointError(
-            f"{key}: '{path}' holds masks of {names}, none of '{name}'. Name the pair "
+            f"'{path}' holds masks of {names}, none of '{name}'. Name the pair "
             f'so, or set learned_as of its loss to one of these.'
         )
     return {level: _built(state) for level, state in sorted(found[name].items())}

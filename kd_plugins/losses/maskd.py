@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kd_plugins.checks import check_int, check_mask, check_pixel_mask, check_same_shape
-from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.errors import ConfigError, ShapeError, located
 from kd_plugins.losses._base import DistillationLoss, LossContext
 from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.losses._tokens import ReceptiveTokens, tokens_by_level
@@ -223,9 +223,9 @@ class MasKDLoss(DistillationLoss):
     def _tokens_at(self, context: LossContext, teacher: Tensor) -> ReceptiveTokens:
         """Those of the level that the tensors come from."""
         name = self.learned_as or context.pair
-        key = f'pairs.{context.pair}.loss.tokens' if context.pair else 'tokens'
         if not self._learned:
-            self._learned = tokens_by_level(self.tokens, name, key)
+            with located('loss.tokens'):
+                self._learned = tokens_by_level(self.tokens, name)
         level = context.teacher_level
         if level is None:
             level = context.level
@@ -234,9 +234,10 @@ class MasKDLoss(DistillationLoss):
         if level not in self._learned:
             shown = ', '.join(map(str, self._learned))
             raise ConfigError(
-                f"{key}: '{self.tokens}' has masks '{name}' for level {shown}, none "
-                f'for level {level}. Learn them on the layer that this pair compares, '
-                'or choose its levels.'
+                f"'{self.tokens}' has masks '{name}' for level {shown}, none for level "
+                f'{level}. Learn them on the layer that this pair compares, or choose '
+                'its levels.',
+                key='loss.tokens',
             )
         learned = self._learned[level]
         channels = learned.tokens.shape[1]
