@@ -15,6 +15,9 @@ In float32 and one process: for the shares of a training as it runs, add
 GradientSharesHook to its custom_hooks.
 """
 
+if __name__ == '__main__':
+    import _threads  # noqa: F401  (before torch, which reads what it sets)
+
 import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
 
 import argparse

@@ -9,6 +9,9 @@ After an interruption run it again: what is finished stays, the rest goes on.
 Not for a single training: that is tools/train.py.
 """
 
+if __name__ == '__main__':
+    import _threads  # noqa: F401  (before torch, which reads what it sets)
+
 import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
 
 import argparse

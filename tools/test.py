@@ -8,6 +8,9 @@ student_*.pth beside it, or an exported file. Not for unlabelled images: for tho
 export the student and use its host's inferencer.
 """
 
+if __name__ == '__main__':
+    import _threads  # noqa: F401  (before torch, which reads what it sets)
+
 import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
 
 import argparse

@@ -5,6 +5,9 @@ Usage: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] ...
 Not for several processes: tools/dist_train.sh or tools/slurm_train.sh start those.
 """
 
+if __name__ == '__main__':
+    import _threads  # noqa: F401  (before torch, which reads what it sets)
+
 import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
 
 import argparse

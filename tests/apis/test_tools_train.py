@@ -13,10 +13,11 @@ from tests.engine.hooks.toy import names
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 # Two ways, since mmengine reads `_base_` before it imports anything of the config.
+# A base of somebody's own imports a backbone of theirs; ours stands beside it.
+OWN = "custom_imports = dict(imports=['tests.engine.hooks.toy'])"
 IMPORTED = """
 _base_ = __import__('kd_plugins') and [
-    '{host}::_base_/default_runtime.py', 'kd_plugins::_base_/distill.py']
-custom_imports = dict(imports=['tests.engine.hooks.toy'])
+    '{host}::_base_/default_runtime.py', './own.py', 'kd_plugins::_base_/distill.py']
 """
 WRITTEN = """
 _base_ = ['{host}::_base_/default_runtime.py']
@@ -48,6 +49,7 @@ def tool(host: str) -> str:
 def test_trains_a_config_from_outside(host: str, head: str, tmp_path: Path) -> None:
     path = tmp_path / 'config.py'
     path.write_text(head.format(host=host) + REST)
+    (tmp_path / 'own.py').write_text(OWN)
     work_dir = tmp_path / 'run'
     command = [sys.executable, tool(host), str(path), '--work-dir', str(work_dir)]
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}

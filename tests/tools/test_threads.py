@@ -1,0 +1,71 @@
+"""The tools leave busy cores to others, and wait for no thread that has none."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+threads = import_module('tools._threads')
+TOOLS = Path(__file__).parents[2] / 'tools'
+WITH_TORCH = ('train', 'test', 'benchmark', 'analyze')
+
+
+@pytest.mark.parametrize(
+    ('cores', 'busy', 'expected'),
+    [
+        (2, 0.2, None),  # what a desktop does by itself
+        (2, 1.1, '1'),
+        (2, 2.0, '1'),
+        (8, 3.4, '5'),
+        (1, 1.0, None),
+    ],
+)
+def test_busy_cores_are_left_to_others(
+    cores: int, busy: float, expected: str | None
+) -> None:
+    environment: dict[str, str] = {}
+    threads.choose(environment, cores, busy)
+    assert environment.pop('GOMP_SPINCOUNT') == '10000'
+    assert environment == ({'OMP_NUM_THREADS': expected} if expected else {})
+
+
+@pytest.mark.parametrize('name', threads.VARIABLES)
+def test_what_the_user_has_set_stays(name: str) -> None:
+    environment = {name: '2'}
+    threads.choose(environment, 2, 1.0)
+    assert environment == {name: '2'}
+
+
+def test_busy_cores_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = tmp_path / 'stat'
+    #                 user nice system idle iowait irq softirq steal guest
+    stat.write_text('cpu 100 0 50 1000 10 0 0 0 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n')
+
+    def later(_: float) -> None:
+        stat.write_text('cpu 120 0 60 1025 15 0 0 0 0 0\n')
+
+    monkeypatch.setattr(threads.time, 'sleep', later)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 4)
+    assert threads.busy_cores(stat=stat) == pytest.approx(4 * 30 / 60)
+
+
+def test_a_machine_that_does_not_tell_is_idle(tmp_path: Path) -> None:
+    assert threads.busy_cores(stat=tmp_path / 'nothing') == 0
+    (tmp_path / 'stat').write_text('cpu unknown\n')
+    assert threads.busy_cores(stat=tmp_path / 'stat') == 0
+
+
+def test_it_imports_no_torch() -> None:
+    code = "import sys, _threads; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, '-c', code], cwd=TOOLS, check=True)
+
+
+@pytest.mark.parametrize('name', WITH_TORCH)
+def test_it_comes_before_torch(name: str) -> None:
+    text = (TOOLS / f'{name}.py').read_text()
+    assert text.index('import _threads') < text.index('import kd_plugins')
