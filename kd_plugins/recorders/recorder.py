@@ -76,12 +76,12 @@ class LayerRecorder(Recorder[LayerRecord]):
         chained = None if layers == [layer] else _Chained()
 
         def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            tensors = tensors_of((args, kwargs), f"layer '{self.path}' reads")
-            if chained is not None:
-                chained.read(tensors, record, self.value)
             if self.value == 'input':
+                tensors = tensors_of((args, kwargs), f"layer '{self.path}' reads")
                 fresh = tensors if chained is None else chained.fresh(tensors)
                 self._keep(record, fresh)
+            elif chained is not None:
+                chained.drop(tensors_in((args, kwargs)), record)
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
             tensors = tensors_of(output, f"layer '{self.path}' returns")
@@ -117,10 +117,8 @@ class _Chained:
 
     given: list[Tensor] = field(default_factory=list)
 
-    def read(self, tensors: Sequence[Tensor], record: LayerRecord, value: str) -> None:
+    def drop(self, tensors: Sequence[Tensor], record: LayerRecord) -> None:
         """Drop from the record of outputs what the next layer of the list reads."""
-        if value != 'output':
-            return
         for tensor in tensors:
             for number, given in enumerate(self.given):
                 if given is tensor:
@@ -130,7 +128,9 @@ class _Chained:
 
     def fresh(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Of what a layer reads, that which comes from outside the list."""
-        return [item for item in tensors if not any(item is own for own in self.given)]
+        return [
+            item for item in tensors if not any(item is given for given in self.given)
+        ]
 
 
 def called_layers(layer: nn.Module) -> list[nn.Module]:
@@ -143,6 +143,17 @@ def called_layers(layer: nn.Module) -> list[nn.Module]:
 def callable_itself(layer: nn.Module) -> bool:
     """Whether a list of layers has a ``forward`` of its own."""
     return type(layer).forward is not nn.Module.forward
+
+
+def tensors_in(item: object) -> list[Tensor]:
+    """Tensors of tuples, lists and dicts, whatever stands beside them."""
+    if isinstance(item, Tensor):
+        return [item]
+    if isinstance(item, dict):
+        item = list(item.values())
+    if isinstance(item, (list, tuple)):
+        return [tensor for entry in item for tensor in tensors_in(entry)]
+    return []
 
 
 def tensors_of(item: object, what: str) -> list[Tensor]:
