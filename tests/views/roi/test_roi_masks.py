@@ -197,7 +197,7 @@ def test_classes_of_another_teacher_go_by_name() -> None:
     [
         (
             dict(teacher=teacher_of(faster_rcnn())),
-            r'view \(teacher\): FasterRCNN has no mask head in a RoI head\. Use a model',
+            r'view \(teacher\): FasterRCNN has no mask head in a RoI head\. Use a ',
         ),
         (dict(student=faster_rcnn()), r'\(student\): FasterRCNN has no mask head'),
         (
