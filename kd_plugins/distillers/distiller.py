@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..build import build_together
 from ..errors import ConfigError, located
-from ..host_types import Samples
+from ..host_types import HostModule, Samples
+from ..inner_models import check_trains_on_images, inner_model, inner_path
 from ..random_stream import RandomStream
 from ..recorders import recording
 from ..registry import MODELS
@@ -88,10 +89,13 @@ class Distiller(BaseModel):
         # The student first, in the default random stream: it draws what it would draw
         # in the host's own run. Everything of ours draws from a stream of its own.
         built = MODELS.build(student_cfg)
+        with located('model.student'):
+            check_trains_on_images(built)
         super().__init__(built.data_preprocessor, init_cfg)
         # The student's alone: as an attribute that is not its own, it is found there.
         del self.data_preprocessor
         self.student = built
+        self._inner_path = inner_path(built)
         self.random_stream = RandomStream(_SEED)
         with self.random_stream.active():
             with located('model.teacher'):
@@ -100,7 +104,9 @@ class Distiller(BaseModel):
             self.pairs, self._task_loss_weights, _ = build_together(
                 lambda: build_pairs(pairs, built, self.teachers),
                 lambda: TaskLossWeights(task_loss_weights),
-                lambda: check_inherited(self._inherited, built, self.teachers),
+                lambda: check_inherited(
+                    self._inherited, inner_model(built), self.teachers
+                ),
             )
         self.adapters = nn.ModuleDict(
             {pair.name: pair.adapters for pair in self.pairs if pair.adapters}
@@ -119,6 +125,12 @@ class Distiller(BaseModel):
                 "model.init_cfg must be dict(type='Pretrained', checkpoint='...'), got "
                 f'{dict(init_cfg)}. Other initialisation belongs into model.student.'
             )
+
+    @property
+    def inner_student(self) -> HostModule:
+        """What pairs compare: the student, or the detector inside a tracker."""
+        inner: HostModule = self.student.get_submodule(self._inner_path)
+        return inner
 
     # What makes it the student, everywhere but in `loss`.
 
@@ -167,7 +179,7 @@ class Distiller(BaseModel):
     def _inherit(self) -> None:
         teacher = next(iter(self.teachers.values()))
         source = teacher.prepare(next(self.student.parameters()).device)
-        copied = copy_matching(source, self.student, self._inherited)
+        copied = copy_matching(source, self.inner_student, self._inherited)
         print_log(f'Inherited from the teacher: {", ".join(copied)}', 'current')
 
     def _load_from_state_dict(
@@ -327,10 +339,11 @@ class Distiller(BaseModel):
                     for name in self.teachers
                     if any(pair.teacher == name for pair in active)
                 }
-            records = stack.enter_context(recording(self.student, recorders))
-            student = ModelRun(self.student, records, len(inputs))
+            model = self.inner_student
+            records = stack.enter_context(recording(model, recorders))
+            student = ModelRun(model, records, len(inputs))
             if frozen:
-                student = FrozenRun(self.student, records, inputs)
+                student = FrozenRun(model, records, inputs, samples=samples)
                 student.compute_features('heads')
             names = frozenset(pair.name for pair in active)
             yield Step(inputs, samples, self.clock, names, student, teachers)
@@ -346,7 +359,9 @@ class Distiller(BaseModel):
         translated, unpadded = teacher.inputs(inputs, samples)
         recorders = [item for view in views for item in view.teacher_recorders]
         with recording(model, recorders) as records:
-            run = FrozenRun(model, records, translated, unpadded, teacher.scale)
+            run = FrozenRun(
+                model, records, translated, unpadded, teacher.scale, samples
+            )
             run.compute_features(
                 run_until(part for view in views for part in view.teacher_parts)
             )

@@ -11,6 +11,7 @@ from ..build import build, class_of
 from ..checks import check_choice
 from ..errors import ConfigError, collected, located, nearest, raise_together
 from ..host_types import HostModule
+from ..inner_models import inner_model, inner_path
 from ..losses import DistillationLoss
 from ..registry import ADAPTERS, LOSSES
 from ..schedules import Schedule, build_schedule
@@ -45,7 +46,14 @@ def build_pairs(
     if not isinstance(cfg, Mapping):
         raise ConfigError(f'must be a dict of pairs by name, got {cfg!r}.', key=_WHERE)
     probes = {
-        name: Probe(student, teacher.model, name, teacher.scale, teacher.class_map)
+        name: Probe(
+            inner_model(student),
+            teacher.model,
+            name,
+            teacher.scale,
+            teacher.class_map,
+            prefixes=(inner_path(student), teacher.inner_path),
+        )
         for name, teacher in teachers.items()
     }
     pairs: list[Pair] = []

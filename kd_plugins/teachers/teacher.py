@@ -13,6 +13,7 @@ from ..checks import check_float
 from ..config_files import read_config
 from ..errors import ConfigError, located, nearest
 from ..host_types import HostModule
+from ..inner_models import image_preprocessor, inner_path
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from ..signatures import arguments
@@ -121,7 +122,9 @@ class Teacher:
 
     Attributes:
         key: its configuration key, for what goes wrong after it was built.
-        model: the model; its weights are not there before :meth:`prepare`.
+        model: the model, of a tracker or a semi-supervised detector the one inside it;
+            its weights are not there before :meth:`prepare`.
+        inner_path: where that lies in what the configuration builds; '' for itself.
         scale: ``input_scale``.
         class_map: the classes that it shares with the student; None for all.
         checkpoint: path of its weights; None for random ones.
@@ -154,10 +157,12 @@ class Teacher:
                 "nothing. Set checkpoint='...pth' beside its cfg or model."
             )
         self.config = without_pretrained(model)
-        self.model: HostModule = MODELS.build(self.config)
-        self.model.eval()
-        for parameter in self.model.parameters():
+        self._built: HostModule = MODELS.build(self.config)
+        self._built.eval()
+        for parameter in self._built.parameters():
             parameter.requires_grad_(False)
+        self.inner_path = inner_path(self._built)
+        self.model: HostModule = self._built.get_submodule(self.inner_path)
         self.loaded = False
         # Class names: those of the weights, where they tell, and those of the data,
         # or what the map says that they are.
@@ -165,7 +170,7 @@ class Teacher:
         self._expected: Sequence[str] | None = (
             self.class_map.teacher if self.class_map is not None else None
         )
-        preprocessor = self.model.data_preprocessor
+        preprocessor = image_preprocessor(self._built)
         self._translator = InputTranslator(
             preprocessor if student_preprocessor is None else student_preprocessor,
             preprocessor,
@@ -180,16 +185,16 @@ class Teacher:
         if not self.loaded:
             if self.checkpoint is None:
                 with RandomStream(_SEED).active():
-                    self.model.init_weights()
+                    self._built.init_weights()
             else:
                 key = f'{self.key}.checkpoint'
                 weights = load_weights(self.checkpoint, key=key, prefix=self._prefix)
-                load_strictly(self.model, weights, key, classes=self._expected)
+                load_strictly(self._built, weights, key, classes=self._expected)
                 self._classes = weights.classes
                 print_log(
                     f"Teacher '{self.name}' loaded from {self.checkpoint}", 'current'
                 )
-            self.model.eval()
+            self._built.eval()
             self.loaded = True
         self.to(device)
         return self.model
@@ -218,7 +223,7 @@ class Teacher:
     def to(self, device: torch.device) -> None:
         """Move weights and preprocessor; never the data type."""
         if next(self.model.parameters()).device != device:
-            self.model.to(device)
+            self._built.to(device)
 
     def inputs(
         self, inputs: Tensor, data_samples: Sequence[Any]
@@ -241,7 +246,10 @@ class Teacher:
         """Kind, size and where the weights come from."""
         number = sum(parameter.numel() for parameter in self.model.parameters())
         source = self.checkpoint or 'random weights (allow_random)'
-        parts = [type(self.model).__name__, f'{number / 1e6:.2f} M parameters', source]
+        kind = type(self.model).__name__
+        if self.inner_path:
+            kind += f" ('{self.inner_path}' of {type(self._built).__name__})"
+        parts = [kind, f'{number / 1e6:.2f} M parameters', source]
         if self.class_map is not None:
             parts.append(self.class_map.describe())
         return ', '.join(parts)

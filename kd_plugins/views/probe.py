@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..errors import ConfigError, LocatedError
 from ..host_types import HostModule
+from ..inner_models import without_prefix
 from ..random_stream import RandomStream
 from ..recorders import Recorder, recording
 from ..teachers.class_map import ClassMap
@@ -33,12 +34,14 @@ class Probe:
     """Both models, and what is known of how they differ.
 
     Attributes:
-        student: the student model.
-        teacher: the teacher's.
+        student: the student model, or the one inside it that is compared.
+        teacher: the teacher's, likewise.
         teacher_name: under which pairs ask for it.
         scale: the teacher's input size over that of the student.
         class_map: which classes they share, where they know others.
         size: height and width of the black image that the student is shown.
+        prefixes: with what names of layers may begin: where in larger models the two
+            lie.
     """
 
     student: HostModule
@@ -47,10 +50,15 @@ class Probe:
     scale: float = 1.0
     class_map: ClassMap | None = None
     size: Size = field(default=(STANDARD_SIZES[0], STANDARD_SIZES[0]))
+    prefixes: tuple[str, ...] = ()
 
     def model(self, side: Side) -> HostModule:
         """The student or the teacher."""
         return self.student if side == 'student' else self.teacher
+
+    def layer(self, side: Side, path: str) -> str:
+        """A layer's name in that model, without the prefix of one around it."""
+        return without_prefix(path, self.model(side), self.prefixes)
 
     def sizes(self) -> list[Size]:
         """Sizes to try in turn: the smallest standard one, what the models say, larger.
@@ -82,6 +90,12 @@ class Probe:
         Raises: DryRunError if the model cannot be run that way.
         """
         model = self.model(side)
+        if not hasattr(model, 'extract_feat'):
+            raise ConfigError(
+                f'{type(model).__name__} computes no features of single images '
+                '(extract_feat), as models of video do not. Choose a model of images.',
+                key=f'({side})',
+            )
         scale = self.scale if side == 'teacher' else 1.0
         inputs = _black_image(model, [round(length * scale) for length in self.size])
         run: FrozenRun | None = None

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..host_types import HostModule
+from ..host_types import HostModule, Samples
 from ..recorders import LayerRecord, LayerRecorder, Records
 
 RUN_UNTIL = ('backbone', 'neck', 'heads')
@@ -59,6 +59,7 @@ class FrozenRun(ModelRun):
         unpadded: height and width of ``inputs`` without the padding that only this
             model's own preprocessing adds at the right and below.
         scale: its input's size over that of the student.
+        samples: data samples of the batch, preprocessed for the student.
 
     Attributes:
         features: of its neck, where heads are to read them; None before they ran.
@@ -74,9 +75,11 @@ class FrozenRun(ModelRun):
         inputs: Tensor,
         unpadded: tuple[int, int] | None = None,
         scale: float = 1.0,
+        samples: Samples = (),
     ) -> None:
         super().__init__(model, records, len(inputs))
         self.scale = scale
+        self._samples = samples
         self.features: Any = None
         self.heads: list[Callable[[], Any]] = []
         self._inputs: Tensor | None = inputs
@@ -84,6 +87,17 @@ class FrozenRun(ModelRun):
         self.input_size = height, width = tuple(inputs.shape[-2:])
         unpadded = unpadded or (height, width)
         self._kept = (unpadded[0] / height, unpadded[1] / width)
+
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each image in its input, without padding."""
+        if not self._samples:  # all of it is image
+            height, width = self.input_size
+            return [(height, width)] * self.batch_size
+        shapes = [sample.metainfo['img_shape'] for sample in self._samples]
+        return [
+            (round(shape[0] * self.scale), round(shape[1] * self.scale))
+            for shape in shapes
+        ]
 
     def compute_features(self, until: str) -> None:
         """Run the model once, as far as one of ``RUN_UNTIL``."""

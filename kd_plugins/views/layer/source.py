@@ -18,7 +18,7 @@ from ...recorders import (
 )
 from ...recorders.recorder import Value
 from ..base import SIDES, Side
-from ..heads import part_of, run_for
+from ..heads import part_of, refuse_behind_features, run_for
 from ..probe import Probe
 from ..roi.outputs import ROI_HEAD, RoIRecorder, roi_stages, stage_of
 from ..run import FrozenRun, ModelRun
@@ -180,15 +180,18 @@ class LayerSource:
     def _find(self, probe: Probe) -> None:
         faults = []
         for side in SIDES:
-            model, path = probe.model(side), self.paths[side]
+            model, path = probe.model(side), probe.layer(side, self.paths[side])
             try:
                 with located(f'({side})'):
                     find_layer(model, path)
                     refuse_behind_queries(model, path)
+                    refuse_behind_features(model, path)
             except ConfigError as error:
                 faults.append(error)
         raise_together(faults)
-        student, teacher = (part_of(path) == ROI_HEAD for path in self.paths.values())
+        student, teacher = (
+            part_of(probe.layer(side, self.paths[side])) == ROI_HEAD for side in SIDES
+        )
         if student != teacher:
             raise ConfigError(
                 f"student '{self.paths['student']}', teacher "
@@ -197,7 +200,7 @@ class LayerSource:
             )
 
     def _bind(self, probe: Probe, side: Side) -> tuple[BoundLayer, DryRun]:
-        model, path = probe.model(side), self.paths[side]
+        model, path = probe.model(side), probe.layer(side, self.paths[side])
         on_rois = part_of(path) == ROI_HEAD
         rois = None
         if on_rois:
