@@ -6,6 +6,7 @@ elsewhere must be able to do neither.
 """
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -133,9 +134,9 @@ def _is_known(kind: str) -> bool:
         registry.import_from_location()
         registered = registry.module_dict.get(name)
         if registered is not None:
-            # By its path too, as a pure-Python config names it.
-            within = f'{registered.__module__}.'.startswith(f'{scope}.')
-            if scope in ('', registry.scope) or within:
+            # By its path too, as a pure-Python config names it: of what is imported.
+            at_path = getattr(sys.modules.get(scope), name, None)
+            if scope in ('', registry.scope) or at_path is registered:
                 return True
     return not scope and hasattr(mmcv.ops, name)
 

@@ -102,7 +102,7 @@ def test_types_of_the_hosts_are_known() -> None:
         'os.system',
         'subprocess.run',
         'mmengine.call_command',  # imported at the top of mmengine, in no registry
-        'mmdet.models.detectors.FasterRCNN',  # by its path: could be any function's
+        'mmdet.models.necks.FasterRCNN',  # by its path: could be any function's
         'NoSuchModel',
         'mmseg.FasterRCNN',
     ],
@@ -113,3 +113,9 @@ def test_types_that_no_registry_knows_are_refused(kind: str) -> None:
         CheckpointError, match=rf"'x.pth' has types that are in no registry.*'{kind}'"
     ):
         check_types(model, 'x.pth')
+
+
+@pytest.mark.host
+def test_a_registered_class_is_known_by_its_path_too() -> None:
+    check_types(dict(type='mmdet.models.detectors.FasterRCNN'), 'x.pth')
+    check_types(dict(type='torch.nn.ReLU'), 'x.pth')  # mmcv registers it
