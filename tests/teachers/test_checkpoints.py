@@ -216,3 +216,13 @@ def test_a_prefix_that_is_not_there_names_those_that_are() -> None:
     message = r"^k: 'x' has no entries that begin with 'techer\.'.*Close: 'teacher\.'"
     with pytest.raises(CheckpointError, match=message):
         weights_of(state, source='x', key='k', prefix='techer.')
+
+
+def test_another_architecture_behind_a_prefix_is_one() -> None:
+    class Deeper(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv2 = nn.Conv2d(4, 4, 1)
+
+    with pytest.raises(CheckpointError, match='another architecture than the Deeper'):
+        load_strictly(Deeper(), prefixed('teacher', Model()), 'here')
