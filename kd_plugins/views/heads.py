@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..host_types import HostModule
+from ..recorders.recorder import callable_itself
 from .roi.outputs import ROI_HEAD, rois_key, stage_of, teacher_scores
 from .rpn.outputs import RPN_HEAD, RPN_KEY, uncropped_rpn
 from .run import FEATURES, FrozenRun
@@ -36,14 +37,19 @@ def refuse_behind_features(model: HostModule, path: str) -> None:
     if part in _RUN_APART or _in_pixel_decoder(path):
         return
     head = getattr(model, part)
-    beside = _beside_features(head)
-    if beside:
-        choices = ' or '.join(f"'{name}'" for name in readable_parts(model))
-        raise ConfigError(
-            f"'{path}' lies in {type(head).__name__} of {type(model).__name__}, which "
+    if _reads_features(head):
+        return
+    why = 'has no forward of its own'
+    if beside := _beside_features(head):
+        why = (
             f'reads {" and ".join(beside)} beside the features: for these the teacher '
-            f'would have to run its losses. Use {choices}, or a layer inside.'
+            'would have to run its losses'
         )
+    choices = ' or '.join(f"'{name}'" for name in readable_parts(model))
+    raise ConfigError(
+        f"'{path}' lies in {type(head).__name__} of {type(model).__name__}, which "
+        f'{why}. Use {choices}, or a layer inside.'
+    )
 
 
 def readable_parts(model: HostModule) -> list[str]:
@@ -54,7 +60,7 @@ def readable_parts(model: HostModule) -> list[str]:
             names.append(name)
         elif isinstance(getattr(child, _PIXEL_DECODER, None), nn.Module):
             names.append(f'{name}.{_PIXEL_DECODER}')
-        elif name.endswith('head') and name != ROI_HEAD and not _beside_features(child):
+        elif name.endswith('head') and name != ROI_HEAD and _reads_features(child):
             names.append(name)
     return names
 
@@ -138,10 +144,15 @@ def _run_pixel_decoder(run: FrozenRun, part: str) -> Hashable:
     return key
 
 
+def _reads_features(head: nn.Module) -> bool:
+    """Whether a head can be run on features alone."""
+    if isinstance(head, nn.ModuleList):  # of mmseg: its heads feed one another
+        return True
+    return callable_itself(head) and not _beside_features(head)
+
+
 def _beside_features(head: nn.Module) -> list[str]:
     """What the forward of a head must be given beside its first argument."""
-    if isinstance(head, nn.ModuleList):  # of mmseg: its heads feed one another
-        return []
     return _required(type(head).forward)[2:]
 
 
