@@ -157,10 +157,8 @@ def test_maps_of_a_larger_padded_teacher_are_cropped() -> None:
     )
     padded.student.load_state_dict(plain.student.state_dict())
     inputs = batch(padded)
-    with padded._guidance.runs(
-        inputs['inputs'], inputs['data_samples'], padded.data_preprocessor
-    ) as runs:
-        run = runs['teacher']
+    with padded.step(inputs['inputs'], inputs['data_samples']) as step:
+        run = step.teachers['teacher']
         assert run.crop(torch.zeros(1, 1, 24, 24)).shape[-2:] == (16, 16)
         assert run.crop(torch.zeros(1, 1, 3, 3)).shape[-2:] == (2, 2)
         assert run.crop(torch.zeros(5, 7)).shape == (5, 7)
