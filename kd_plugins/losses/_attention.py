@@ -1,16 +1,16 @@
-"""Where a feature is strong, over its cells and over its channels: attention."""
+"""Attention of a feature over its pixels, and over its channels."""
 
 from torch import Tensor
 
 
 def spatial_attention(feature: Tensor, temperature: float) -> Tensor:
-    """Attention of each cell, by its mean absolute activation.
+    """Attention of each pixel, by its mean absolute activation.
 
     Args:
         feature: shape (N, C, H, W).
         temperature: > 0; larger is flatter.
 
-    Returns: shape (N, 1, H, W), with a mean of 1 over the cells.
+    Returns: shape (N, 1, H, W), with a mean of 1 over the pixels.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Base of the registered losses, and what a view tells them about its tensors."""
+"""Base of the registered losses, and what a view knows of its tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from kd_plugins.losses._reductions import REDUCTIONS
 
 @dataclass(frozen=True)
 class StepData:
-    """What a loss may want to know of a training step, beyond what it compares.
+    """The training step, as a loss sees it beside the tensors that it compares.
 
     Args:
         inputs: images of the batch, (N, C, H, W), as the student sees them.
-        samples: data samples of the batch, as the host hands them out, boxes and all.
-        iteration: of the training, from 0; None where nobody tells.
+        samples: data samples of the batch, as the host gives them, with boxes.
+        iteration: of the training, from 0; None: unknown.
     """
 
     inputs: Tensor | None = None
@@ -27,21 +27,21 @@ class StepData:
 
 @dataclass(frozen=True)
 class LossContext:
-    """What is known of the tensors a loss compares, beside their values.
+    """What a view knows of the tensors that a loss compares, beside their values.
 
     Args:
         pair: name of the pair in the configuration.
         activation: how the head turns these logits into probabilities.
-        background: column of the background class, where there is one.
-        level: index of the FPN level the tensors come from, in the student.
-        teacher_level: likewise in the teacher, where a pair may choose another there.
+        background: column of the background class; None: there is none.
+        level: index of the FPN level that the student's tensor comes from.
+        teacher_level: index of the teacher's level; a pair may choose another one.
         stage: index of the cascade's stage.
-        teacher_norm: the batch norm that gave the teacher's tensor, or that of a
-            residual block to whose output a shortcut was added; None where there is
-            none, or it is not known. To be read, not to be kept.
-        step: what the pair's losses may know of the training step.
-        dry_run: before training, on zeros, to see whether shapes fit: what a loss reads
-            from a file need not be there.
+        teacher_norm: the batch norm whose output is the teacher's tensor, or the last
+            one of a residual block; None: there is none, or the view does not know it.
+            A loss reads it and does not keep it.
+        step: the training step.
+        dry_run: the check of shapes before training, on zeros: a file that the loss
+            reads may be absent.
     """
 
     pair: str = ''
@@ -61,15 +61,14 @@ class LossContext:
 
 @dataclass(frozen=True)
 class AuxiliaryOptimizer:
-    """What a loss trains by itself, against or beside the student.
+    """A module that a loss trains by an optimiser of its own.
 
     Args:
-        module: whose parameters it trains; the loss itself sees to it that the
-            student's step leaves them without gradient.
-        optim_wrapper: configuration of its optimiser, as the host's of that name.
-        loss: called after the student's step, as often as ``steps`` says: the value to
-            step down from, None where there is nothing to learn from, and what to log
-            by name.
+        module: its parameters are trained; the loss keeps the student's step from
+            giving them a gradient.
+        optim_wrapper: configuration of the optimiser, as the host's of that name.
+        loss: called ``steps`` times after the student's step. It returns the value to
+            minimise, or None without data, and the log variables by name.
         steps: for each step of the student, >= 1.
     """
 
@@ -82,19 +81,18 @@ class AuxiliaryOptimizer:
 class DistillationLoss(nn.Module):
     """A weighted loss: ``forward(student, teacher, *, ...)``, the teacher detached.
 
-    Of ``target``, ``mask``, ``avg_factor`` and ``context``, a subclass's ``forward``
-    names those it needs, keyword-only, and is given only these.
+    Of ``target``, ``mask``, ``avg_factor`` and ``context``, the ``forward`` of a
+    subclass names those that it needs, keyword-only. It receives only these.
 
     Args:
         loss_weight: factor of the value, >= 0. A schedule of the pair sets the
-            attribute of this name anew at every iteration.
+            attribute of this name at every iteration.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``, over rows.
 
     Class attributes:
-        same_channels: whether it compares channel by channel; else student and teacher
-            may have different ones.
+        same_channels: whether student and teacher must have the same channels.
 
-    Raises: ConfigError if either is anything else.
+    Raises: ConfigError for another value of either argument.
     """
 
     same_channels: ClassVar[bool] = True
@@ -106,37 +104,36 @@ class DistillationLoss(nn.Module):
 
     @property
     def needs_target(self) -> bool:
-        """Whether a loss that names ``target`` cannot do without it."""
+        """Whether a loss that names ``target`` requires it."""
         return True
 
     def auxiliary_optimizers(self) -> dict[str, AuxiliaryOptimizer]:
-        """What it trains by an optimiser of its own, by name; mostly nothing."""
+        """What the loss trains by an optimiser of its own, by name; default nothing."""
         return {}
 
     def trained_with_student(self) -> dict[str, nn.Parameter]:
-        """Its parameters that the student's optimiser steps, by name."""
-        apart = {
+        """The parameters that the student's optimiser trains, by name."""
+        auxiliary = {
             id(parameter)
-            for extra in self.auxiliary_optimizers().values()
-            for parameter in extra.module.parameters()
+            for optimizer in self.auxiliary_optimizers().values()
+            for parameter in optimizer.module.parameters()
         }
         return {
             name: parameter
             for name, parameter in self.named_parameters()
-            if id(parameter) not in apart
+            if id(parameter) not in auxiliary
         }
 
 
 def is_sigmoid(
     use_sigmoid: bool | None, context: LossContext | None, logits: Tensor
 ) -> bool:
-    """Whether the columns of these logits are independent yes-or-no questions.
+    """Whether each column of these logits has a sigmoid of its own.
 
     Args:
-        use_sigmoid: the configuration's answer; it wins.
-        context: the view's answer, used next.
-        logits: shape (M, K) or (N, K, H, W); without any answer, one column means
-            yes.
+        use_sigmoid: as configured; it has priority.
+        context: its ``activation`` comes next.
+        logits: shape (M, K) or (N, K, H, W); without both, a single column means yes.
 
     Example:
         >>> import torch

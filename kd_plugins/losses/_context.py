@@ -1,11 +1,11 @@
-"""Blocks that add to each cell of a map what all its cells hold; at first nothing."""
+"""Blocks that add to each pixel of a map the context of all; at first 0."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class ContextBlock(nn.Module):
-    """Adds to each cell the same vector, learned from all cells; at first 0.
+    """Adds to each pixel the same vector, learned from all pixels; at first 0.
 
     Args:
         channels: of the feature, >= 2.
@@ -15,7 +15,7 @@ class ContextBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Without bias: a softmax over the cells does not see it.
+        # Without bias: a softmax over the pixels does not see it.
         self.cells = nn.Conv2d(channels, 1, kernel_size=1, bias=False)
         self.transform = nn.Sequential(
             nn.Linear(channels, channels // 2),
@@ -36,16 +36,16 @@ class ContextBlock(nn.Module):
 
 
 class NonLocalBlock(nn.Module):
-    """Adds to each cell the mean of all cells, each as much as it is alike.
+    """Adds to each pixel a mean of all pixels, weighted by similarity.
 
-    Alike is a dot product, without softmax: so the sums over cells can be done in
-    another order, and a map of HW cells needs no (HW, HW) of memory.
+    The similarity is a dot product, without softmax. The sums over pixels can then be
+    taken in another order, and a map of HW pixels needs no (HW, HW) of memory.
 
     Args:
         channels: of the feature, >= 1.
-        reduction: by how much fewer channels are compared, >= 1.
-        pool: side of the squares of cells, >= 1, of which the maximum is compared with
-            every cell; those at the lower and right border may hold fewer.
+        reduction: divides the number of channels that are compared, >= 1.
+        pool: side of a square of pixels, >= 1. The maximum of a square is compared with
+            every pixel; squares at the lower and right border may be smaller.
 
     Source: Wang et al., Non-local Neural Networks, 2018,
         https://arxiv.org/abs/1711.07971.
@@ -66,7 +66,7 @@ class NonLocalBlock(nn.Module):
                 nn.init.normal_(parameter, std=0.01)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """The feature (N, C, H, W) with what it is related to added."""
+        """The feature (N, C, H, W) plus the weighted mean."""
         query = self.query(feature)
         key, value = (
             F.max_pool2d(layer(feature), self.pool, ceil_mode=True).flatten(2)

@@ -1,4 +1,4 @@
-"""The critic of holistic distillation: how real a map of classes looks."""
+"""The critic of holistic distillation, which scores a map of classes."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-# Four convolutions of stride 2 leave 4 of them, which the last one reads.
+# Four convolutions of stride 2 leave a side of 4, which the last one reads.
 _SMALLEST_SIDE = 64
 _AFTER_ATTENTION = 2  # convolutions from the third on are followed by attention
 
@@ -15,16 +15,16 @@ _AFTER_ATTENTION = 2  # convolutions from the third on are followed by attention
 class Critic(nn.Module):
     """Convolutions of stride 2 with self-attention, of any size and class count.
 
-    Every convolution but the last has spectral normalisation, so that the critic is as
-    smooth as the penalty wants it. Maps with a side below 64 are enlarged.
+    Every convolution but the last has spectral normalisation, which keeps the critic
+    smooth. Maps with a side below 64 are enlarged.
 
     Args:
         channels: of a map, >= 1.
-        condition_channels: of what is seen beside it.
+        condition_channels: of the image beside it; 0: there is none.
         base_channels: of the first convolution, >= 2; each of the four doubles them.
 
     Source: Liu et al., CVPR 2019, https://arxiv.org/abs/1903.04197, section 3.3, and
-        its released code (which never leaves 65x65).
+        its released code (which supports 65x65 alone).
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Critic(nn.Module):
         blocks: list[nn.Module] = []
         for number, (narrow, wide) in enumerate(pairwise(widths)):
             conv = nn.Conv2d(narrow, wide, kernel_size=4, stride=2, padding=1)
-            # Not in place: the penalty's second backward pass needs what is before.
+            # Not in place: the penalty's second backward pass needs the input.
             blocks += [spectral_norm(conv), nn.LeakyReLU(0.1)]
             if number >= _AFTER_ATTENTION:
                 blocks.append(SelfAttention(wide))
@@ -51,7 +51,7 @@ class Critic(nn.Module):
 
         Args:
             maps: (N, K, H, W).
-            condition: (N, C, H, W), where it has one.
+            condition: (N, C, H, W), if ``condition_channels`` > 0.
         """
         if condition is not None:
             maps = torch.cat([maps, condition], dim=1)
@@ -65,7 +65,7 @@ class Critic(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place attends to every other one; at first it changes nothing.
+    """Self-attention over the pixels of a map; at first the identity.
 
     Args:
         channels: of the feature, >= 8.
@@ -79,7 +79,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """The feature (N, C, H, W) with what it attends to added."""
+        """The feature (N, C, H, W) plus the attended values."""
         query, key, value = (
             layer(feature).flatten(2) for layer in (self.query, self.key, self.value)
         )

@@ -1,4 +1,4 @@
-"""The objects of a batch, and the cells of a map that they cover."""
+"""The objects of a batch, and the pixels of a feature map that they cover."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +13,22 @@ from kd_plugins.losses._base import LossContext
 def focal_masks(
     boxes: Sequence[Tensor], input_size: Sequence[int], map_size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Which cells are foreground, and which background, and how much each counts.
+    """Weights of the foreground pixels of feature maps, and of the background pixels.
 
-    A cell of a box counts one over the box's cells, and the most where boxes overlap:
-    small boxes weigh as much as large ones. The background shares 1. A box has the
-    cells from the one its first edge lies in to the one behind its last edge, as far as
-    they are on the map.
+    A pixel of a box weighs 1 / (number of the box's pixels): small boxes weigh as much
+    as large ones. Where boxes overlap, the largest weight holds. The background pixels
+    of an image share 1. A box covers the pixels from the one that holds its first edge
+    to the one behind its last edge, within the map.
 
     Args:
-        boxes: of each image, shape (n, 4): left, top, right, bottom, in pixels.
+        boxes: of each image, shape (n, 4): left, top, right, bottom, in pixels of the
+            input.
         input_size: height and width of the padded input that the map covers.
         map_size: height and width of the map.
 
-    Returns: two masks, shape (N, H, W), of which a cell has one.
+    Returns: two weight maps, shape (N, H, W); of each pixel one of the two is 0.
     Source: as for :func:`focal_distance`. The released code scales boxes by the image
-        without its padding, which puts them beside the objects; not so here.
+        without its padding, which shifts them off the objects; here padding counts.
 
     Example:
         >>> import torch
@@ -60,12 +61,12 @@ def _foreground(
     return (rows[:, :, None] * columns[:, None, :]).amax(dim=0)
 
 
-def _covered(edges: Tensor, pixels: int, cells: int) -> Tensor:
-    """Rows or columns of the map between two edges (n, 2), shape (n, cells)."""
-    # One factor, exact for strides of 2^k: a rounding error would cost a cell.
-    scaled = edges * (cells / pixels)
+def _covered(edges: Tensor, input_side: int, map_side: int) -> Tensor:
+    """Rows or columns of the map between two edges (n, 2), shape (n, map_side)."""
+    # One factor, exact for strides of 2^k: a rounding error would cost a pixel.
+    scaled = edges * (map_side / input_side)
     first, last = scaled[:, :1].floor(), scaled[:, 1:].ceil()
-    numbers = torch.arange(cells, device=edges.device)
+    numbers = torch.arange(map_side, device=edges.device)
     return ((numbers >= first) & (numbers <= last)).to(edges)
 
 
@@ -74,7 +75,7 @@ def boxes_of(
 ) -> tuple[list[Tensor], Sequence[int]]:
     """Boxes of each image, and height and width of the input.
 
-    Raises: ShapeError where there are none.
+    Raises: ShapeError if the context has none.
     """
     if context is None or context.step.inputs is None:
         raise ShapeError(
@@ -92,10 +93,10 @@ def _boxes(sample: Any) -> Tensor:
     boxes = getattr(instances, 'bboxes', None)
     boxes = getattr(boxes, 'tensor', boxes)  # out of the host's box type
     if not isinstance(boxes, Tensor) or boxes.dim() != 2 or boxes.shape[1] != 4:
-        found = tuple(boxes.shape) if isinstance(boxes, Tensor) else 'none'
+        shape = tuple(boxes.shape) if isinstance(boxes, Tensor) else 'none'
         raise ShapeError(
             'FGDLoss needs gt_instances.bboxes (n, 4) of every image, and a '
-            f'{type(sample).__name__} has {found}. Use it with a detector, or choose '
+            f'{type(sample).__name__} has {shape}. Use it with a detector, or choose '
             'a loss without boxes, such as MGDLoss.'
         )
     return boxes

@@ -1,4 +1,4 @@
-"""RoIs and pixels with class labels, samples of them, and values block by block."""
+"""RoIs and pixels with class labels: checks, random samples, values in blocks."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,17 +25,17 @@ def check_size(name: str, value: int | None, minimum: int = 1) -> int:
     return size
 
 
-def check_places(
+def check_same_samples(
     student: Tensor, teacher: Tensor, channels: Sequence[int | None]
 ) -> None:
-    """Refuse rows or maps that are not of the same places, or of other channels.
+    """Refuse tensors of different samples, or of other channels than configured.
 
     Args:
         student: shape (R, C) or (N, C, H, W).
-        teacher: likewise; its channels may be others.
-        channels: of both, as configured; None where any will do.
+        teacher: same shape, except for the channels.
+        channels: of both, as configured; None allows any.
 
-    Raises: ShapeError naming what to change.
+    Raises: ShapeError that names the key to change.
     """
     shapes = [tuple(student.shape), tuple(teacher.shape)]
     if student.dim() != 2:
@@ -58,22 +58,22 @@ def check_places(
 def read_labels(
     target: Tensor | None, mask: Tensor | None, size: Sequence[int], num_classes: int
 ) -> tuple[Tensor, Tensor]:
-    """Class labels, and which rows or pixels have one.
+    """Class labels, and the mask of the rows or pixels that have one.
 
     Args:
-        target: labels; one outside 0..K-1, such as 255 or a background of K, is none.
+        target: labels; a value outside 0..K-1 (255, a background of K) is no label.
         mask: 1 keeps and 0 drops; default all.
         size: shape that both must have: (R,) or (N, H, W).
         num_classes: K.
 
-    Returns: whole numbers below K, 0 where there is none, and bool, of that shape.
+    Returns: labels, 0 where there is none, and bool, True where there is one.
     Raises: ShapeError for another shape of either, and without target.
     """
     size = tuple(size)
     if target is None or target.shape != size:
-        given = 'none' if target is None else tuple(target.shape)
+        shape = 'none' if target is None else tuple(target.shape)
         raise ShapeError(
-            f'a memory of classes needs labels {size} as target, got {given}. Use a '
+            f'a memory of classes needs labels {size} as target, got {shape}. Use a '
             "view that gives labels, such as 'seg.logits' or 'roi.logits'."
         )
     valid = (target >= 0) & (target < num_classes)
@@ -88,14 +88,15 @@ def read_labels(
 
 
 def sample_pixels(valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Random valid pixels of each image, and how many each of them stands for.
+    """Random valid pixels of each image, and their weights.
 
     Args:
         valid: bool, shape (N, H, W).
-        count: of an image, at most.
+        count: pixels of an image, at most.
 
-    Returns: their numbers (N, P), P = min(count, H W), and weights (N P,): of an image,
-        they add up to its valid pixels, so that weighted sums estimate those over all.
+    Returns: indices (N, P), P = min(count, H W), and weights (N P,). The weights of an
+        image sum to the number of its valid pixels: a weighted sum over the sample
+        estimates the sum over all valid pixels.
     """
     index, kept = draw(valid.flatten(1), count)
     share = valid.flatten(1).sum(1) / kept.sum(1).clamp(min=1)
@@ -111,12 +112,13 @@ def rows_at(maps: Tensor, index: Tensor) -> Tensor:
 def by_blocks(
     function: Callable[..., Tensor], rows: Sequence[Tensor], block: int
 ) -> Tensor:
-    """One value a row, of a block of rows at a time where there are more.
+    """One value a row, computed in blocks of rows to bound the memory.
 
     Args:
-        function: of rows, gives one value each; called once more in the backward pass.
-        rows: tensors of the same rows.
-        block: how many rows at a time.
+        function: from rows to one value each. With more than one block it is called
+            once more in the backward pass.
+        rows: tensors with the same number of rows.
+        block: rows of a block.
     """
     count = len(rows[0])
     if count <= block:

@@ -22,9 +22,9 @@ def read_channels(channels: int | None, minimum: int = 1) -> int:
 
 
 def check_channels(feature: Tensor, channels: int) -> None:
-    """Refuse a feature (N, C, H, W) for which the blocks were not made.
+    """Refuse a feature (N, C, H, W) of other channels than the blocks.
 
-    Raises: ShapeError otherwise, naming the key to change.
+    Raises: ShapeError, that names the key to change.
     """
     if feature.shape[1] != channels:
         raise ShapeError(
@@ -42,12 +42,12 @@ def blocks_by_level(
 
     Args:
         levels: how many, counted from 0; or which, as in the pair's own ``levels``.
-        build: makes the block at this place among them.
+        build: makes a block, from its index among the levels.
 
-    Raises: ConfigError for anything else.
+    Raises: ConfigError for another value.
 
     Example:
-        >>> list(blocks_by_level([1, 3], lambda place: nn.ReLU()))
+        >>> list(blocks_by_level([1, 3], lambda index: nn.ReLU()))
         ['1', '3']
     """
     numbers = levels
@@ -64,12 +64,12 @@ def blocks_by_level(
             f'[1, 2], got {levels!r}.'
         )
     return nn.ModuleDict(
-        {str(number): build(place) for place, number in enumerate(numbers)}
+        {str(number): build(index) for index, number in enumerate(numbers)}
     )
 
 
 def number_at(name: str, numbers: Sequence[int]) -> Callable[[int], int]:
-    """From a level's place to its number; levels beyond the list take the last.
+    """From a level's index to its number; levels beyond the list take the last.
 
     Raises: ConfigError unless they are a list of whole numbers >= 1.
 
@@ -80,9 +80,9 @@ def number_at(name: str, numbers: Sequence[int]) -> Callable[[int], int]:
     """
     if not isinstance(numbers, Sequence) or not numbers or None in numbers:
         raise ConfigError(f'{name} must be a list such as [4, 4, 2], got {numbers!r}.')
-    for place, number in enumerate(numbers):
-        check_int(f'{name}[{place}]', number)
-    return lambda place: numbers[min(place, len(numbers) - 1)]
+    for index, number in enumerate(numbers):
+        check_int(f'{name}[{index}]', number)
+    return lambda index: numbers[min(index, len(numbers) - 1)]
 
 
 def block_at(blocks: nn.ModuleDict, context: LossContext | None) -> nn.Module:
@@ -90,7 +90,7 @@ def block_at(blocks: nn.ModuleDict, context: LossContext | None) -> nn.Module:
 
     Args:
         blocks: by level.
-        context: of the tensors; where it names no level there must be a single block.
+        context: of the tensors; without a level there must be a single block.
 
     Raises: ConfigError if there is none.
     """
@@ -99,13 +99,13 @@ def block_at(blocks: nn.ModuleDict, context: LossContext | None) -> nn.Module:
         return next(iter(blocks.values()))
     if level is None:
         raise ConfigError(
-            f'levels: {len(blocks)} of them, and these tensors come from none that is '
-            'known. Set levels=1.'
+            f'levels: the loss has {len(blocks)}, and the level of these tensors is '
+            'unknown. Set levels=1.'
         )
     if str(level) not in blocks:
         shown = ', '.join(blocks)
         raise ConfigError(
-            f'levels: the loss learns for {shown}, and has nothing for level {level}. '
+            f'levels: the loss has blocks for {shown}, and none for level {level}. '
             f'Set levels={level + 1}, or list those of the pair: '
             f'levels=[{shown}, {level}].'
         )
@@ -115,7 +115,7 @@ def block_at(blocks: nn.ModuleDict, context: LossContext | None) -> nn.Module:
 def zero_of_others(blocks: nn.ModuleDict, block: nn.Module) -> Tensor:
     """0, with a graph through the other levels' parameters.
 
-    DDP waits for each of them, also where the pair has fewer levels than the loss.
+    DDP waits for the gradient of each parameter, even if the pair has fewer levels.
     """
     zero = torch.zeros((), device=next(block.parameters()).device)
     for other in blocks.values():

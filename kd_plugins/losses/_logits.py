@@ -1,4 +1,4 @@
-"""What losses of class logits share: divergences, standardisation, labels."""
+"""Shared by losses of class logits: divergences, standardisation, labels."""
 
 import torch
 import torch.nn.functional as F
@@ -6,17 +6,17 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError, DistillationError, ShapeError
 
-# The smallest standard deviation a row is divided by: a smaller one would blow up what
-# is left there, noise, in the value and in the gradient.
+# The smallest standard deviation that a row is divided by: a smaller one would enlarge
+# the noise of the row, in the value and in the gradient.
 _STD_EPS = 1e-4
 
 
 def check_columns(logits: Tensor, use_sigmoid: bool, standardize: bool = False) -> None:
-    """Refuse logits whose columns cannot be what the options say.
+    """Refuse logits that do not fit the options.
 
     Args:
         logits: rows, shape (M, K).
-        use_sigmoid: whether each column is a question of its own.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
         standardize: whether rows are standardised.
 
     Raises: ShapeError for softmax over a single column, and for standardised rows of
@@ -25,8 +25,8 @@ def check_columns(logits: Tensor, use_sigmoid: bool, standardize: bool = False) 
     columns = logits.shape[1]
     if standardize and use_sigmoid:
         raise ConfigError(
-            'standardize needs the logits of one softmax, and each of these columns is '
-            'a question of its own (sigmoid). Remove standardize.'
+            'standardize needs the logits of one softmax, and these are '
+            'independent logits (sigmoid). Remove standardize.'
         )
     if not use_sigmoid and columns < 2:
         raise ShapeError(
@@ -36,7 +36,7 @@ def check_columns(logits: Tensor, use_sigmoid: bool, standardize: bool = False) 
     if standardize and columns < 3:
         raise ShapeError(
             'standardize needs three columns or more, logits are '
-            f'{tuple(logits.shape)}: of two, all that is left is which is the larger. '
+            f'{tuple(logits.shape)}: two standardised columns hold only their order. '
             'Remove standardize.'
         )
 
@@ -66,7 +66,7 @@ def standardized(logits: Tensor) -> Tensor:
 
 
 def softened(logits: Tensor, temperature: float, standardize: bool) -> Tensor:
-    """Rows divided by the temperature, after they were standardised if asked for."""
+    """Rows, standardised if ``standardize``, divided by the temperature."""
     return (standardized(logits) if standardize else logits) / temperature
 
 
@@ -82,7 +82,7 @@ def softmax_divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def bernoulli_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) in nats, each logit a question of its own: same shape.
+    """KL(teacher || student) in nats, of sigmoid logits, one by one: same shape.
 
     Example:
         >>> bernoulli_divergence(torch.tensor([1.0]), torch.tensor([2.0]))
@@ -94,14 +94,14 @@ def bernoulli_divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def label_rows(target: Tensor | None, shape: torch.Size, loss: str) -> Tensor:
-    """Labels as rows (M,), of maps one a pixel.
+    """Labels as rows (M,); of maps one for each pixel.
 
     Args:
         target: shape (M,), or (N, H, W) of maps.
         shape: of the logits, (M, K) or (N, K, H, W).
-        loss: whose labels they are, for messages.
+        loss: name of the loss, for messages.
 
-    Raises: ShapeError if there are none, or of another shape.
+    Raises: ShapeError for no labels, or another shape.
 
     Example:
         >>> label_rows(torch.ones(2, 4, 8), torch.Size([2, 19, 4, 8]), 'DKD').shape
@@ -109,9 +109,9 @@ def label_rows(target: Tensor | None, shape: torch.Size, loss: str) -> Tensor:
     """
     size = (shape[0], *shape[2:])
     if target is None or target.shape != size:
-        given = 'none' if target is None else tuple(target.shape)
+        got = 'none' if target is None else tuple(target.shape)
         raise ShapeError(
-            f'{loss} needs a label for each row, {size}, as target, got {given}. Use a '
+            f'{loss} needs a label for each row, {size}, as target, got {got}. Use a '
             "view that gives labels: 'roi.logits', 'rpn.logits', 'head.logits' or "
             "'seg.logits'."
         )
@@ -123,10 +123,10 @@ def class_numbers(labels: Tensor, highest: int) -> Tensor:
 
     Args:
         labels: shape (M,), dropped rows 0.
-        highest: the last label that means something.
+        highest: the highest valid label.
 
-    Raises: DistillationError for another label, except on a GPU: there torch stops,
-        and to look first would be to wait for the device at every step.
+    Raises: DistillationError for another label, except on a GPU: there torch raises,
+        and a check would wait for the device at every step.
     """
     numbers = labels.long()
     if not numbers.is_cuda:
@@ -141,13 +141,13 @@ def class_numbers(labels: Tensor, highest: int) -> Tensor:
 
 
 def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logit (M,) of each row's own class, and those (M, K - 1) of the others.
+    """Logits (M,) of the labelled classes, and those (M, K - 1) of the other classes.
 
     Example:
         >>> split_target(torch.tensor([[5.0, 6.0, 7.0]]), torch.tensor([1]))
         (tensor([6.]), tensor([[5., 7.]]))
     """
-    own = labels[:, None]
+    labelled = labels[:, None]
     others = torch.arange(logits.shape[1] - 1, device=logits.device)
-    others = others + (others >= own)
-    return logits.gather(1, own).squeeze(1), logits.gather(1, others)
+    others = others + (others >= labelled)
+    return logits.gather(1, labelled).squeeze(1), logits.gather(1, others)

@@ -1,4 +1,4 @@
-"""Memories of embeddings by class, and what ranks tell each other for them."""
+"""Memories of embeddings by class, and their exchange between ranks."""
 
 import torch
 import torch.distributed as dist
@@ -9,10 +9,11 @@ from kd_plugins.losses._reductions import unit_vectors
 
 
 class ClassQueues(nn.Module):
-    """The last embeddings of each class; a class's oldest one leaves first.
+    """The last embeddings of each class, first in, first out.
 
-    Buffers: ``rows`` (K, S, D), normalised noise where nothing came in yet, and
-    ``written`` (K,), how many ever came in. They are saved and resumed.
+    Buffers: ``rows`` (K, S, D), random vectors of length 1 in slots that are still
+    empty, and ``written`` (K,), the number of embeddings pushed so far. They are saved
+    and resumed.
 
     Args:
         num_classes: K.
@@ -31,7 +32,7 @@ class ClassQueues(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor, labels: Tensor) -> None:
-        """Let embeddings in, in order; of more than there are slots, the last stay.
+        """Add embeddings in their order; of more than the slots, the last remain.
 
         Args:
             rows: shape (M, D).
@@ -39,42 +40,42 @@ class ClassQueues(nn.Module):
         """
         ones = torch.ones_like(labels)
         counts = torch.zeros_like(self.written).index_add_(0, labels, ones)
-        place = place_in_group(labels)
-        stay = place >= (counts - self.size)[labels]
-        slots = (self.written[labels] + place) % self.size
+        index = index_in_group(labels)
+        stay = index >= (counts - self.size)[labels]
+        slots = (self.written[labels] + index) % self.size
         self.rows[labels[stay], slots[stay]] = rows[stay].to(self.rows)
         self.written += counts
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Of all that came in and did not leave, some at random.
+        """Random embeddings of the memory.
 
         Returns: copies (M, D), M = min(count, K S), and their classes (M,), -1 for a
-            slot where nothing came in yet.
+            slot that is still empty.
         """
         slots = torch.arange(self.size, device=self.rows.device)
-        index, there = draw((slots < self.written[:, None]).flatten(), count)
-        labels = (index // self.size).masked_fill(~there, -1)
+        index, valid = draw((slots < self.written[:, None]).flatten(), count)
+        labels = (index // self.size).masked_fill(~valid, -1)
         return self.rows.flatten(0, 1)[index], labels
 
     def draw_slots(self, count: int) -> Tensor:
-        """Random slots, of each class the same: copies (K min(count, S), D)."""
+        """Random slots, the same of each class: copies (K min(count, S), D)."""
         slots = torch.randperm(self.size, device=self.rows.device)[:count]
         return self.rows[:, slots].flatten(0, 1)
 
 
-def place_in_group(groups: Tensor) -> Tensor:
-    """How many of the same group stand before each.
+def index_in_group(groups: Tensor) -> Tensor:
+    """For each entry, the number of earlier entries of the same group.
 
     Example:
-        >>> place_in_group(torch.tensor([4, 7, 4, 4, 7]))
+        >>> index_in_group(torch.tensor([4, 7, 4, 4, 7]))
         tensor([0, 0, 1, 2, 1])
     """
     order = groups.argsort(stable=True)
     ordered = groups[order].contiguous()
-    places = torch.empty_like(groups)
+    indices = torch.empty_like(groups)
     first = torch.searchsorted(ordered, ordered)
-    places[order] = torch.arange(len(groups), device=groups.device) - first
-    return places
+    indices[order] = torch.arange(len(groups), device=groups.device) - first
+    return indices
 
 
 def draw(valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -82,36 +83,37 @@ def draw(valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Args:
         valid: bool, shape (..., n).
-        count: how many; more than n means all.
+        count: number of entries; more than n means all.
 
-    Returns: their numbers, shape (..., min(count, n)), and whether each is valid.
+    Returns: their indices, shape (..., min(count, n)), and whether each is valid.
     """
     number = valid.shape[-1]
     if count >= number:
         return torch.arange(number, device=valid.device).expand(valid.shape), valid
-    # As many random numbers whatever is valid: the streams of the ranks stay equal.
+    # The count of random numbers does not depend on ``valid``: the random streams of
+    # the ranks stay equal.
     keys = torch.rand(valid.shape, device=valid.device).masked_fill(~valid, -1.0)
     keys, index = keys.topk(count, dim=-1)
     return index, keys >= 0
 
 
 def learns(loss: DistillationLoss) -> bool:
-    """Whether a call may move a memory: in training, with gradients, at a weight."""
+    """Whether a call updates a memory: in training, with gradients, weight > 0."""
     return loss.training and torch.is_grad_enabled() and loss.loss_weight > 0
 
 
 def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Rows of all ranks, in their order; of one process its own.
+    """Rows of all ranks, in the order of the ranks; of one process its own.
 
     Args:
-        tensors: of the same rows, whose number may differ between ranks.
+        tensors: with the same number of rows, which may differ between ranks.
     """
     ranks = _ranks()
     if ranks == 1:
         return tensors
-    own = torch.tensor([len(tensors[0])], device=tensors[0].device)
-    counts = [torch.empty_like(own) for _ in range(ranks)]
-    dist.all_gather(counts, own)
+    count = torch.tensor([len(tensors[0])], device=tensors[0].device)
+    counts = [torch.empty_like(count) for _ in range(ranks)]
+    dist.all_gather(counts, count)
     lengths = torch.cat(counts).tolist()
     if not any(lengths):
         return tensors
@@ -127,7 +129,10 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def mean_over_ranks(count: Tensor) -> Tensor:
-    """The mean of the ranks' counts: dividing by it, their mean is that of all rows."""
+    """Mean of the counts of the ranks.
+
+    With it as the divisor, the mean over ranks is the mean over all their rows.
+    """
     ranks = _ranks()
     if ranks == 1:
         return count

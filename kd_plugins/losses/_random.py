@@ -5,19 +5,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def own_part_of_random(*shape: int, device: torch.device) -> Tensor:
-    """Numbers between 0 and 1: of those drawn for all processes, this one's.
+def random_of_rank(*shape: int, device: torch.device) -> Tensor:
+    """Numbers between 0 and 1 for the rows of this process.
 
-    The streams of the processes are the same, so that what they learn stays the same;
-    their rows are not, and each gets numbers of its own: those that one process would
-    draw for all the rows.
+    The random streams of the processes are equal, and their rows differ. Each process
+    draws the numbers of all rows and takes its part, so several processes use the same
+    numbers as one process with all rows.
 
     Args:
         shape: of this process's numbers, rows first.
-        device: where they are drawn.
+        device: of the random stream and the numbers.
 
     Example:
-        >>> own_part_of_random(2, 1, 3, device=torch.device('cpu')).shape
+        >>> random_of_rank(2, 1, 3, device=torch.device('cpu')).shape
         torch.Size([2, 1, 3])
     """
     rank, ranks = 0, 1

@@ -1,4 +1,4 @@
-"""What every loss shares: float32 rows, and the reduction over rows."""
+"""Shared by all losses: rows in float32, and the reduction over rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from kd_plugins.checks import check_choice, check_mask, check_pixel_mask
 
 REDUCTIONS = ('none', 'mean', 'sum')
 
-# The smallest count a sum is divided by. Not 1: averaged over ranks, one row on one
-# of eight ranks counts 1/8, and clamping that to 1 would shrink its loss.
+# The smallest count that a sum is divided by. Not 1: averaged over ranks, one row on
+# one of eight ranks counts 1/8, and clamping that to 1 would shrink its loss.
 COUNT_EPS = torch.finfo(torch.float32).eps
 
 # Below this length a vector has no direction: it becomes 0, and so does its gradient,
-# which a division would blow up.
+# which a division would enlarge without bound.
 SHORTEST = 1e-6
 
 
@@ -23,13 +23,13 @@ SHORTEST = 1e-6
 def float32_rows(
     *tensors: Tensor, mask: Tensor | None = None
 ) -> Iterator[tuple[Tensor, ...]]:
-    """The tensors in float32, outside autocast, without the rows a mask drops.
+    """The tensors in float32, outside autocast; dropped rows become 0.
 
     Args:
         tensors: rows first, any float dtype; float64 stays float64.
-        mask: shape (rows,), 1 keeps and 0 drops. Dropped rows become 0 rather than
-            vanish, which would cost a device synchronisation; so an infinity there
-            reaches neither the value nor the gradient.
+        mask: shape (rows,), 1 keeps and 0 drops. Dropped rows are not removed, which
+            would cost a device synchronisation. An infinity in a dropped row reaches
+            neither the value nor the gradient.
 
     Raises: ShapeError if the mask has another shape.
 
@@ -55,7 +55,7 @@ def float32_rows(
 def pixel_rows(
     student: Tensor, teacher: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Class maps (N, K, H, W) as rows (N H W, K), one a pixel; rows stay as they are.
+    """Class maps (N, K, H, W) as rows (N H W, K), one a pixel; rows stay rows.
 
     Args:
         student: logits, maps or rows.
@@ -80,7 +80,7 @@ def pixel_rows(
 
 
 def unit_vectors(vectors: Tensor, *, detach_norm: bool = False) -> Tensor:
-    """The vectors along the last axis at length 1, or 0 where there is none.
+    """The vectors along the last axis scaled to length 1; a zero vector stays 0.
 
     Args:
         vectors: shape (..., D).
@@ -104,15 +104,15 @@ def reduce_loss(
     mask: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
-    """Reduce one value per row to what ``reduction`` asks for.
+    """Reduce one value per row by ``reduction``.
 
     Args:
         values: one per row, shape (rows,), finite in dropped rows too.
         reduction: ``'none'`` (masked values), ``'mean'`` or ``'sum'``.
         mask: shape (rows,), 1 keeps and 0 drops.
-        avg_factor: how many rows 'mean' counts, a number or a scalar tensor, already
-            averaged over the ranks: then the ranks' mean is that of all their rows
-            however they are split. Default: the rows here, or the mask's sum.
+        avg_factor: number of rows that 'mean' divides by, a number or a scalar tensor,
+            already averaged over the ranks: the mean over ranks is then the mean over
+            all their rows. Default: the number of rows, or the mask's sum.
 
     Returns: shape (rows,) for 'none', else a scalar. Without rows an exact 0 that
         still depends on ``values``.

@@ -1,4 +1,4 @@
-"""Samples whose relations are compared: images, RoIs, pixels, classes of an image."""
+"""Samples for losses of relations: images, RoIs, pixels, classes of an image."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +18,7 @@ _GOLDEN, _ONE = 40503, 65536
 
 @dataclass(frozen=True)
 class Samples:
-    """The same samples of student and teacher, one a row.
+    """The same samples of student and teacher, one in each row.
 
     Args:
         student: shape (R, D).
@@ -34,29 +34,30 @@ class Samples:
 
 
 class SampleLoss(DistillationLoss):
-    """A loss of the relations between samples, which makes samples of what it gets.
+    """A loss of the relations between samples of the batch.
 
-    Rows (R, D), such as RoI embeddings, are samples as they are; of maps (N, C, H, W)
-    ``sample`` says what a sample is. The samples of this process are the set whose
-    relations are compared, whatever images they come from: what else is in the batch
-    changes the value of each.
+    Each row of (R, D), such as a RoI embedding, is a sample; of maps (N, C, H, W)
+    ``sample`` says what a sample is. The loss compares the relations between all
+    samples of this process, of whatever image. The value of a sample therefore depends
+    on the rest of the batch.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        sample: of maps: 'image', the map of an image (or of a RoI), its mean or the
-            whole of it as ``flattened`` says; 'pixel', a cell; 'class', a prototype:
-            the mean of the cells of one label in one image. Labels are those of
-            ``target`` (N, H, W), as seg.features and seg.logits give them. Cells whose
-            ``mask`` (N, H, W) is 0 are left out of each.
-        max_samples: the most there may be of this process, >= 1; None: all. Of more,
-            one out of each of as many equal stretches of the batch, the same of
-            student and teacher.
+        sample: of maps: 'image', the map of an image (or of a RoI), its mean or all its
+            numbers, by ``flattened``; 'pixel'; or 'class', a prototype: the mean of the
+            pixels of one label in one image. Labels are those of ``target`` (N, H, W),
+            as seg.features and seg.logits give them. Pixels whose ``mask`` (N, H, W)
+            is 0 are left out.
+        max_samples: the most samples of this process, >= 1; None: all. Of more, the
+            batch is divided into ``max_samples`` equal parts, and one sample of each
+            part remains, the same of student and teacher.
         reduction: 'none', 'mean' or 'sum', over samples.
 
     Class attributes:
-        flattened: whether an image's sample is all its numbers, or the mean of cells.
+        flattened: whether the sample of an image is all its numbers, or their mean
+            over the pixels.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
     """
 
     same_channels = False
@@ -75,7 +76,7 @@ class SampleLoss(DistillationLoss):
 
     @property
     def needs_target(self) -> bool:
-        """Only prototypes go by labels."""
+        """Only prototypes need labels."""
         return self.sample == 'class'
 
     def samples(
@@ -86,16 +87,16 @@ class SampleLoss(DistillationLoss):
         mask: Tensor | None,
         avg_factor: float | Tensor | None,
     ) -> Samples:
-        """What this loss compares of these tensors.
+        """The samples of two tensors.
 
         Args:
             student: rows (R, D) or maps (N, C, H, W), any float dtype.
-            teacher: as many of the same kind; only their channels may differ, and the
-                size of maps where an image without mask is a sample.
+            teacher: same shape, except for the channels; and for the size of maps
+                if ``sample`` is 'image' and the mask is not one of pixels.
             target: labels (N, H, W), for 'class'.
             mask: shape (R,) of rows; (N,) or (N, H, W) of maps.
-            avg_factor: number of what the mask counts, or of rows or images, averaged
-                over the ranks: a process then counts by its share of them.
+            avg_factor: number of what the mask keeps, or of rows or images, averaged
+                over the ranks: the weight of a process is its share of them.
 
         Raises: ShapeError for other tensors, and for 'class' without labels.
         """
@@ -108,71 +109,81 @@ class SampleLoss(DistillationLoss):
                 'from this loss.'
             )
         kept = mask
-        with float32_rows(student, teacher) as (own, other):
+        with float32_rows(student, teacher) as (student_rows, teacher_rows):
             if self.sample != 'image' or (mask is not None and mask.dim() == 3):
                 check_same_size(student, teacher)
-                own, other, kept = self._of_cells(own, other, target, mask)
+                student_rows, teacher_rows, kept = self._of_pixels(
+                    student_rows, teacher_rows, target, mask
+                )
             elif student.dim() == 4 and self.flattened:
-                own, other = own.flatten(1), other.flatten(1)
+                student_rows = student_rows.flatten(1)
+                teacher_rows = teacher_rows.flatten(1)
             elif student.dim() == 4:
-                own, other = own.mean(dim=(2, 3)), other.mean(dim=(2, 3))
-            own, other, kept = _thinned(own, other, kept, self.max_samples)
+                student_rows = student_rows.mean(dim=(2, 3))
+                teacher_rows = teacher_rows.mean(dim=(2, 3))
+            student_rows, teacher_rows, kept = _thinned(
+                student_rows, teacher_rows, kept, self.max_samples
+            )
             if avg_factor is not None:
-                avg_factor = avg_factor * (_count(own, kept) / _count(student, mask))
-            return Samples(own, other, kept, avg_factor)
+                share = _count(student_rows, kept) / _count(student, mask)
+                avg_factor = avg_factor * share
+            return Samples(student_rows, teacher_rows, kept, avg_factor)
 
-    def _of_cells(
+    def _of_pixels(
         self,
         student: Tensor,
         teacher: Tensor,
         target: Tensor | None,
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Samples of maps, cell by cell kept or not; maybe more than are wanted."""
-        both, cells = (student, teacher), None
+        """Samples of maps under a mask of pixels; may exceed ``max_samples``."""
+        pixels = None
         if mask is not None:
-            cells = mask if mask.dim() == 3 else mask[:, None, None]
-            cells = cells.expand(-1, *student.shape[2:]).to(student.dtype)
-            dropped = cells[:, None] <= 0  # whatever was there, infinity too
-            both = (student.masked_fill(dropped, 0), teacher.masked_fill(dropped, 0))
+            pixels = mask if mask.dim() == 3 else mask[:, None, None]
+            pixels = pixels.expand(-1, *student.shape[2:]).to(student.dtype)
+            dropped = pixels[:, None] <= 0  # an infinity there is cleared too
+            student = student.masked_fill(dropped, 0)
+            teacher = teacher.masked_fill(dropped, 0)
         if self.sample == 'pixel':
-            own, other = (item.movedim(1, 3).flatten(0, 2) for item in both)
-            return own, other, None if cells is None else cells.flatten()
+            student, teacher = (
+                item.movedim(1, 3).flatten(0, 2) for item in (student, teacher)
+            )
+            return student, teacher, None if pixels is None else pixels.flatten()
         if self.sample == 'image' and self.flattened:
-            assert cells is not None
-            own, other = (item.flatten(1) for item in both)
-            return own, other, cells.flatten(1).amax(dim=1)
-        # Means of some cells of an image, by the weight of each: (N, U, H, W).
+            assert pixels is not None
+            kept = pixels.flatten(1).amax(dim=1)
+            return student.flatten(1), teacher.flatten(1), kept
+        # The weight of each pixel in the means: (N, U, H, W).
         weights = torch.ones_like(student[:, :1])
         if self.sample == 'class':
-            weights = _of_labels(student, target, cells)
-        if cells is not None:
-            weights = weights * cells[:, None]
+            weights = _of_labels(student, target, pixels)
+        if pixels is not None:
+            weights = weights * pixels[:, None]
         count = weights.sum(dim=(2, 3))  # (N, U)
         weights = weights.flatten(2) / count.clamp(min=COUNT_EPS)[:, :, None]
-        own, other = (
-            (weights @ item.flatten(2).mT).flatten(0, 1) for item in both
+        student, teacher = (
+            (weights @ item.flatten(2).mT).flatten(0, 1) for item in (student, teacher)
         )  # (N U, C)
-        return own, other, (count > 0).flatten().to(student.dtype)
+        return student, teacher, (count > 0).flatten().to(student.dtype)
 
 
 def check_samples(student: Tensor, teacher: Tensor) -> None:
-    """Refuse what is not as many rows of both, by a ShapeError."""
+    """Raise a ShapeError unless both are rows (R, D), the same number."""
     _check_pair(student, teacher, '(R, D)', (2,))
 
 
 def kept_rows(rows: Tensor, mask: Tensor | None) -> Tensor:
-    """Which rows there are, bool, shape (R,)."""
+    """The rows that the mask keeps, bool, shape (R,)."""
     if mask is None:
         return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     return mask > 0
 
 
 def rescaled(rows: Tensor) -> Tensor:
-    """The rows in a unit of their own, for what does not depend on the unit.
+    """The rows divided by their norm, for functions that ignore the scale.
 
-    It keeps lengths off ``SHORTEST`` and overflow. The factor is a constant of the
-    graph, and the gradient still exact, as the unit changes nothing.
+    It prevents overflow, and lengths below ``SHORTEST``. The factor is a constant of
+    the graph. The gradient remains exact, because the function ignores the scale.
     """
     scaled: Tensor = rows / rows.detach().norm().clamp(min=torch.finfo(rows.dtype).tiny)
     return scaled
@@ -197,28 +208,28 @@ def _check_mask(student: Tensor, mask: Tensor | None) -> None:
     count, size = len(student), (len(student), *student.shape[2:])
     if mask is None or mask.shape in ((count,), size):
         return
-    cells = f', or {size}, one number per cell' if student.dim() == 4 else ''
+    pixels = f', or {size}, one number per pixel' if student.dim() == 4 else ''
     raise ShapeError(
-        f'mask must be ({count},), one number per row{cells}, got {tuple(mask.shape)}.'
+        f'mask must be ({count},), one number per row{pixels}, got {tuple(mask.shape)}.'
     )
 
 
-def _of_labels(student: Tensor, target: Tensor | None, cells: Tensor | None) -> Tensor:
-    """Which cells have each of the labels there are, 1 or 0, shape (N, U, H, W)."""
+def _of_labels(student: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
+    """The pixels of each of the U labels, 1 or 0, shape (N, U, H, W)."""
     size = (len(student), *student.shape[2:])
     if target is None or target.shape != size:
-        given = 'none' if target is None else tuple(target.shape)
+        shape = 'none' if target is None else tuple(target.shape)
         raise ShapeError(
-            f"sample='class' needs the labels {size} of the cells as target, got "
-            f"{given}. Use view='seg.features' or 'seg.logits', or sample='pixel'."
+            f"sample='class' needs the labels {size} of the pixels as target, got "
+            f"{shape}. Use view='seg.features' or 'seg.logits', or sample='pixel'."
         )
-    labels = (target if cells is None else target[cells > 0]).unique()  # (U,)
+    labels = (target if mask is None else target[mask > 0]).unique()  # (U,)
     members: Tensor = target[:, None] == labels[:, None, None]
     return members.to(student.dtype)
 
 
 def _count(rows: Tensor, mask: Tensor | None) -> Tensor | float:
-    """How many are kept, a little more than 0 of none."""
+    """Number of rows kept; ``COUNT_EPS`` instead of 0."""
     if mask is None:
         return max(float(len(rows)), COUNT_EPS)
     return mask.sum().float().clamp(min=COUNT_EPS)
@@ -227,17 +238,17 @@ def _count(rows: Tensor, mask: Tensor | None) -> Tensor | float:
 def _thinned(
     student: Tensor, teacher: Tensor, mask: Tensor | None, max_samples: int | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """At most so many of the rows kept, in their order, and without waiting for a GPU.
+    """At most ``max_samples`` of the rows kept, in their order, without a GPU sync.
 
-    Not in steps of one length: of 64 x 128 cells every 64th is one of two columns. Of
-    each stretch another place is taken.
+    The steps differ in length: of 64 x 128 pixels, every 64th lies in one of two
+    columns. The position within each part therefore varies.
     """
     if max_samples is None or len(student) <= max_samples:
         return student, teacher, mask
     kept = kept_rows(student, mask)
     order = (~kept).to(torch.uint8).argsort(stable=True)  # those kept first
-    count = kept.sum().clamp(min=max_samples)  # fewer: those dropped follow
+    count = kept.sum().clamp(min=max_samples)  # of fewer, dropped rows follow
     steps = torch.arange(max_samples, device=student.device)
     start, end = steps * count // max_samples, (steps + 1) * count // max_samples
-    chosen = order[start + (steps * _GOLDEN % _ONE) * (end - start) // _ONE]
-    return student[chosen], teacher[chosen], None if mask is None else mask[chosen]
+    index = order[start + (steps * _GOLDEN % _ONE) * (end - start) // _ONE]
+    return student[index], teacher[index], None if mask is None else mask[index]

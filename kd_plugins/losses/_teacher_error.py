@@ -1,4 +1,4 @@
-"""How far a teacher's errors lie apart, and what each of its answers is worth."""
+"""The range of a teacher's errors, and the reliability of each output."""
 
 import math
 
@@ -16,11 +16,11 @@ LAYOUT = 'RD|NCHW'
 def teacher_reliability(
     error: Tensor, normalizer: float | Tensor, clamp: bool = True
 ) -> Tensor:
-    """What each row of the teacher is worth, from its squared error (R,).
+    """Reliability of each row of the teacher, from its squared error (R,).
 
     Args:
         error: >= 0.
-        normalizer: the range of errors; where it is not > 0, all are worth 1.
+        normalizer: the range of the errors; if it is not > 0, every reliability is 1.
         clamp: to 0 and 1.
 
     Example:
@@ -31,8 +31,8 @@ def teacher_reliability(
         scale = normalizer.to(error)
     else:
         scale = error.new_full((), normalizer)
-    worth = torch.where(scale > 0, 1 - error / scale, torch.ones_like(error))
-    return worth.clamp(0, 1) if clamp else worth
+    reliability = torch.where(scale > 0, 1 - error / scale, torch.ones_like(error))
+    return reliability.clamp(0, 1) if clamp else reliability
 
 
 def error_range(
@@ -47,11 +47,11 @@ def error_range(
     Args:
         teacher: deltas (R, D), or maps (N, C, H, W) whose pixels are rows.
         target: same shape.
-        percentile: above 0; below 100, the largest is the smallest error that this
-            share of them, in percent, does not exceed: outliers do not set it.
+        percentile: above 0. Below 100, the largest error is this percentile of the
+            errors, which ignores outliers.
         mask: shape (R,) or (N, H, W), 1 keeps and 0 drops a row.
 
-    Returns: (2,), squared units; infinity and minus infinity where no row is kept.
+    Returns: (2,), squared units; infinity and minus infinity if no row is kept.
     Raises: ShapeError if the shapes differ.
 
     Example:
@@ -64,7 +64,7 @@ def error_range(
         error = (teacher - target).square().sum(dim=1)  # (R,)
         kept = torch.ones_like(error) if mask is None else mask
         dropped, count = kept <= 0, (kept > 0).sum()
-        end = error.new_full((1,), math.inf)  # of no rows there is no smallest
+        end = error.new_full((1,), math.inf)  # the smallest of no rows
         ascending = torch.cat([error.masked_fill(dropped, math.inf), end])
         if percentile == 100:
             highest = torch.cat([error.masked_fill(dropped, -math.inf), -end]).amax()
@@ -76,28 +76,28 @@ def error_range(
 
 
 class BatchRange(nn.Module):
-    """Largest less smallest error of a batch, over all ranks."""
+    """Largest minus smallest error of a batch, over all ranks."""
 
-    def forward(self, found: Tensor) -> Tensor:
-        """The range (); not > 0 where there is none.
+    def forward(self, extremes: Tensor) -> Tensor:
+        """The range (); not > 0 if no row is kept.
 
         Args:
-            found: of :func:`error_range`.
+            extremes: of :func:`error_range`.
         """
-        found = _over_ranks(found)
-        return found[1] - found[0]
+        extremes = _over_ranks(extremes)
+        return extremes[1] - extremes[0]
 
 
 class RunningRange(nn.Module):
-    """Largest less smallest error of the batches so far, over all ranks.
+    """Largest minus smallest error of the batches so far, over all ranks.
 
-    Moves in training alone, and with gradients; its buffers are in the checkpoint.
+    It is updated in training with gradients only; its buffers are in the checkpoint.
 
     Args:
-        momentum: >= 0 and below 1, the share of what was known before.
-        warmup: batches with rows, >= 0, before the range is told.
+        momentum: >= 0 and below 1, the share of the previous value.
+        warmup: batches with rows, >= 0, until the range is used.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
     """
 
     errors: Tensor
@@ -114,28 +114,28 @@ class RunningRange(nn.Module):
         self.register_buffer('errors', torch.zeros(2))  # smallest and largest
         self.register_buffer('batches', torch.zeros((), dtype=torch.long))
 
-    def forward(self, found: Tensor) -> Tensor:
-        """The range (), with this batch in it; 0 while it is not told.
+    def forward(self, extremes: Tensor) -> Tensor:
+        """The range (), with this batch in it; 0 during the warmup.
 
         Args:
-            found: of :func:`error_range`.
+            extremes: of :func:`error_range`.
         """
         if self.training and torch.is_grad_enabled():
-            self._follow(_over_ranks(found).to(self.errors))
+            self._update(_over_ranks(extremes).to(self.errors))
         return (self.errors[1] - self.errors[0]) * (self.batches > self.warmup)
 
-    def _follow(self, found: Tensor) -> None:
-        known = found.isfinite().all()  # not without rows
+    def _update(self, extremes: Tensor) -> None:
+        has_rows = extremes.isfinite().all()
         share = torch.where(self.batches > 0, self.momentum, 0.0)
-        followed = share * self.errors + (1 - share) * found
-        self.errors.copy_(torch.where(known, followed, self.errors))
-        self.batches += known
+        updated = share * self.errors + (1 - share) * extremes
+        self.errors.copy_(torch.where(has_rows, updated, self.errors))
+        self.batches += has_rows
 
 
-def _over_ranks(found: Tensor) -> Tensor:
-    """The range of all ranks' errors, of each one's own.
+def _over_ranks(extremes: Tensor) -> Tensor:
+    """The smallest and the largest error of all ranks.
 
-    Without gradients nobody trains, and the ranks need not be at the same place.
+    Without gradients the ranks may call it at different times: each keeps its own.
     """
     if not (
         torch.is_grad_enabled()
@@ -143,7 +143,7 @@ def _over_ranks(found: Tensor) -> Tensor:
         and dist.is_initialized()
         and dist.get_world_size() > 1
     ):
-        return found
-    ends = torch.stack([found[0], -found[1]])
+        return extremes
+    ends = torch.stack([extremes[0], -extremes[1]])
     dist.all_reduce(ends, op=dist.ReduceOp.MIN)
     return torch.stack([ends[0], -ends[1]])

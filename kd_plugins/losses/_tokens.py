@@ -1,4 +1,4 @@
-"""Receptive tokens: learned vectors that mask a feature by how alike its cells are."""
+"""Receptive tokens: learned vectors that mask a feature by its pixels' similarity."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,12 @@ _MASKS = 'masks'
 
 
 class ReceptiveTokens(nn.Module):
-    """Masks of a feature (N, C, H, W), and how much each of them counts in an image.
+    """Masks of a feature (N, C, H, W), and the weight of each mask in an image.
 
     Args:
         channels: C, >= 1.
-        tokens: n, how many masks, >= 1.
-        weighted: learn how much each counts; else all count the same.
+        tokens: n, number of masks, >= 1.
+        weighted: whether the weights are learned; else all are equal.
 
     Source: Huang et al., Masked Distillation with Receptive Tokens, ICLR 2023,
         https://arxiv.org/abs/2205.14589.
@@ -36,11 +36,11 @@ class ReceptiveTokens(nn.Module):
             )
 
     def masks(self, feature: Tensor) -> Tensor:
-        """Between 0 and 1, shape (N, n, H, W); of a feature of zeros 1/2."""
+        """Masks between 0 and 1, shape (N, n, H, W); 1/2 for a feature of zeros."""
         return torch.einsum('tc,nchw->nthw', self.tokens, feature).sigmoid()
 
     def weights(self, feature: Tensor) -> Tensor:
-        """How much each mask counts in the distance, shape (N, n); 1 in each image."""
+        """Weights of the masks in the distance, shape (N, n); their sum is 1."""
         if self.weighting is None:
             count = len(self.tokens)
             return feature.new_full((len(feature), count), 1 / count)
@@ -48,50 +48,50 @@ class ReceptiveTokens(nn.Module):
         return weights
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """The feature, masked by all of them as they count; and the masks.
+        """The feature, multiplied by the weighted sum of the masks; and the masks.
 
-        Where no weight is learned this is the sum over masks, not their mean: masks
-        that share the places out between them leave the whole feature, so that they
-        come apart; of their mean only masks that are all 1 would.
+        Without learned weights it is the sum of the masks, not their mean: disjoint
+        masks that cover the map then keep the whole feature. With the mean, only masks
+        that are 1 everywhere would, and all masks would become equal.
         """
         masks = self.masks(feature)
         # One map for all channels: (N, n, C, H, W) is never made.
         if self.weighting is None:
-            seen = masks.sum(dim=1)
+            visible = masks.sum(dim=1)
         else:
-            seen = torch.einsum('nt,nthw->nhw', self.weights(feature), masks)
-        return feature * seen.unsqueeze(1), masks
+            visible = torch.einsum('nt,nthw->nhw', self.weights(feature), masks)
+        return feature * visible.unsqueeze(1), masks
 
 
 def tokens_by_level(path: str, name: str) -> dict[int, ReceptiveTokens]:
-    """Tokens that were learned, frozen, by level.
+    """The learned tokens of a checkpoint, frozen, by level.
 
     Args:
         path: checkpoint of a :class:`~kd_plugins.models.MaskLearner`.
-        name: under which they were learned there.
+        name: of the tokens in the checkpoint.
 
-    Raises: CheckpointError if there is no such file, or it holds none of this name.
+    Raises: CheckpointError if the file does not exist, or has no tokens of this name.
     """
     weights = state_dict_of(read_checkpoint(path), path)
-    found: dict[str, dict[int, dict[str, Tensor]]] = {}
+    states: dict[str, dict[int, dict[str, Tensor]]] = {}
     for entry, value in weights.items():
         prefix, owner, level, parameter = [*entry.split('.', 3), '', '', ''][:4]
         if prefix == _MASKS and parameter:
-            levels = found.setdefault(owner, {})
+            levels = states.setdefault(owner, {})
             levels.setdefault(int(level), {})[parameter] = value
-    if not found:
+    if not states:
         shown = ', '.join(f"'{entry}'" for entry in list(weights)[:3])
         raise CheckpointError(
             f"'{path}' holds no masks: expected a checkpoint of a model of type "
             f'kd_plugins.MaskLearner, as configs/maskd has it. It holds {shown}, ...'
         )
-    if name not in found:
-        names = ', '.join(f"'{known}'" for known in found)
+    if name not in states:
+        names = ', '.join(f"'{entry}'" for entry in states)
         raise CheckpointError(
             f"'{path}' holds masks of {names}, none of '{name}'. Name the pair "
             f'so, or set learned_as of its loss to one of these.'
         )
-    return {level: _built(state) for level, state in sorted(found[name].items())}
+    return {level: _built(state) for level, state in sorted(states[name].items())}
 
 
 def _built(state: Mapping[str, Tensor]) -> ReceptiveTokens:

@@ -24,9 +24,10 @@ def activation_boundary(
     .. math:: L_n = \sum_i [t_i > 0] \max(\mu - s_i, 0)^2
         + [t_i \le 0] \max(\mu + s_i, 0)^2
 
-    over all channels and places of a sample: the differentiable stand-in for the number
-    of neurons that fire in one model only. 0 where each of the student's lies beyond
-    the margin on the teacher's side; two equal tensors need not.
+    over all channels and pixels of a sample. It is a differentiable approximation of
+    the number of neurons that fire in one model only. It is 0 if each pre-activation of
+    the student lies beyond the margin on the teacher's side; of two equal tensors it
+    may be > 0.
 
     Args:
         student: pre-activation after its adapter, shape (N, C, H, W) or (R, C), any
@@ -38,7 +39,7 @@ def activation_boundary(
         reduction: 'none', 'mean' or 'sum', over samples.
 
     Returns: squared units of the feature; a scalar, or shape (N,) for 'none'. As in the
-        paper a sum over C, H, W: it grows with the map.
+        paper it is a sum over C, H, W, which grows with the map.
     Raises: ShapeError if the shapes differ; ConfigError for a margin <= 0.
     Source: Heo et al., Knowledge Transfer via Distillation of Activation Boundaries
         Formed by Hidden Neurons, AAAI 2019, https://arxiv.org/abs/1811.03233. Author
@@ -60,11 +61,11 @@ def activation_boundary(
 
 @LOSSES.register_module()
 class ABLoss(DistillationLoss):
-    """Weighted :func:`activation_boundary`, whose arguments are documented there.
+    """Weighted :func:`activation_boundary`.
 
-    It compares what activations read: ``layer='backbone.layer4.1.relu',
-    value='input', levels=[1]`` is the end of a stage of mmdet's ResNet-18. Where
-    channels differ the paper's adapter is ``dict(type='ConvAdapter', norm=True)``. One
+    It compares the inputs of activations: ``layer='backbone.layer4.1.relu',
+    value='input', levels=[1]`` is the end of a stage of mmdet's ResNet-18. If the
+    channels differ, the paper's adapter is ``dict(type='ConvAdapter', norm=True)``. One
     pair for each stage.
 
     The paper trains in two stages: this loss alone, then the task alone. In one run,
@@ -88,10 +89,9 @@ class ABLoss(DistillationLoss):
     Args:
         loss_weight: factor of the value, >= 0 (the released code: 3/1000 for the last
             stage, half of it for the one before, and so on).
-        margin: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`activation_boundary`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

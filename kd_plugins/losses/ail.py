@@ -1,4 +1,4 @@
-"""Attentive imitation of a regressor, as good as it is, of Saputra et al. 2019."""
+"""Attentive imitation of a regressor, of Saputra et al. 2019."""
 
 import torch
 from torch import Tensor
@@ -34,43 +34,43 @@ def attentive_imitation(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Squared distance to the teacher, weighed by how right it is, row by row.
+    r"""Squared distance to the teacher, weighted by its reliability, row by row.
 
     .. math:: L_i = \alpha \|s_i - y_i\|^2 + (1 - \alpha) \Phi_i \|s_i - t_i\|^2,
         \qquad \Phi_i = 1 - \|t_i - y_i\|^2 / \eta
 
-    The first term is the student's own loss, which a head computes already: it is left
-    out unless asked for. :math:`\eta` is how far the teacher's errors on the training
-    set lie apart, the largest less the smallest; :math:`\Phi` takes no gradient.
+    The first term is the task loss, which the head computes already; by default it is
+    left out. :math:`\eta` is the range of the teacher's errors on the training set, the
+    largest minus the smallest. :math:`\Phi` takes no gradient.
 
     Args:
         student: encoded deltas, shape (R, D), or maps (N, C, H, W) whose pixels are
             rows, such as depth; any float dtype.
         teacher: same shape and rows, encoded alike; no gradient is needed.
-        target: of the ground truth, same shape, encoded alike; only 'plain' without
-            the task's term can do without.
-        mode: 'attentive', the paper's choice; or one it compares with. 'plain':
+        target: of the ground truth, same shape, encoded alike; optional only for
+            'plain' without the task's term.
+        mode: 'attentive', the paper's choice; or one that it compares with. 'plain':
             :math:`\Phi` is 1. 'bounded': :math:`\Phi` is 1 where the student's error
             exceeds the teacher's, else 0. 'minimum': the smaller of
             :math:`\|s_i - y_i\|^2` and :math:`\|s_i - t_i\|^2`, in place of both terms.
-        normalizer: :math:`\eta`, squared units; where it is not > 0, :math:`\Phi` is 1.
-        clamp: keep :math:`\Phi` between 0 and 1. The paper does not: an error above
+        normalizer: :math:`\eta`, squared units; if it is not > 0, :math:`\Phi` is 1.
+        clamp: limit :math:`\Phi` to 0 and 1. The paper does not: an error above
             :math:`\eta` then pushes the student away from the teacher.
-        alpha: of the task's term, between 0 and 1.
+        alpha: weight of the task's term, between 0 and 1.
         with_task: add the task's term.
         mask: shape (R,), or (N, H, W) of maps; 1 keeps (positives, pixels with a
             measured depth) and 0 drops a row.
-        avg_factor: number of rows 'mean' divides by; default those kept. As the host's
-            own box losses, ``roi.deltas`` and ``rpn.deltas`` give all sampled rows, and
-            ``head.deltas`` the positives.
+        avg_factor: number of rows 'mean' divides by; default those kept. As for the
+            host's box losses, ``roi.deltas`` and ``rpn.deltas`` give the number of all
+            sampled rows, and ``head.deltas`` that of the positives.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: squared units, summed over D; a scalar, or shape (R,) for 'none'.
-    Raises: ShapeError if the shapes differ; ConfigError for values that cannot be, and
-        without a target that is needed.
+    Raises: ShapeError if the shapes differ; ConfigError for invalid values, and for a
+        missing target.
     Source: Saputra et al., Distilling Knowledge From a Deep Pose Regressor Network,
-        ICCV 2019, https://arxiv.org/abs/1908.00858. No author code. The fifth loss
-        that it compares needs a student that predicts a variance.
+        ICCV 2019, https://arxiv.org/abs/1908.00858. No author code. Its fifth loss
+        needs a student that predicts a variance; it is not implemented.
 
     Example:
         >>> target = torch.zeros(3, 1)
@@ -114,29 +114,27 @@ def attentive_imitation(
 
 @LOSSES.register_module()
 class AILLoss(DistillationLoss):
-    r"""Weighted :func:`attentive_imitation`, whose arguments are documented there.
+    r"""Weighted :func:`attentive_imitation`.
 
-    :math:`\eta` is a number that was measured, as in the paper; or is taken from the
-    errors as they come, over all ranks, and then depends on the batches. Levels or
-    stages of a pair share it.
+    :math:`\eta` is a measured number, as in the paper; or the range of the errors of
+    the batches, over all ranks, which depends on the batches. The levels or stages of a
+    pair share it.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        mode: as there; the options down to ``clamp`` are those of 'attentive'.
+        mode: the options down to ``clamp`` apply to 'attentive' only.
         normalizer: a number > 0; 'batch', the range of the errors of each batch; or
             'running', which follows the smallest and the largest of the batches.
-        percentile: of 'batch' and 'running', above 0 and up to 100: the largest error
-            is the smallest that this share of them, in percent, does not exceed.
-        momentum: of 'running', below 1, the share of what was known before.
-        warmup: of 'running', how many batches with rows come before it is used: all
-            their :math:`\Phi` are 1.
-        clamp: as there.
-        alpha: as there.
-        with_task: as there. The head's own term stays beside it, and beside the mode
-            'minimum', unless ``task_loss_weights`` sets it to 0.
-        reduction: as there.
+        percentile: of 'batch' and 'running', above 0 and up to 100: the percentile of
+            the errors that counts as the largest.
+        momentum: of 'running', below 1, the share of the previous value.
+        warmup: of 'running', number of batches with rows until the range is used;
+            until then :math:`\Phi` is 1.
+        with_task: the head's own term stays beside it, and beside the mode 'minimum',
+            unless ``task_loss_weights`` sets it to 0.
 
-    Raises: ConfigError for values that cannot be, and for a pair without targets.
+    Other arguments: as of :func:`attentive_imitation`.
+    Raises: ConfigError for invalid values, and for a pair without targets.
     """
 
     def __init__(
@@ -167,7 +165,7 @@ class AILLoss(DistillationLoss):
 
     @property
     def needs_target(self) -> bool:
-        """Only the plain imitation does without."""
+        """Only the plain imitation has no target."""
         return self.with_task or self.mode != 'plain'
 
     def forward(
@@ -199,8 +197,8 @@ class AILLoss(DistillationLoss):
     ) -> float | Tensor:
         if self.range is None or target is None:
             return 1.0 if isinstance(self.normalizer, str) else self.normalizer
-        found = error_range(teacher, target, percentile=self.percentile, mask=mask)
-        normalizer: Tensor = self.range(found)
+        extremes = error_range(teacher, target, percentile=self.percentile, mask=mask)
+        normalizer: Tensor = self.range(extremes)
         return normalizer
 
 
@@ -224,7 +222,7 @@ def _check_normalizer(normalizer: float | str, percentile: float) -> float | str
         return check_choice('normalizer', normalizer, NORMALIZERS)
     if percentile != 100:
         raise ConfigError(
-            f'percentile={percentile} is of a range that is measured, and '
-            f"normalizer={normalizer!r} is given. Remove it, or use 'running'."
+            f"percentile={percentile} applies to normalizer='batch' or 'running', and "
+            f"normalizer is {normalizer!r}. Remove percentile, or use 'running'."
         )
     return check_float('normalizer', normalizer, strict=True)

@@ -28,7 +28,7 @@ def attention_transfer(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Distance between the attention over the cells of a map, image by image.
+    r"""Distance between the attention over the pixels of a map, image by image.
 
     .. math:: L_n = \|q^S_n - q^T_n\|_2, \qquad q = \frac{Q}{\|Q\|_2}, \qquad
         Q_i = \sum_c |A_{c,i}|^p \quad\text{or}\quad \max_c |A_{c,i}|^p
@@ -36,11 +36,11 @@ def attention_transfer(
     Args:
         student: feature A, shape (N, C, H, W), any float dtype.
         teacher: shape (N, C', H, W): the channels may differ, the size may not.
-        p: power, >= 1; a larger one looks at the strongest cells alone.
+        p: power, >= 1; a larger one stresses the strongest pixels.
         form: 'sum' or 'max' over the channels.
         mode: 'paper' as above; 'code', the mean of the squared differences over the
-            cells, which is smaller on larger maps; 'squared', their sum, which is not:
-            with it the levels of a pyramid weigh alike.
+            pixels, which is smaller on larger maps; 'squared', their sum, which is not:
+            with it all levels of a pyramid have the same weight.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
@@ -83,8 +83,8 @@ def attention_transfer(
 def _attention(feature: Tensor, p: float, form: str) -> Tensor:
     """The attention q, shape (N, H W)."""
     strength = feature.abs()
-    # q does not see the scale of a map, so it may be divided out as a constant: powers
-    # of large values would overflow, of small ones vanish.
+    # q ignores the scale of a map, so the map is divided by a constant: powers of large
+    # values would overflow, powers of small ones vanish.
     largest = strength.detach().amax(dim=(1, 2, 3), keepdim=True)
     scaled = strength / largest.clamp(min=SHORTEST)
     scaled = torch.where(largest > SHORTEST, scaled, torch.zeros_like(scaled))
@@ -95,17 +95,14 @@ def _attention(feature: Tensor, p: float, form: str) -> Tensor:
 
 @LOSSES.register_module()
 class ATLoss(DistillationLoss):
-    """Weighted :func:`attention_transfer`, whose arguments are documented there.
+    """Weighted :func:`attention_transfer`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the released code: 1000 with
             ``mode='code'``).
-        p: as there.
-        form: as there.
-        mode: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`attention_transfer`.
+    Raises: ConfigError for invalid values.
     """
 
     same_channels = False

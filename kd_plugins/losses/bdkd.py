@@ -36,35 +36,35 @@ def balanced_divergence(
         + w_i \, \mathrm{KL}(p^S_i \,\|\, p^T_i) \big), \qquad
         w_i = l + (h - l) \, g(H(p^S_i) - H(p^T_i))
 
-    with softened p, h ``high`` and l ``low``. The gate g is 1 where the student is less
-    sure than its teacher (H, the entropy, is larger): there the second divergence draws
-    it to the teacher's mode. Else g is 0; w takes no gradient. Of sigmoid logits each
-    column is a distribution of its own, with its own w, and they are summed.
+    with softened p, h ``high`` and l ``low``. The gate g is 1 if the student is less
+    sure than the teacher (its entropy H is larger): the second divergence then draws it
+    to the teacher's mode. Otherwise g is 0; w takes no gradient. For sigmoid logits
+    each column is a distribution with its own w, and their losses are summed.
 
     Args:
         student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
             float dtype.
         teacher: same shape and rows; no gradient is needed.
-        high: weight of the second divergence where the student is less sure, 0 to 1.
-        low: likewise where it is not.
+        high: weight of the second divergence if the student is less sure, 0 to 1.
+        low: likewise if it is not.
         sharpness: k, > 0, makes the gate smooth: the sigmoid of k times the difference
             of the entropies in nats; default a step.
         temperature: > 0, no unit; larger is flatter.
         standardize: as in :func:`softened_divergence`.
-        use_sigmoid: whether each column is a question of its own.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: nats; a scalar, or shape (M,) for 'none'.
     Raises: ShapeError if the shapes differ, and for softmax over a single column;
-        ConfigError for numbers that cannot be; either for logits that cannot be
+        ConfigError for invalid numbers; either for logits that cannot be
         standardised.
     Source: Amara et al., BD-KD: Balancing the Divergences for Online Knowledge
         Distillation, 2022, https://arxiv.org/abs/2212.12965. No author code. The paper
         weighs both divergences by sample from the gap of the entropies; the values of
-        the weights, the smooth gate and the sigmoid form are ours. It trains both
-        networks at once; here the teacher is given, and this is the student's side.
+        the weights, the smooth gate and the sigmoid form are our choice. It trains both
+        networks at once; here the teacher is fixed, and this is the student's part.
 
     Example:
         >>> import torch
@@ -109,26 +109,21 @@ def _softmax_entropy(logits: Tensor) -> Tensor:
 
 
 def _bernoulli_entropy(logits: Tensor) -> Tensor:
-    """In nats, of each question: same shape."""
+    """In nats, of each logit: same shape."""
     yes = logits.sigmoid() * F.logsigmoid(logits)
     return -(yes + (-logits).sigmoid() * F.logsigmoid(-logits))
 
 
 @LOSSES.register_module()
 class BDKDLoss(DistillationLoss):
-    """Weighted :func:`balanced_divergence`, whose arguments are documented there.
+    """Weighted :func:`balanced_divergence`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        high: as there.
-        low: as there.
-        sharpness: as there.
-        temperature: as there.
-        standardize: as there.
-        use_sigmoid: None asks the view; without an answer, one column means yes.
-        reduction: as there.
+        use_sigmoid: None: as the view says; otherwise True for a single column.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`balanced_divergence`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -10,8 +10,8 @@ from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 KINDS = ('giou', 'iou')
-# Below it, in square pixels or as a share, an area is none: as in the host's own
-# losses. It bounds the logarithm of no overlap too.
+# Smallest area, in square pixels, and smallest overlap, as in the host's losses. It
+# also bounds the logarithm of an overlap of 0.
 _EPS = 1e-6
 
 
@@ -24,7 +24,7 @@ def box_iou_distance(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""How little the student's boxes overlap those of the teacher, box by box.
+    r"""Lack of overlap between the student's and the teacher's boxes, box by box.
 
     .. math:: L_i = 1 - \frac{I}{U} + \frac{E - U}{E}
         \quad\text{or}\quad -\log \frac{I}{U}
@@ -37,7 +37,7 @@ def box_iou_distance(
         teacher: same shape and rows; no gradient is needed.
         kind: 'giou', the first form, between 0 and 2; or 'iou', the second, which has
             no gradient where boxes do not overlap.
-        mask: shape (R,), what a row weighs, >= 0; rows of 0 are dropped.
+        mask: shape (R,), the weight of a row, >= 0; rows of weight 0 are dropped.
         avg_factor: number that 'mean' divides by; default the sum of the weights.
         reduction: 'none', 'mean' or 'sum', over rows.
 
@@ -90,14 +90,13 @@ def _area(first: Tensor, last: Tensor) -> Tensor:
 
 @LOSSES.register_module()
 class BoxIoULoss(DistillationLoss):
-    """Weighted :func:`box_iou_distance`, whose arguments are documented there.
+    """Weighted :func:`box_iou_distance`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        kind: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`box_iou_distance`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

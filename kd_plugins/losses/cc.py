@@ -41,30 +41,31 @@ def correlation_congruence(
 
     .. math:: k(x, y) = e^{-2\gamma} \sum_{p=0}^{P} \frac{(2\gamma)^p}{p!} (x^\top y)^p
 
-    The samples of this process are the set, n of them: what else is in the batch
-    changes each value, and the mean, one over all pairs, only by what it samples.
+    The n samples of this process are compared with each other, so the value of a
+    sample depends on the batch. The mean is a mean over all pairs, and does not grow
+    with n.
 
     Args:
         student: f, shape (R, D), one row a sample, any float dtype.
         teacher: shape (R, D'); no gradient is needed.
-        kernel: 'gaussian' or 'bilinear', which goes with the square of the features'
-            scale, the loss with its fourth power.
+        kernel: 'gaussian' or 'bilinear', which grows with the square of the features'
+            scale, and the loss with its fourth power.
         gamma: of the Gaussian kernel, > 0.
         order: P of the series, >= 1; None: the exponential itself.
-        variant: 'paper'; 'norm', the root of the sum over all pairs, over n squared,
-            half as large of twice as many samples of a kind; or 'neighbor', without a
+        variant: 'paper'; 'norm', the root of the sum over all pairs, divided by n
+            squared, which halves if the samples double; or 'neighbor', without a
             kernel: the products of the absolute differences :math:`|f^S_i - f^T_i|` of
-            each sample and the next, summed over D = D', the mean over n - 1 of them.
+            each sample and the next, summed over D = D', with the mean over n - 1.
         mask: shape (R,), 1 keeps and 0 drops a sample.
         avg_factor: number of samples 'mean' divides by; default those kept.
-        reduction: 'none', 'mean' or 'sum', over samples. Of 'norm' a sample has its
-            share of the root, of 'neighbor' the last has 0.
+        reduction: 'none', 'mean' or 'sum', over samples. For 'norm' a sample has its
+            share of the root, for 'neighbor' the last sample has 0.
 
-    Returns: no unit for 'gaussian'; a scalar, or shape (R,) for 'none'. For it a row of
-        zeros has no direction: it is at a right angle to the others, and gets no
-        gradient.
-    Raises: ShapeError if the numbers of rows differ, of 'neighbor' also the channels;
-        ConfigError for values that cannot be.
+    Returns: no unit for 'gaussian'; a scalar, or shape (R,) for 'none'. For 'gaussian'
+        a row of zeros has no direction: it counts as orthogonal to the others, and gets
+        no gradient.
+    Raises: ShapeError if the numbers of rows differ, for 'neighbor' also the channels;
+        ConfigError for invalid values.
     Source: Peng et al., Correlation Congruence for Knowledge Distillation, ICCV 2019,
         https://arxiv.org/abs/1904.01802. Later implementations take 'norm', or call
         'neighbor' correlation congruence, which is another loss. The paper also trains
@@ -94,11 +95,12 @@ def correlation_congruence(
         if variant == 'neighbor':
             each = _products(student - teacher, kept) * count / (count - 1).clamp(min=1)
             return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
-        own, other = (
+        student_correlations, teacher_correlations = (
             _correlations(item, kernel, gamma, order) for item in (student, teacher)
         )
-        # Rows dropped are 0 in both, and so are the differences to them.
-        each = (own - other).square().sum(dim=1) / count  # (R,)
+        # Dropped rows are 0 in both, and so are their differences.
+        difference = student_correlations - teacher_correlations
+        each = difference.square().sum(dim=1) / count  # (R,)
         if variant == 'norm':
             root = (each.sum() * count).clamp(min=torch.finfo(each.dtype).tiny).sqrt()
             each = each / root
@@ -106,7 +108,7 @@ def correlation_congruence(
 
 
 def _correlations(rows: Tensor, kernel: str, gamma: float, order: int | None) -> Tensor:
-    """Kernel between all rows, shape (R, R)."""
+    """Kernel of each pair of rows, shape (R, R)."""
     if kernel == 'bilinear':
         return rows @ rows.T
     rows = unit_vectors(rescaled(rows))
@@ -120,35 +122,33 @@ def _correlations(rows: Tensor, kernel: str, gamma: float, order: int | None) ->
 
 
 def _products(difference: Tensor, kept: Tensor) -> Tensor:
-    """Of each row kept with the next that is, shape (R,)."""
-    order = (~kept).to(torch.uint8).argsort(stable=True)  # those dropped, all 0, last
+    """Product of each kept row with the next kept row, shape (R,)."""
+    order = (
+        (~kept).to(torch.uint8).argsort(stable=True)
+    )  # dropped rows, all 0, come last
     sizes = difference.abs()[order]
     products = (sizes[:-1] * sizes[1:]).sum(dim=1)
-    last = sizes[-1:].sum(dim=1) * 0  # none comes after it
+    last = sizes[-1:].sum(dim=1) * 0  # no row follows it
     return torch.cat([products, last])[order.argsort()]
 
 
 @LOSSES.register_module()
 class CCLoss(SampleLoss):
-    """Weighted :func:`correlation_congruence`, whose arguments are documented there.
+    """Weighted :func:`correlation_congruence`.
 
-    A sample is a row (R, D), such as a RoI's embedding, or of maps (N, C, H, W) the
-    mean of an image; a pixel; or a class of an image.
+    A sample is a row (R, D), such as a RoI's embedding; of maps (N, C, H, W) it is the
+    mean of an image, a pixel, or a class of an image.
 
     Args:
         loss_weight: factor of the value, >= 0 (common: 0.003 of 'norm', 0.02 of
             'neighbor').
-        kernel: as there.
-        gamma: as there.
-        order: as there.
-        variant: as there.
         sample: 'image', 'pixel', or 'class', which needs labels: view='seg.features'
             or 'seg.logits'.
-        max_samples: the most of this process, >= 1; None: all. Memory grows with its
-            square.
-        reduction: as there.
+        max_samples: the most samples of this process, >= 1; None: all. Memory grows
+            with its square.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`correlation_congruence`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from kd_plugins.checks import check_float, check_pixel_mask, check_same_size
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._labelled import (
-    check_places,
+    check_same_samples,
     check_size,
     read_labels,
     rows_at,
@@ -16,9 +16,9 @@ from kd_plugins.losses._labelled import (
 from kd_plugins.losses._queues import (
     ClassQueues,
     gather_rows,
+    index_in_group,
     learns,
     mean_over_ranks,
-    place_in_group,
 )
 from kd_plugins.losses._reductions import float32_rows, unit_vectors
 from kd_plugins.losses.cross_image import (
@@ -34,45 +34,45 @@ from kd_plugins.registry import LOSSES
 class CIRKDLoss(DistillationLoss):
     """Relations of pixels within a batch, and to remembered pixels and regions.
 
-    The sum of :func:`cross_image_divergence`, and of :func:`memory_divergence` from a
-    memory of pixels and one of regions, means of a class in an image. Each has a weight
-    of its own; with weight 0 it is not computed, and nothing remembered for it. The
-    memories hold embeddings of the teacher; the student's pixels reach them by a
-    projection (convolution, batch norm, ReLU, convolution) that is trained with the
-    student, its batch norm over all ranks where the configuration sets ``sync_bn``.
+    The sum of :func:`cross_image_divergence`, and of :func:`memory_divergence` to a
+    memory of pixels and to one of regions, which are means of a class in an image. Each
+    term has its own weight; a term of weight 0 is not computed and has no memory. The
+    memories hold embeddings of the teacher. A projection of the student's pixels
+    (convolution, batch norm, ReLU, convolution) is trained with the student; its batch
+    norm is over all ranks if the configuration sets ``sync_bn``.
 
     The memories hold K (pixel_size + region_size) C_T numbers, saved in the training
     checkpoint: at the paper's sizes, of 19 classes and 512 channels, 0.9 GB. A call
-    takes K (pixel_slots + region_slots) C_T numbers that are drawn, a few copies of the
-    two features, and at most 8 max(max_entries, K pixel_slots, N max_nodes) beside.
+    takes K (pixel_slots + region_slots) C_T drawn numbers, a few copies of the two
+    features, and at most 8 max(max_entries, K pixel_slots, N max_nodes) more numbers.
 
-    The memories move in training alone, before they are asked, and not where the weight
-    is 0; a class that is absent stays as it is. Ranks remember each other's embeddings:
-    their memories stay equal, and the mean is that over all ranks; but images are
-    compared with those of their own rank. All ranks must call it alike.
+    The memories are updated in training only, before they are read, and not if
+    ``loss_weight`` is 0; an absent class keeps its embeddings. Ranks exchange their
+    embeddings, so their memories stay equal, and the mean is that over all ranks. The
+    images of a rank are compared with each other only. All ranks must call the loss
+    equally often.
 
     Args:
-        num_classes: K; needed for the memories, as are both channels.
-        student_channels: C_S; a pair fills it in.
+        num_classes: K; the memories need it and both numbers of channels.
+        student_channels: C_S; a pair sets it.
         teacher_channels: C_T; likewise.
         loss_weight: factor of the sum, >= 0.
         batch_weight: of the relations in the batch, >= 0.
         pixel_weight: of those to the memory of pixels, >= 0.
         region_weight: of those to the memory of regions, >= 0.
-        temperature: of all, as in :func:`cross_image_divergence`.
-        pixel_size: pixels remembered of a class.
-        region_size: regions remembered of a class.
-        pixels_per_class: that come in, of each class in an image.
-        pixel_slots: of ``pixel_size``, how many are drawn for a call, of every class.
-        region_slots: likewise.
-        max_samples: pixels of an image that are compared with the memories, each of
-            which then stands for several (the paper: all).
-        max_nodes: as in :func:`cross_image_divergence`.
-        max_entries: as there.
+        temperature: of all terms.
+        pixel_size: pixels of each class in the memory.
+        region_size: regions of each class in the memory.
+        pixels_per_class: new pixels of each class in an image.
+        pixel_slots: pixels of each class that a call draws from the memory.
+        region_slots: likewise regions.
+        max_samples: pixels of an image that are compared with the memories, a weighted
+            sample of all (the paper: all).
 
-    Raises: ConfigError for values that cannot be.
-    Source: as there. The released code lets in what overflows at a queue's last slots,
-        and starts it anew; here the oldest leaves.
+    Other arguments: as of :func:`cross_image_divergence`.
+    Raises: ConfigError for invalid values.
+    Source: as of :func:`cross_image_divergence`. The released code writes the overflow
+        into a queue's last slots and restarts the queue; here the oldest entry leaves.
     """
 
     same_channels = False
@@ -126,21 +126,21 @@ class CIRKDLoss(DistillationLoss):
         if not self._weights:
             return
         self.num_classes = check_size('num_classes', num_classes)
-        own = check_size('student_channels', student_channels)
-        other = check_size('teacher_channels', teacher_channels)
-        self._channels = (own, other)
+        narrow = check_size('student_channels', student_channels)
+        dims = check_size('teacher_channels', teacher_channels)
+        self._channels = (narrow, dims)
         self.projection = nn.Sequential(
-            nn.Conv2d(own, other, kernel_size=1, bias=False),
-            nn.BatchNorm2d(other),
+            nn.Conv2d(narrow, dims, kernel_size=1, bias=False),
+            nn.BatchNorm2d(dims),
             nn.ReLU(),
-            nn.Conv2d(other, other, kernel_size=1, bias=False),
+            nn.Conv2d(dims, dims, kernel_size=1, bias=False),
         )
         for kind in self._weights:
-            self.queues[kind] = ClassQueues(self.num_classes, sizes[kind], other)
+            self.queues[kind] = ClassQueues(self.num_classes, sizes[kind], dims)
 
     @property
     def needs_target(self) -> bool:
-        """Only the memories go by labels."""
+        """Only the memories need labels."""
         return bool(self._weights)
 
     def forward(
@@ -159,10 +159,10 @@ class CIRKDLoss(DistillationLoss):
             target: class labels, shape (N, H, W), for the memories.
             mask: same shape, 1 keeps and 0 drops a pixel.
 
-        Raises: ShapeError if the shapes do not fit, and without a target that it needs.
+        Raises: ShapeError if the shapes do not fit, and for a missing target.
         """
         check_same_size(student, teacher)
-        check_places(student, teacher, self._channels)
+        check_same_samples(student, teacher, self._channels)
         if mask is not None:
             check_pixel_mask(mask, student)
         teacher = teacher.detach()
@@ -195,7 +195,7 @@ class CIRKDLoss(DistillationLoss):
     def _to_memories(
         self, student: Tensor, teacher: Tensor, labels: Tensor, valid: Tensor
     ) -> list[Tensor]:
-        """Weighted divergence from each memory."""
+        """Weighted divergence to each memory."""
         index, weights = sample_pixels(valid, self.max_samples)
         with float32_rows(student, teacher) as (student, teacher):
             # Before the batch norm, which an infinity would spread.
@@ -221,23 +221,24 @@ class CIRKDLoss(DistillationLoss):
 
     @torch.no_grad()
     def _remember(self, teacher: Tensor, labels: Tensor, valid: Tensor) -> None:
-        """Let some pixels in, and the mean of each class in each image."""
+        """Add some pixels, and the mean of each class in each image."""
         keys = torch.rand(valid.numel(), device=valid.device)
-        at = valid.flatten().nonzero()[:, 0]
-        rows = unit_vectors(teacher.permute(0, 2, 3, 1).flatten(0, 2)[at])
-        labels = labels.flatten()[at]
-        images = at // valid[0].numel()
+        pixels = valid.flatten().nonzero()[:, 0]
+        rows = unit_vectors(teacher.permute(0, 2, 3, 1).flatten(0, 2)[pixels])
+        labels = labels.flatten()[pixels]
+        images = pixels // valid[0].numel()
         regions = images * self.num_classes + labels
         if 'pixel' in self._weights:
-            order = keys[at].argsort()
-            chosen = order[place_in_group(regions[order]) < self.pixels_per_class]
-            self._memory('pixel').push(*gather_rows(rows[chosen], labels[chosen]))
+            order = keys[pixels].argsort()
+            sample = order[index_in_group(regions[order]) < self.pixels_per_class]
+            self._memory('pixel').push(*gather_rows(rows[sample], labels[sample]))
         if 'region' in self._weights:
             sums = rows.new_zeros(len(valid) * self.num_classes, rows.shape[1])
             sums.index_add_(0, regions, rows)
-            there = regions.unique()
-            found = unit_vectors(sums[there]), there % self.num_classes
-            self._memory('region').push(*gather_rows(*found))
+            present = regions.unique()
+            means = unit_vectors(sums[present])
+            classes = present % self.num_classes
+            self._memory('region').push(*gather_rows(means, classes))
 
     def _memory(self, kind: str) -> ClassQueues:
         queues = self.queues[kind]

@@ -1,7 +1,7 @@
 """Parts of contrastive distillation of whole images, of Tian et al. 2020.
 
-No registered loss uses them: a bank of all images needs the number of each in the data
-set, which the hosts do not hand out. In a loop of one's own they make up the paper's.
+No registered loss uses them: a bank of all images needs the index of each image in the
+data set, which the hosts do not give. A training loop of one's own can use them.
 """
 
 import torch
@@ -22,7 +22,7 @@ def contrastive_nce(
     temperature: float = 0.07,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Whether an image is told from K others of a bank of all images: the paper's h.
+    r"""Classification of an image against K others of a bank of images: the paper's h.
 
     .. math:: h_i = -\log \frac{o_{i0}}{o_{i0} + c}
         - \sum_{k=1}^{K} \log \frac{c}{o_{ik} + c}, \qquad
@@ -30,18 +30,19 @@ def contrastive_nce(
 
     Args:
         similarities: inner products of each image's embedding v with rows m of the
-            other model's bank, shape (B, 1 + K): its own row first, then others.
+            bank of the other model, shape (B, 1 + K): first the row of the same image,
+            then those of other images.
         num_data: n, images in the data set, >= 1.
         normalizer: Z, > 0: :func:`nce_normalizer` of the first batch, then constant.
         temperature: > 0, no unit.
         reduction: 'none', 'mean' or 'sum', over images.
 
-    Returns: nats; a scalar, or shape (B,) for 'none'. The paper adds that of the
-        student's embeddings and the teacher's bank, and that of the reverse.
-    Raises: ShapeError for another shape; ConfigError for values that cannot be.
+    Returns: nats; a scalar, or shape (B,) for 'none'. The paper adds two of them: the
+        student's embeddings with the teacher's bank, and the reverse.
+    Raises: ShapeError for another shape; ConfigError for invalid values.
     Source: Tian et al., Contrastive Representation Distillation, ICLR 2020,
-        https://arxiv.org/abs/1910.10699. The authors' code adds 1e-7 to c, which in log
-        space is not needed.
+        https://arxiv.org/abs/1910.10699. The authors' code adds 1e-7 to c, which log
+        space does not need.
 
     Example:
         >>> import torch
@@ -68,12 +69,8 @@ def nce_normalizer(
 ) -> Tensor:
     r"""Z of :func:`contrastive_nce`: n times the mean of :math:`e^{v^\top m / \tau}`.
 
-    Args:
-        similarities: as there.
-        num_data: as there.
-        temperature: as there.
-
-    Returns: scalar, to be kept, in every checkpoint too.
+    Arguments: as of :func:`contrastive_nce`.
+    Returns: scalar; keep it, also in every checkpoint.
 
     Example:
         >>> import torch
@@ -85,11 +82,11 @@ def nce_normalizer(
 
 
 def blend_into_bank(rows: Tensor, embeddings: Tensor, momentum: float = 0.5) -> Tensor:
-    """New rows of a bank: old ones and embeddings blended, at length 1.
+    """New rows of a bank: a blend of old rows and embeddings, at length 1.
 
     Args:
         rows: of the bank, shape (B, D).
-        embeddings: of the same images, same shape; no gradient goes there.
+        embeddings: of the same images, same shape; they get no gradient.
         momentum: share of the old row.
 
     Raises: ShapeError if the shapes differ.

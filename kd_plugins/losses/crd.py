@@ -9,7 +9,7 @@ from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._labelled import (
     by_blocks,
-    check_places,
+    check_same_samples,
     check_size,
     read_labels,
     rows_at,
@@ -25,7 +25,7 @@ from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vector
 from kd_plugins.losses.pair_wise import MAX_ENTRIES
 from kd_plugins.registry import LOSSES
 
-# Its exponential is 0; unlike -inf it makes no NaN where a row has no negative at all.
+# Its exponential is 0; unlike -inf it gives no NaN for a row without negatives.
 _EXCLUDED = -1e9
 
 
@@ -42,7 +42,7 @@ def info_nce(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""How well the student's embedding finds its teacher's among others, row by row.
+    r"""Cross-entropy of the teacher's embedding among negatives, row by row.
 
     .. math:: L_i = -\log \frac{e^{s_i^\top t_i / \tau}}
         {e^{s_i^\top t_i / \tau} + \sum_{j \in A_i} e^{s_i^\top q_j / \tau}}
@@ -53,23 +53,23 @@ def info_nce(
         negatives: q, shape (M, D), of length 1, M >= 1; no gradient is needed.
         labels: class of each row, shape (R,).
         negative_labels: class of each negative, shape (M,), -1 for an empty slot: A_i
-            are those of other classes than the row's. Default: all of them.
+            are the negatives of other classes than the row's. Default: all of them.
         temperature: > 0, no unit.
-        max_entries: how many similarities to compute at a time: where R M is more, in
-            blocks of rows, and once more in the backward pass.
-        mask: shape (R,), 1 keeps and 0 drops; between, what a row counts.
+        max_entries: the most similarities to compute at a time: if R M is more, they
+            are computed in blocks of rows, and once more in the backward pass.
+        mask: shape (R,), the weight of a row, 0 to 1; 0 drops it.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: nats, >= 0, and 0 for a row without negatives; scalar, or (R,) for 'none'.
-    Raises: ShapeError if the shapes do not fit; ConfigError for values that cannot be.
+    Raises: ShapeError if the shapes do not fit; ConfigError for invalid values.
     Source: van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4. The paper
         on distillation (:class:`CRDLoss`) uses :func:`contrastive_nce`.
 
     Example:
         >>> import torch
-        >>> one, other = torch.eye(2).split(1)
-        >>> info_nce(one, one, other, temperature=1.0)
+        >>> feature, negative = torch.eye(2).split(1)
+        >>> info_nce(feature, feature, negative, temperature=1.0)
         tensor(0.3133)
     """
     check_same_shape(student, teacher, layout='RC')
@@ -81,14 +81,14 @@ def info_nce(
         negative_labels = torch.ones(len(negatives), device=student.device)
     classes = negative_labels
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        others = negatives.to(student).transpose(0, 1)
+        columns = negatives.to(student).transpose(0, 1)
 
-        def contrast(own: Tensor, other: Tensor, label: Tensor) -> Tensor:
-            own = unit_vectors(own) / temperature
-            pulled = (own * unit_vectors(other)).sum(dim=1)
-            none = (classes == label[:, None]) | (classes < 0)
-            pushed = (own @ others).masked_fill(none, _EXCLUDED).logsumexp(dim=1)
-            return F.softplus(pushed - pulled)
+        def contrast(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+            student = unit_vectors(student) / temperature
+            positive = (student * unit_vectors(teacher)).sum(dim=1)
+            excluded = (classes == label[:, None]) | (classes < 0)
+            similarities = (student @ columns).masked_fill(excluded, _EXCLUDED)
+            return F.softplus(similarities.logsumexp(dim=1) - positive)
 
         rows = (student, teacher, labels)
         each = by_blocks(contrast, rows, max(max_entries // len(negatives), 1))
@@ -107,15 +107,15 @@ def _check_negatives(
         )
     if not len(negatives):
         raise ShapeError('negatives must be (M, D), M >= 1, got none.')
-    given = [
+    shapes = [
         None if item is None else tuple(item.shape)
         for item in (labels, negative_labels)
     ]
     expected = [(len(student),), (len(negatives),)]
-    if given not in ([None, None], expected):
+    if shapes not in ([None, None], expected):
         raise ShapeError(
             f'labels and negative_labels must be {expected[0]} and {expected[1]}, or '
-            f'both None, got {given[0]} and {given[1]}.'
+            f'both None, got {shapes[0]} and {shapes[1]}.'
         )
 
 
@@ -123,37 +123,37 @@ def _check_negatives(
 class CRDLoss(DistillationLoss):
     """Weighted :func:`info_nce` of RoIs or pixels, against a memory by class.
 
-    The dense form of the paper's idea (its own, :func:`contrastive_nce`, contrasts
-    whole images by their number in the data set, which the hosts do not hand out): a
-    learned layer a side makes embeddings; the positive of a RoI or pixel is the
-    teacher's of the same one, its negatives are remembered embeddings of the teacher of
-    other classes. What has no class (background, ignored) takes no part.
+    A dense form of the paper's loss. The paper's own, :func:`contrastive_nce`,
+    contrasts whole images by their index in the data set, which the hosts do not give.
+    Here a learned layer for each model makes embeddings. The positive of a RoI or pixel
+    is the teacher's embedding of the same one; its negatives are the teacher's earlier
+    embeddings of other classes. RoIs and pixels without a class (background, ignored)
+    are left out.
 
     The memory holds num_classes queue_size embed_dims numbers, saved in the training
-    checkpoint. A call takes num_negatives embed_dims numbers that are drawn, a few
-    copies of the RoIs or pixels it compares (of an image max_samples at most), and at
-    most 8 max(max_entries, num_negatives) numbers beside.
+    checkpoint. A call takes num_negatives embed_dims drawn numbers, a few copies of the
+    RoIs or pixels that it compares (at most max_samples of an image), and at most
+    8 max(max_entries, num_negatives) more numbers.
 
-    The memory moves in training alone, before it is asked, and not where the weight is
-    0; a class that is absent stays as it is. Ranks remember each other's embeddings:
-    their memories stay equal, and the mean is that over all ranks. All ranks must call
-    it alike. Levels or stages of a pair share one memory.
+    The memory is updated in training only, before it is read, and not if
+    ``loss_weight`` is 0; an absent class keeps its embeddings. Ranks exchange their
+    embeddings, so their memories stay equal, and the mean is that over all ranks. All
+    ranks must call the loss equally often. Levels or stages of a pair share one memory.
 
     Args:
         num_classes: K, >= 2, without background.
-        student_channels: of the student's RoIs or maps; a pair fills it in.
+        student_channels: of the student's RoIs or maps; a pair sets it.
         teacher_channels: of the teacher's; likewise.
         loss_weight: factor of the value, >= 0 (the paper: 0.8).
         embed_dims: of an embedding.
-        temperature: as in :func:`info_nce`.
-        queue_size: embeddings remembered of a class.
+        queue_size: embeddings of each class in the memory.
         num_negatives: drawn at each call, of all classes (the paper: 16384).
-        max_samples: pixels drawn of an image, each of which then stands for several.
-        max_entries: as in :func:`info_nce`.
+        max_samples: the most pixels of an image, a weighted sample of all.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`info_nce`.
+    Raises: ConfigError for invalid values.
     Source: Tian et al., Contrastive Representation Distillation, ICLR 2020,
-        https://arxiv.org/abs/1910.10699; memory by class and InfoNCE are ours.
+        https://arxiv.org/abs/1910.10699. Memory by class and InfoNCE are our choice.
     """
 
     same_channels = False
@@ -172,7 +172,7 @@ class CRDLoss(DistillationLoss):
         max_entries: int = MAX_ENTRIES,
     ) -> None:
         super().__init__(loss_weight)
-        # Of one class, nothing would ever be a negative.
+        # With a single class there would be no negatives.
         self.num_classes = check_size('num_classes', num_classes, 2)
         self._channels = (
             check_size('student_channels', student_channels),
@@ -206,7 +206,7 @@ class CRDLoss(DistillationLoss):
 
         Raises: ShapeError if the shapes do not fit, and without target.
         """
-        check_places(student, teacher, self._channels)
+        check_same_samples(student, teacher, self._channels)
         size = (len(student), *student.shape[2:])
         labels, valid = read_labels(target, mask, size, self.num_classes)
         weights = valid.float()

@@ -1,4 +1,4 @@
-"""Relations of pixels across images: to those of a batch, and to remembered ones."""
+"""Relations of pixels across images: within a batch, and to a memory."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,9 +15,9 @@ from kd_plugins.losses._logits import softmax_divergence
 from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses.pair_wise import MAX_ENTRIES, node_kernel
 
-# Those of 512x1024 pixels at stride 8.
+# The pixels of a 512x1024 image at stride 8.
 MAX_NODES = 8192
-# Its exponential is 0; unlike -inf it makes no NaN where all of an image is dropped.
+# Its exponential is 0; unlike -inf it gives no NaN for an image that is all dropped.
 _EXCLUDED = -1e9
 
 
@@ -32,7 +32,7 @@ def cross_image_divergence(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Divergence of the similarities of pixels to those of each image, of a batch.
+    r"""Divergence of the similarities of pixels to the pixels of each image of a batch.
 
     .. math:: L_i = \frac{1}{N} \sum_{j=1}^{N} \frac{1}{M} \sum_{r=1}^{M} \mathrm{KL}
         \left( \mathrm{softmax}(F^T_{i,r} F^{T\top}_j / \tau) \,\|\,
@@ -44,22 +44,23 @@ def cross_image_divergence(
         student: feature, shape (N, C, H, W), any float dtype.
         teacher: shape (N, C', H, W): the channels may differ, the size may not.
         temperature: > 0, no unit.
-        max_nodes: >= 1. Where an image has more pixels, they are average-pooled by the
-            smallest kernel that keeps to it.
-        max_entries: E, how many similarities to compute at a time. Beside a few copies
-            of the nodes, N M (C + C') numbers, memory holds at most 8 max(E, N M): of
-            the N M rows, blocks are computed, and once more in the backward pass.
-        mask: shape (N, H, W), 1 keeps and 0 drops a pixel: as a row, in its node, and
-            among what others are compared with. An image without pixels is dropped.
+        max_nodes: M at most, >= 1. An image with more pixels is average-pooled by the
+            smallest kernel that gives at most ``max_nodes``.
+        max_entries: E, the most similarities to compute at a time. Beside a few copies
+            of the nodes, N M (C + C') numbers, memory holds at most 8 max(E, N M): the
+            N M rows are computed in blocks, and once more in the backward pass.
+        mask: shape (N, H, W), 1 keeps and 0 drops a pixel, as a row and as a column.
+            An image without pixels is dropped.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images i.
 
-    Returns: nats; a scalar, or shape (N,) for 'none'. The images compared are those at
-        hand: those of one process.
-    Raises: ShapeError if the shapes do not fit; ConfigError for values that cannot be.
+    Returns: nats; a scalar, or shape (N,) for 'none'. Only the images of one process
+        are compared with each other.
+    Raises: ShapeError if the shapes do not fit; ConfigError for invalid values.
     Source: Yang et al., Cross-Image Relational Knowledge Distillation for Semantic
         Segmentation, CVPR 2022, https://arxiv.org/abs/2204.06986, the mini-batch term.
-        The released code pools maps of 256x256 or more by 4. The mask is ours.
+        The released code pools maps of 256x256 or more by 4. The mask is our
+        addition.
 
     Example:
         >>> import torch
@@ -78,31 +79,37 @@ def cross_image_divergence(
     valid = mask > 0
     kernel = node_kernel(student.shape[2:], None, max_nodes)
     with float32_rows(student, teacher) as (student, teacher):
-        own, other = (_nodes(item, valid, kernel) for item in (student, teacher))
-        there = F.max_pool2d(valid[:, None].float(), kernel, ceil_mode=True)
-        there = there.flatten(1) > 0  # (N, M)
-        images = there.any(dim=1).to(own)
+        student_nodes, teacher_nodes = (
+            _nodes(item, valid, kernel) for item in (student, teacher)
+        )
+        kept = F.max_pool2d(valid[:, None].float(), kernel, ceil_mode=True)
+        kept = kept.flatten(1) > 0  # (N, M)
+        images = kept.any(dim=1).to(student_nodes)
 
         def diverge(student_rows: Tensor, teacher_rows: Tensor) -> Tensor:
             log_student, log_teacher = (
                 (rows / temperature @ nodes.flatten(0, 1).transpose(0, 1))
-                .view(len(rows), *there.shape)
-                .masked_fill(~there, _EXCLUDED)
+                .view(len(rows), *kept.shape)
+                .masked_fill(~kept, _EXCLUDED)
                 .log_softmax(dim=2)
-                for rows, nodes in ((student_rows, own), (teacher_rows, other))
+                for rows, nodes in (
+                    (student_rows, student_nodes),
+                    (teacher_rows, teacher_nodes),
+                )
             )
             each = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=2)
             return each @ images / images.sum().clamp(min=1)  # (rows,)
 
-        block = max(max_entries // max(there.numel(), 1), 1)
-        rows = by_blocks(diverge, (own.flatten(0, 1), other.flatten(0, 1)), block)
-        sums = (rows.view(there.shape) * there).sum(dim=1)
-        each = sums / there.sum(dim=1).clamp(min=1)
+        block = max(max_entries // max(kept.numel(), 1), 1)
+        nodes = (student_nodes.flatten(0, 1), teacher_nodes.flatten(0, 1))
+        rows = by_blocks(diverge, nodes, block)
+        sums = (rows.view(kept.shape) * kept).sum(dim=1)
+        each = sums / kept.sum(dim=1).clamp(min=1)
         return reduce_loss(each, reduction, mask=images, avg_factor=avg_factor)
 
 
 def _nodes(feature: Tensor, valid: Tensor, kernel: int) -> Tensor:
-    """Directions (N, M, C) of the pooled pixels; what is dropped adds nothing."""
+    """Directions (N, M, C) of the pooled pixels; dropped pixels count as 0."""
     kept = feature.masked_fill(~valid[:, None], 0.0)
     pooled = F.avg_pool2d(kept, kernel, ceil_mode=True)
     return unit_vectors(pooled.flatten(2).transpose(1, 2))
@@ -119,7 +126,7 @@ def memory_divergence(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Divergence of the similarities to remembered embeddings, row by row.
+    r"""Divergence of the similarities to a memory of embeddings, row by row.
 
     .. math:: L_i = \mathrm{KL} \left( \mathrm{softmax}(f^T_i Q^\top / \tau) \,\|\,
         \mathrm{softmax}(f^S_i Q^\top / \tau) \right)
@@ -128,16 +135,16 @@ def memory_divergence(
         student: embeddings, shape (R, C), any float dtype; f is their direction.
         teacher: same shape and rows; no gradient is needed.
         memory: Q, shape (M, C), M >= 2, of length 1.
-        temperature: > 0, no unit. The paper's second one, of distillation, is 1.
-        max_entries: how many similarities to compute at a time: where R M is more, in
-            blocks of rows, and once more in the backward pass.
-        mask: shape (R,), 1 keeps and 0 drops; between, what a row counts.
+        temperature: > 0, no unit. The paper's temperature of distillation is 1.
+        max_entries: the most similarities to compute at a time: if R M is more, they
+            are computed in blocks of rows, and once more in the backward pass.
+        mask: shape (R,), the weight of a row, 0 to 1; 0 drops it.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: nats; a scalar, or shape (R,) for 'none'.
-    Raises: ShapeError if the shapes do not fit; ConfigError for values that cannot be.
-    Source: as :func:`cross_image_divergence`, the terms of the two memories.
+    Raises: ShapeError if the shapes do not fit; ConfigError for invalid values.
+    Source: as of :func:`cross_image_divergence`, the terms of the two memories.
 
     Example:
         >>> import torch
@@ -155,11 +162,12 @@ def memory_divergence(
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         columns = memory.to(student).transpose(0, 1)
 
-        def diverge(own: Tensor, other: Tensor) -> Tensor:
-            own, other = (
-                unit_vectors(item) / temperature @ columns for item in (own, other)
+        def diverge(student: Tensor, teacher: Tensor) -> Tensor:
+            student, teacher = (
+                unit_vectors(item) / temperature @ columns
+                for item in (student, teacher)
             )
-            return softmax_divergence(own, other)
+            return softmax_divergence(student, teacher)
 
         block = max(max_entries // max(len(memory), 1), 1)
         each = by_blocks(diverge, (student, teacher), block)

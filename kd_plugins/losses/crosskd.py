@@ -1,4 +1,4 @@
-"""Class imitation of CrossKD, of Wang et al. 2024: a focal loss of soft answers."""
+"""Class imitation of CrossKD, of Wang et al. 2024: a focal loss of soft labels."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,20 +19,20 @@ def quality_focal_distance(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Cross-entropy of yes-or-no answers, each as much as the two are apart.
+    r"""Binary cross-entropy, weighted by the distance of the probabilities.
 
     .. math:: L_i = \sum_k |p_{i,k} - q_{i,k}|^\beta \,
         \bigl(-q_{i,k} \log p_{i,k} - (1 - q_{i,k}) \log (1 - p_{i,k})\bigr)
 
     with the student's :math:`p = \sigma(z^S)` and the teacher's
-    :math:`q = \sigma(z^T)`: 0 where they agree, whatever they say.
+    :math:`q = \sigma(z^T)`. It is 0 where they agree.
 
     Args:
-        student: logits of a sigmoid each, shape (M, K), or maps (N, K, H, W) whose
+        student: sigmoid logits, shape (M, K), or maps (N, K, H, W) whose
             pixels are rows; any float dtype.
         teacher: same shape and rows; no gradient is needed.
-        beta: >= 1, no unit; larger looks at what is far apart.
-        mask: shape (M,) or (N, H, W), what a row weighs, >= 0; rows of 0 are dropped.
+        beta: >= 1, no unit; a larger one stresses large distances.
+        mask: shape (M,) or (N, H, W), the weight of a row, >= 0; 0 drops it.
         avg_factor: number that 'mean' divides by; default the sum of the weights.
         reduction: 'none', 'mean' or 'sum', over rows.
 
@@ -40,8 +40,8 @@ def quality_focal_distance(
     Raises: ShapeError if the shapes differ; ConfigError for a beta < 1.
     Source: Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object
         Detection, CVPR 2024, https://arxiv.org/abs/2306.11369. The form is the quality
-        focal loss of Li et al., 2020, https://arxiv.org/abs/2006.04388, in which the
-        answers are the teacher's and beta is 2.
+        focal loss of Li et al., 2020, https://arxiv.org/abs/2006.04388, with the
+        teacher's probabilities as labels, where beta is 2.
 
     Example:
         >>> import torch
@@ -53,27 +53,26 @@ def quality_focal_distance(
     student, teacher, mask = pixel_rows(student, teacher, mask)
     check_float('beta', beta, minimum=1.0)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        answers = teacher.sigmoid()
-        entropy = F.binary_cross_entropy_with_logits(student, answers, reduction='none')
-        apart = (student.sigmoid() - answers).abs() ** beta
-        each = (apart * entropy).sum(dim=1)  # (M,)
+        target = teacher.sigmoid()
+        entropy = F.binary_cross_entropy_with_logits(student, target, reduction='none')
+        focus = (student.sigmoid() - target).abs() ** beta
+        each = (focus * entropy).sum(dim=1)  # (M,)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
 @LOSSES.register_module()
 class CrossKDLoss(DistillationLoss):
-    """Weighted :func:`quality_focal_distance`, whose arguments are documented there.
+    """Weighted :func:`quality_focal_distance`.
 
-    Made for ``view='cross.logits'``, whose rows are all points or anchors; boxes are
-    compared by :class:`~kd_plugins.losses.BoxIoULoss` or
-    :class:`~kd_plugins.losses.LDLoss` beside it.
+    It is for ``view='cross.logits'``, whose rows are all points or anchors. A second
+    pair compares boxes, by :class:`~kd_plugins.losses.BoxIoULoss` or
+    :class:`~kd_plugins.losses.LDLoss`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        beta: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`quality_focal_distance`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class CrossKDLoss(DistillationLoss):
         """
         if context is not None and context.activation == 'softmax':
             raise ConfigError(
-                'CrossKDLoss reads each class as a question of its own (sigmoid), and '
+                'CrossKDLoss needs one sigmoid for each class, and '
                 "these are logits of one softmax. Use view='cross.logits', or KDLoss."
             )
         return self.loss_weight * quality_focal_distance(

@@ -31,18 +31,19 @@ def channel_wise_divergence(
         student: logits or features, shape (N, C, H, W), any float dtype.
         teacher: same shape; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
-        mask: shape (N,), 1 keeps and 0 drops an image; or (N, H, W), of pixels: those
-            dropped get no probability, and an image counts by the share it keeps.
-        avg_factor: number of images 'mean' divides by, or of pixels where the mask is
-            one of pixels; default those kept.
+        mask: shape (N,), 1 keeps and 0 drops an image; or (N, H, W), of pixels: dropped
+            pixels get no probability, and the weight of an image is the share of its
+            kept pixels.
+        avg_factor: number of images 'mean' divides by, or of pixels for a mask of
+            pixels; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
     Returns: nats, a mean over channels; a scalar, or shape (N,) for 'none'.
     Raises: ShapeError if the shapes differ; ConfigError for a temperature <= 0.
     Source: Shu et al., Channel-wise Knowledge Distillation for Dense Prediction, ICCV
         2021, https://arxiv.org/abs/2011.13256. Author code,
-        https://github.com/irfanICMLL/TorchDistiller, has no mask: pixels of the ignore
-        label and padding take part. So do they here in a pair of layers.
+        https://github.com/irfanICMLL/TorchDistiller, has no mask: it includes the
+        pixels of the ignore label and of padding, as a pair of layers does here.
 
     Example:
         >>> import torch
@@ -69,29 +70,28 @@ def channel_wise_divergence(
 
 
 def _log_probs(logits: Tensor, pixels: Tensor | None) -> Tensor:
-    """Of each channel, over its pixels, shape (N, C, H W); of a dropped pixel 0."""
+    """Log probabilities over the pixels, (N, C, H W); 0 for dropped pixels."""
     logits = logits.flatten(2)
     if pixels is None:
         return logits.log_softmax(dim=2)
     kept = pixels > 0
-    # Of an image that keeps nothing, none: it counts for nothing, but must be finite.
+    # An image without kept pixels has weight 0, but must remain finite: drop none.
     dropped = ~kept & kept.any(dim=1, keepdim=True)
     log_probs = logits.masked_fill(dropped[:, None], -math.inf).log_softmax(dim=2)
-    # There both are 0 rather than -inf, whose difference is not a number.
+    # 0 in both instead of -inf, whose difference is not a number.
     return log_probs.masked_fill(dropped[:, None], 0.0)
 
 
 @LOSSES.register_module()
 class CWDLoss(DistillationLoss):
-    """Weighted :func:`channel_wise_divergence`, whose arguments are documented there.
+    """Weighted :func:`channel_wise_divergence`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the released code: 3 on the logits of
             segmentation, with a temperature of 4).
-        temperature: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`channel_wise_divergence`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""DarkRank: whom a sample is like most, of Chen et al. 2018."""
+"""DarkRank: the ranking of a sample's nearest samples, of Chen et al. 2018."""
 
 from itertools import permutations
 
@@ -20,8 +20,8 @@ MODES = ('soft', 'hard')
 SOFT_LENGTH = 4
 # Of five samples there are 120 orders, of eight already 40,320.
 LONGEST_SOFT = 5
-# Below the worst score of a list stand those that are no part of it: so far that no
-# sum of exponentials sees them, in float64 either.
+# Distance of samples outside the list below its lowest score: so large that they do
+# not change a sum of exponentials, in float64 either.
 _BELOW = 100.0
 # The least squared distance with a gradient: that of a root is infinite at 0.
 _CLOSEST = 1e-12
@@ -40,7 +40,7 @@ def cross_sample_ranking(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""How well the student ranks, for each sample, those the teacher finds nearest.
+    r"""Divergence of the rankings of each sample's nearest samples, sample by sample.
 
     .. math:: L^{soft}_q = \sum_\pi P^T(\pi) \log \frac{P^T(\pi)}{P^S(\pi)}, \qquad
         L^{hard}_q = -\log P^S(\pi^T)
@@ -48,31 +48,30 @@ def cross_sample_ranking(
     .. math:: P(\pi) = \prod_{i=1}^{L} \frac{e^{s(\pi_i)}}{\sum_{k=i}^L e^{s(\pi_k)}},
         \qquad s(x) = -\alpha \|e_q - e_x\|_2^\beta
 
-    over the orders of the L samples that the teacher finds nearest to q, rows of length
-    1; :math:`\pi^T` is the teacher's order. The samples of this process are the set:
-    what else is in the batch changes each value, and the length of the list the value
-    of 'hard'. Of fewer samples than that lists are shorter; with fewer than three the
-    loss is 0.
+    over the orders of the L samples that are nearest to q in the teacher, with rows of
+    length 1; :math:`\pi^T` is the teacher's order. The samples of this process are
+    compared with each other, so each value depends on the batch; that of 'hard' also
+    depends on L. With fewer samples than L + 1 the lists are shorter; with fewer than
+    three samples the loss is 0.
 
     Args:
         student: e, shape (R, D), one row a sample, any float dtype.
         teacher: shape (R, D'); no gradient is needed.
-        mode: 'soft', over all orders, or 'hard', the teacher's alone, which is not 0
-            where the two agree.
+        mode: 'soft', over all orders, or 'hard', the teacher's order only, which is not
+            0 where the two agree.
         scale: alpha, > 0.
         power: beta, > 0.
-        squared: :math:`s = -(\alpha \|e_q - e_x\|_2^2)^\beta` instead, as the released
-            code has it, with a scale of 3.5 and a power of 2.
-        list_length: L, >= 2; of 'soft' at most 5, as there are L! orders. Default: 4
-            for 'soft', all others for 'hard', as in the released code.
+        squared: :math:`s = -(\alpha \|e_q - e_x\|_2^2)^\beta` instead, as in the
+            released code, with a scale of 3.5 and a power of 2.
+        list_length: L, >= 2; for 'soft' at most 5, because it sums over L! orders.
+            Default: 4 for 'soft', all others for 'hard', as in the released code.
         mask: shape (R,), 1 keeps and 0 drops a sample, as q and as x.
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples q.
 
     Returns: nats; a scalar, or shape (R,) for 'none'. A row of zeros has no direction:
-        it is at distance 1 from the others, and gets no gradient.
-    Raises: ShapeError if the numbers of rows differ; ConfigError for values that cannot
-        be.
+        its distance from the others is 1, and it gets no gradient.
+    Raises: ShapeError if the numbers of rows differ; ConfigError for invalid values.
     Source: Chen, Wang and Zhang, DarkRank: Accelerating Deep Metric Learning via Cross
         Sample Similarities Transfer, AAAI 2018, https://arxiv.org/abs/1707.01220. The
         released code takes the cross-entropy for 'soft', which adds the teacher's
@@ -91,35 +90,37 @@ def cross_sample_ranking(
     check_float('power', power, strict=True)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         kept = kept_rows(student, mask)
-        own, other = (
+        student_scores, teacher_scores = (
             _scores(item, scale, power, squared) for item in (student, teacher)
         )
         others = max(len(kept) - 1, 0)
         length = others if length is None else min(length, others)
-        itself = torch.eye(len(kept), dtype=torch.bool, device=kept.device)
-        ranked = other.detach().masked_fill(itself | ~kept, -torch.inf)
-        # Of those equally near, the first: so it is the same everywhere.
+        diagonal = torch.eye(len(kept), dtype=torch.bool, device=kept.device)
+        ranked = teacher_scores.detach().masked_fill(diagonal | ~kept, -torch.inf)
+        # Stable: of equally near samples the first, on every device.
         order = ranked.argsort(dim=1, descending=True, stable=True)[:, :length]
-        place = torch.arange(length, device=kept.device)
-        valid = (place < kept.sum() - 1).expand(len(kept), length)
-        own, other = (
-            _in_list(item.gather(1, order), valid) for item in (own, other)
+        rank = torch.arange(length, device=kept.device)
+        valid = (rank < kept.sum() - 1).expand(len(kept), length)
+        student_scores, teacher_scores = (
+            _in_list(item.gather(1, order), valid)
+            for item in (student_scores, teacher_scores)
         )  # (R, L), the teacher's nearest first
         if mode == 'hard':
-            each = -(_log_shares(own) * valid).sum(dim=1)
+            each = -(_log_shares(student_scores) * valid).sum(dim=1)
         else:
             orders = torch.tensor(
                 list(permutations(range(length))), dtype=torch.long, device=kept.device
             )
-            log_own, log_other = (
-                _log_shares(item[:, orders]).sum(dim=2) for item in (own, other)
+            log_student, log_teacher = (
+                _log_shares(item[:, orders]).sum(dim=2)
+                for item in (student_scores, teacher_scores)
             )  # (R, L!)
-            each = (log_other.exp() * (log_other - log_own)).sum(dim=1)
+            each = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
 def _checked_length(mode: str, list_length: int | None) -> int | None:
-    """Of the list; None: all others."""
+    """Length of the list; None: all other samples."""
     check_choice('mode', mode, MODES)
     check_int('list_length', list_length, minimum=2)
     if mode == 'hard':
@@ -135,7 +136,7 @@ def _checked_length(mode: str, list_length: int | None) -> int | None:
 
 
 def _scores(rows: Tensor, scale: float, power: float, squared: bool) -> Tensor:
-    """Of each sample (column) for each query (row), shape (R, R)."""
+    """Scores of each sample (column) for each query (row), shape (R, R)."""
     rows = unit_vectors(rescaled(rows))
     lengths = rows.square().sum(dim=1)
     distances = (lengths[:, None] + lengths - 2 * (rows @ rows.T)).clamp(min=_CLOSEST)
@@ -145,7 +146,7 @@ def _scores(rows: Tensor, scale: float, power: float, squared: bool) -> Tensor:
 
 
 def _in_list(scores: Tensor, valid: Tensor) -> Tensor:
-    """The scores; of what is no part of the list so low that it does not count."""
+    """The scores; outside the list so low that they do not count."""
     if not scores.shape[1]:
         return scores
     lowest = scores.detach().masked_fill(~valid, torch.inf)
@@ -154,33 +155,28 @@ def _in_list(scores: Tensor, valid: Tensor) -> Tensor:
 
 
 def _log_shares(scores: Tensor) -> Tensor:
-    """Log of each one's share among itself and those after it, along the last axis."""
+    """Log softmax of each score among itself and the later ones, on the last axis."""
     tails = scores.flip(-1).logcumsumexp(dim=-1).flip(-1)
     return scores - tails
 
 
 @LOSSES.register_module()
 class DarkRankLoss(SampleLoss):
-    """Weighted :func:`cross_sample_ranking`, whose arguments are documented there.
+    """Weighted :func:`cross_sample_ranking`.
 
-    A sample is a row (R, D), such as a RoI's embedding, or of maps (N, C, H, W) the
-    mean of an image; a pixel; or a class of an image. Batches of fewer than three
-    images a GPU give no image-level relations: use RoIs, 'pixel' or 'class'.
+    A sample is a row (R, D), such as a RoI's embedding; of maps (N, C, H, W) it is the
+    mean of an image, a pixel, or a class of an image. Batches of fewer than three
+    images a GPU have no relations between images: use RoIs, 'pixel' or 'class'.
 
     Args:
         loss_weight: factor of the value, >= 0 (the released code: 16 for 'soft').
-        mode: as there.
-        scale: as there.
-        power: as there.
-        squared: as there.
-        list_length: as there.
         sample: 'image', 'pixel', or 'class', which needs labels: view='seg.features'
             or 'seg.logits'.
-        max_samples: the most of this process, >= 1; None: all. Memory grows with its
-            square.
-        reduction: as there.
+        max_samples: the most samples of this process, >= 1; None: all. Memory grows
+            with its square.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`cross_sample_ranking`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Plain squared distance of box deltas: what the bounded loss is compared with."""
+"""Squared distance of box deltas, the baseline of the teacher-bounded loss."""
 
 from torch import Tensor
 
@@ -46,13 +46,13 @@ def delta_l2(
 
 @LOSSES.register_module()
 class DeltaL2Loss(DistillationLoss):
-    """Weighted :func:`delta_l2`, whose arguments are documented there.
+    """Weighted :func:`delta_l2`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`delta_l2`.
+    Raises: ConfigError for invalid values.
     """
 
     def forward(

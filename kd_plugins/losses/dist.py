@@ -15,9 +15,9 @@ from kd_plugins.losses._reductions import (
 )
 from kd_plugins.registry import LOSSES
 
-# Probabilities whose standard deviation is smaller do not vary: in float32 one near 1
-# is known to 1e-7. The authors' code adds 1e-8 to the product of lengths instead, which
-# leaves a gradient without bound where the student does not vary.
+# Probabilities with a smaller standard deviation count as constant: float32 resolves
+# 1e-7 near 1. The authors' code adds 1e-8 to the product of lengths instead, which
+# gives an unbounded gradient for a constant student.
 _LEAST_STD = 1e-6
 
 
@@ -35,52 +35,53 @@ def class_correlation(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""How far probabilities are from correlated, within each row and each class.
+    r"""One minus the correlation of probabilities, within each row and each class.
 
     .. math:: L = \tau^2 \beta \Big(1 - \frac1M \sum_i \rho(p^S_{i,:}, p^T_{i,:})\Big)
         + \tau^2 \gamma \Big(1 - \frac1K \sum_c \rho(p^S_{:,c}, p^T_{:,c})\Big)
 
-    with Pearson's :math:`\rho`, which is 0 where either side does not vary. The first
-    term (inter-class) is one number a row. The second (intra-class) correlates all rows
-    kept here, so it cannot be split by row: every row has the whole of it as its share,
-    and 'none' gives :math:`\tau^2 (\beta (1 - \rho_i) + \gamma L_{intra})`. Over ranks
-    it is the mean of their own intra-class terms, weighted by their rows, and not that
-    of all rows together, as in the authors' code; one row alone has a constant 1.
+    with Pearson's :math:`\rho`, which is 0 where either side is constant. The first
+    term (inter-class) has one number for each row. The second term (intra-class)
+    correlates all kept rows of this process and cannot be split by row: each row gets
+    the whole term, and 'none' gives
+    :math:`\tau^2 (\beta (1 - \rho_i) + \gamma L_{intra})`. Over ranks it is the mean of
+    the ranks' terms, weighted by their rows, and not the term of all rows together, as
+    in the authors' code. A single row has a constant 1.
 
     Args:
         student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
-            float dtype. Of two softmax classes only the intra-class term says anything;
-            of one sigmoid column there is no other.
+            float dtype. With two softmax classes only the intra-class term is
+            informative; one sigmoid column has no inter-class term.
         teacher: same shape and rows; no gradient is needed.
         beta: weight of the inter-class term, >= 0.
         gamma: weight of the intra-class term, >= 0.
         temperature: > 0, no unit; larger is flatter.
         standardize: as in :func:`softened_divergence`.
-        use_sigmoid: whether probabilities are a sigmoid's, each column by itself.
-        anchors: A, of maps (N A, K, H, W): a row is then a point of the map, and has
-            A K columns, as the released code for one-stage detectors mixes anchors
-            with classes; default 1, an anchor is a row.
-        mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row, from the statistics of
-            a class too; with ``anchors`` a point is kept if all of its anchors are.
-        avg_factor: number of rows 'mean' divides by, anchors counted one by one;
-            default those kept.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
+        anchors: A, of maps (N A, K, H, W): a row is then a point of the map with A K
+            columns, as in the released code for one-stage detectors; default 1, an
+            anchor is a row.
+        mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row, also in the statistics
+            of a class; with ``anchors`` a point is kept if all of its anchors are.
+        avg_factor: number of rows 'mean' divides by, with each anchor as a row; default
+            those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: no unit; each term is 0 to 2 before its factors. A scalar, or shape (M,)
         for 'none'.
     Raises: ShapeError if the shapes differ, for softmax over a single column, and for
-        ``anchors`` that maps do not have; ConfigError for numbers that cannot be;
+        ``anchors`` that do not fit the maps; ConfigError for invalid numbers;
         either for logits that cannot be standardised.
     Source: Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022,
         https://arxiv.org/abs/2205.10536. Author code: https://github.com/hunto/DIST_KD;
-        for segmentation it does not leave out ignored pixels, as a mask does.
+        for segmentation it includes ignored pixels, which a mask drops here.
 
     Example:
         >>> student = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]).log()
         >>> teacher = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]]).log()
         >>> class_correlation(student, teacher, gamma=0.0)
         tensor(0.0219)
-        >>> class_correlation(student, teacher, beta=0.0)  # the third does not vary
+        >>> class_correlation(student, teacher, beta=0.0)  # the third is constant
         tensor(0.3333)
     """
     check_same_shape(student, teacher, layout='MK|NKHW')
@@ -98,17 +99,18 @@ def class_correlation(
         logits = [
             softened(item, temperature, standardize) for item in (student, teacher)
         ]
-        own, other = (
+        student_probs, teacher_probs = (
             item.sigmoid() if use_sigmoid else item.softmax(dim=1) for item in logits
         )
-        count, columns = own.shape
-        each = own.new_zeros(count)
+        count, columns = student_probs.shape
+        each = student_probs.new_zeros(count)
         if columns > 1:
-            shares = own.new_full((1, columns), 1 / columns)
-            each = beta * (1 - _correlation(own, other, shares, dim=1))
-        kept = own.new_ones(count) if mask is None else mask.to(own)
+            shares = student_probs.new_full((1, columns), 1 / columns)
+            correlation = _correlation(student_probs, teacher_probs, shares, dim=1)
+            each = beta * (1 - correlation)
+        kept = each.new_ones(count) if mask is None else mask.to(each)
         shares = (kept / kept.sum().clamp(min=COUNT_EPS))[:, None]
-        intra = 1 - _correlation(own, other, shares, dim=0).mean()
+        intra = 1 - _correlation(student_probs, teacher_probs, shares, dim=0).mean()
         each = each + gamma * intra
         return temperature**2 * reduce_loss(
             each, reduction, mask=mask, avg_factor=avg_factor
@@ -116,17 +118,17 @@ def class_correlation(
 
 
 def _correlation(student: Tensor, teacher: Tensor, shares: Tensor, dim: int) -> Tensor:
-    """Pearson's, along a dimension whose entries have these shares of its means."""
-    own, other = (
+    """Pearson's correlation along a dimension, its entries weighted by ``shares``."""
+    student, teacher = (
         item - (shares * item).sum(dim, keepdim=True) for item in (student, teacher)
     )
-    variance, its_variance = (
-        (shares * item.square()).sum(dim) for item in (own, other)
+    student_variance, teacher_variance = (
+        (shares * item.square()).sum(dim) for item in (student, teacher)
     )
-    varies = (variance > _LEAST_STD**2) & (its_variance > _LEAST_STD**2)
-    # Outside the root, so that no infinite slope of a root of 0 meets the gradient.
-    product = torch.where(varies, variance * its_variance, 1.0)
-    covariance = torch.where(varies, (shares * own * other).sum(dim), 0.0)
+    varies = (student_variance > _LEAST_STD**2) & (teacher_variance > _LEAST_STD**2)
+    # Before the root, whose slope at 0 is infinite.
+    product = torch.where(varies, student_variance * teacher_variance, 1.0)
+    covariance = torch.where(varies, (shares * student * teacher).sum(dim), 0.0)
     return (covariance / product.sqrt()).clamp(-1, 1)
 
 
@@ -155,25 +157,21 @@ def _points(
 
 @LOSSES.register_module()
 class DISTLoss(DistillationLoss):
-    """Weighted :func:`class_correlation`, whose arguments are documented there.
+    """Weighted :func:`class_correlation`.
 
     The paper's values: beta, gamma and temperature 1, the defaults here, and 4 as the
     temperature for CIFAR-100; a weight of 2 for classification, and of 1 for detection
-    and segmentation. There it compares the auxiliary heads too, with a weight of 0.4;
-    here the teacher's does not run.
+    and segmentation. For segmentation the paper also compares the auxiliary heads, with
+    a weight of 0.4; here the teacher's auxiliary head does not run.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        beta: as there.
-        gamma: as there.
-        temperature: as there.
-        standardize: as there.
-        mix_anchors: on the maps of a one-stage head with A anchors at a point, take
-            these as ``anchors``, as the released code does.
-        use_sigmoid: None asks the view; without an answer, one column means yes.
-        reduction: as there.
+        mix_anchors: set ``anchors`` to the A anchors at a point of a one-stage head, as
+            the released code does.
+        use_sigmoid: None: as the view says; otherwise True for a single column.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`class_correlation`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -225,7 +223,7 @@ class DISTLoss(DistillationLoss):
         images = None if context is None else context.step.inputs
         if images is None or student.dim() != 4:
             raise ConfigError(
-                'mix_anchors is for maps of a one-stage head (head.logits), whose '
-                f'images the view tells; got logits {tuple(student.shape)}. Remove it.'
+                'mix_anchors is for maps of a one-stage head (head.logits) with '
+                f'context.step.inputs; got logits {tuple(student.shape)}. Remove it.'
             )
         return len(student) // len(images)

@@ -32,44 +32,46 @@ def decoupled_divergence(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Divergence of the labelled class from the rest, and that among the rest, by row.
+    r"""Divergences of the labelled class and of the other classes, row by row.
 
     .. math:: L_i = \tau^2 \left( \alpha \, \mathrm{KL}(b^T_i \,\|\, b^S_i)
         + \beta \, \mathrm{KL}(q^T_i \,\|\, q^S_i) \right)
 
-    with :math:`b = (p_y, 1 - p_y)` the target's share (TCKD) and q the softmax over the
-    other classes alone (NCKD). Hinton's divergence is the same sum with weights 1 and
-    :math:`1 - p^T_y`: a teacher that is sure of the target silences the rest there.
+    with :math:`b = (p_y, 1 - p_y)` for the target class (TCKD) and q the softmax over
+    the other classes (NCKD). Hinton's divergence is the same sum with weights 1 and
+    :math:`1 - p^T_y`: there a teacher that is sure of the target suppresses the second
+    term.
 
-    Of sigmoid logits, rows with a label compare its column as a question of two answers
-    (TCKD), and the others by a softmax (NCKD). Rows without a label, and those of a
-    single column, have no NCKD: every column is a question of its own, with weight
-    alpha.
+    For sigmoid logits, a row with a label compares the column of its label as a
+    Bernoulli distribution (TCKD), and the other columns by a softmax (NCKD). Rows
+    without a label, and rows of a single column, have no NCKD: all their columns are
+    Bernoulli distributions, with weight alpha.
 
     Args:
         student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
             float dtype.
         teacher: same shape and rows; no gradient is needed.
         target: labels, shape (M,) or (N, H, W), whole numbers below K of any dtype. For
-            sigmoid K is a row of no class, None means all of them are, and a single
-            column needs none.
+            sigmoid logits, K is a row without class, None means that no row has one,
+            and a single column needs no target.
         alpha: weight of TCKD, >= 0.
         beta: weight of NCKD, >= 0; of two classes NCKD is 0.
         temperature: > 0, no unit; larger is flatter.
         standardize: as in :func:`softened_divergence`.
-        use_sigmoid: whether each column is a question of its own.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: nats; a scalar, or shape (M,) for 'none'.
     Raises: ShapeError if shapes differ, and for softmax over a single column or without
-        target; ConfigError for numbers that cannot be; either for logits that cannot be
+        target; ConfigError for invalid numbers; either for logits that cannot be
         standardised; DistillationError for other labels.
     Source: Zhao et al., Decoupled Knowledge Distillation, CVPR 2022,
         https://arxiv.org/abs/2203.08679. Author code:
         https://github.com/megvii-research/mdistiller, which masks the target by
-        subtracting 1000 from its logit; here it is left out. The sigmoid form is ours.
+        subtracting 1000 from its logit; here it is left out. The sigmoid form is our
+        addition.
 
     Example:
         >>> import torch
@@ -96,12 +98,13 @@ def decoupled_divergence(
         if use_sigmoid:
             each = _of_sigmoid(student, teacher, labels, alpha, beta)
         else:
-            own, others = split_target(student, labels)
-            its_own, its_others = split_target(teacher, labels)
-            # log(p_y / (1 - p_y)): the logit of the question "the target or not?".
-            own, its_own = own - others.logsumexp(1), its_own - its_others.logsumexp(1)
-            each = alpha * bernoulli_divergence(own, its_own)
-            each = each + beta * softmax_divergence(others, its_others)
+            student_target, student_others = split_target(student, labels)
+            teacher_target, teacher_others = split_target(teacher, labels)
+            # log(p_y / (1 - p_y)), the logit of the target against all other classes.
+            student_target = student_target - student_others.logsumexp(1)
+            teacher_target = teacher_target - teacher_others.logsumexp(1)
+            each = alpha * bernoulli_divergence(student_target, teacher_target)
+            each = each + beta * softmax_divergence(student_others, teacher_others)
         return temperature**2 * reduce_loss(
             each, reduction, mask=mask, avg_factor=avg_factor
         )
@@ -111,22 +114,23 @@ def _of_sigmoid(
     student: Tensor, teacher: Tensor, labels: Tensor, alpha: float, beta: float
 ) -> Tensor:
     """The loss of each row, shape (M,)."""
-    questions = bernoulli_divergence(student, teacher)  # (M, K)
+    divergence = bernoulli_divergence(student, teacher)  # (M, K)
     columns = student.shape[1]
     if columns == 1:
-        return alpha * questions.sum(dim=1)
-    some = labels.clamp(max=columns - 1)
-    own, _ = split_target(questions, some)
-    (_, others), (_, its_others) = (
-        split_target(item, some) for item in (student, teacher)
+        return alpha * divergence.sum(dim=1)
+    classes = labels.clamp(max=columns - 1)
+    target, _ = split_target(divergence, classes)
+    _, student_others = split_target(student, classes)
+    _, teacher_others = split_target(teacher, classes)
+    labelled = alpha * target + beta * softmax_divergence(
+        student_others, teacher_others
     )
-    labelled = alpha * own + beta * softmax_divergence(others, its_others)
-    return labelled.where(labels < columns, alpha * questions.sum(dim=1))
+    return labelled.where(labels < columns, alpha * divergence.sum(dim=1))
 
 
 @LOSSES.register_module()
 class DKDLoss(DistillationLoss):
-    """Weighted :func:`decoupled_divergence`, whose arguments are documented there.
+    """Weighted :func:`decoupled_divergence`.
 
     The paper's values, alpha 1 everywhere: for CIFAR-100 beta 8 (2 or 6 for some pairs)
     and temperature 4, the weight rising over 20 epochs as ``dict(type='LinearRamp',
@@ -135,15 +139,11 @@ class DKDLoss(DistillationLoss):
 
     Args:
         loss_weight: factor of the value, >= 0.
-        alpha: as there.
-        beta: as there.
-        temperature: as there.
-        standardize: as there.
-        use_sigmoid: None asks the view; without an answer, one column means yes. True
-            also lets it do without labels, where the view has none.
-        reduction: as there.
+        use_sigmoid: None: as the view says; otherwise True for a single column. With
+            True the view may have no labels.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`decoupled_divergence`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class DKDLoss(DistillationLoss):
 
     @property
     def needs_target(self) -> bool:
-        """Not where each column is known to be a question of its own."""
+        """Not if ``use_sigmoid`` is True."""
         return self.use_sigmoid is not True
 
     def forward(

@@ -22,7 +22,7 @@ from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
 NORMS_OVER = ('image', 'batch')
-# A tensor of the student, adapted, and the teacher's of the same shape.
+# An adapted tensor of the student, and the teacher's tensor of the same shape.
 Compared = tuple[Tensor, Tensor]
 
 
@@ -48,33 +48,33 @@ def feature_based_distance(
         + \beta \big(\|a^T - g(a^S)\|_2 + \|A^T - h(A^S)\|_2\big)
         + \gamma \|r^T(F^T) - u(r^S(F^S))\|_2
 
-    a is a feature's mean over cells, A that over channels, r a non-local block. M is
-    the mean of student's and teacher's softmax of mean absolute activations over
-    temperature, each with a mean of 1, over cells and over channels; it is held fixed.
+    a is the mean of a feature over its pixels, A that over its channels, r a non-local
+    block. M is the mean of the student's and the teacher's softmax of mean absolute
+    activations over temperature, each with a mean of 1, over pixels (M_ij) and over
+    channels (M_c). M takes no gradient.
 
     Args:
         student: feature after the pair's adapter, shape (N, C, H, W), any float dtype.
         teacher: same shape; no gradient is needed.
-        adapt: f, g, h, u and r: gives the four couples to compare, in the formula's
-            order.
+        adapt: f, g, h, u and r: from student and teacher to the four pairs of tensors
+            to compare, in the order of the formula.
         temperature: of M, > 0.
-        use_channel_mask: whether M_c counts, as in the paper; the released code knows
-            it, and takes M_ij alone.
-        norm_over: 'image', as the paper writes the norms, or 'batch', as the code takes
-            them: over all images together, so that the value grows with the root of
-            their number and is no mean.
+        use_channel_mask: use M_c, as in the paper; the released code can compute it,
+            and uses M_ij only.
+        norm_over: 'image', as in the paper; or 'batch', as in the code: over all images
+            together, so the value grows with the root of their number and is no mean.
         masked_weight: alpha.
         attention_weight: beta.
         non_local_weight: gamma.
         mask: shape (N,), 1 keeps and 0 drops an image.
-        avg_factor: number of images 'mean' divides by; default those kept. Without
-            effect on norms over the batch.
-        reduction: 'none', 'mean' or 'sum', over images; of norms over the batch 'mean'
-            and 'sum' are the same, and there is no 'none'.
+        avg_factor: number of images 'mean' divides by; default those kept. It
+            has no effect on norms over the batch.
+        reduction: 'none', 'mean' or 'sum', over images; for norms over the batch 'mean'
+            and 'sum' are equal, and 'none' is refused.
 
-    Returns: norms, as in the paper, so they grow with the root of channels and cells; a
-        scalar, or shape (N,) for 'none'.
-    Raises: ShapeError if the shapes differ; ConfigError for values that cannot be.
+    Returns: norms, as in the paper, so they grow with the root of channels and pixels;
+        a scalar, or shape (N,) for 'none'.
+    Raises: ShapeError if the shapes differ; ConfigError for invalid values.
     Source: Zhang and Ma, Improve Object Detection with Feature-based Knowledge
         Distillation, ICLR 2021, https://openreview.net/forum?id=uKhGRvM8QNH. The code's
         choices are those of a port that cites the authors' source.
@@ -94,11 +94,14 @@ def feature_based_distance(
     weights = (masked_weight, attention_weight, attention_weight, non_local_weight)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         attention = _common_attention(student, teacher, temperature, use_channel_mask)
-        differences = [other - own for own, other in adapt(student, teacher)]
-        differences[0] = differences[0] * attention.sqrt()  # squared with it
+        differences = [
+            teacher_item - student_item
+            for student_item, teacher_item in adapt(student, teacher)
+        ]
+        differences[0] = differences[0] * attention.sqrt()  # the norm squares it
         total = student.new_zeros(())
         for weight, difference in zip(weights, differences, strict=True):
-            # Not a root of a sum: its gradient at 0 is infinite, and that of this is 0.
+            # Not a root of a sum: its gradient at 0 is infinite; here it is 0.
             norms = torch.linalg.vector_norm(difference.flatten(1), dim=1)
             if norm_over == 'batch':
                 kept = norms if mask is None else norms * mask.to(norms)
@@ -113,7 +116,7 @@ def _check_reduction(norm_over: str, reduction: str) -> None:
     if norm_over == 'batch' and reduction == 'none':
         raise ConfigError(
             "norm_over='batch' gives no value for each image, as reduction='none' "
-            "asks for. Set norm_over='image'."
+            "needs. Set norm_over='image'."
         )
 
 
@@ -122,16 +125,16 @@ def _common_attention(
     student: Tensor, teacher: Tensor, temperature: float, use_channel_mask: bool
 ) -> Tensor:
     """Mean attention of both, shape (N, 1, H, W), or (N, C, H, W) with channels."""
-    cells = spatial_attention(student, temperature)
-    cells = (cells + spatial_attention(teacher, temperature)) / 2
+    pixels = spatial_attention(student, temperature)
+    pixels = (pixels + spatial_attention(teacher, temperature)) / 2
     if not use_channel_mask:
-        return cells
+        return pixels
     channels = channel_attention(student, temperature)
-    return cells * (channels + channel_attention(teacher, temperature)) / 2
+    return pixels * (channels + channel_attention(teacher, temperature)) / 2
 
 
 class _Adaptation(nn.Module):
-    """What is trained for a level: adaptations of the student, two non-local blocks."""
+    """Trained for each level: adaptations of the student, and two non-local blocks."""
 
     def __init__(self, channels: int, reduction: int, pool: int) -> None:
         super().__init__()
@@ -156,31 +159,25 @@ class _Adaptation(nn.Module):
 
 @LOSSES.register_module()
 class FBKDLoss(DistillationLoss):
-    """Weighted :func:`feature_based_distance`, whose arguments are documented there.
+    """Weighted :func:`feature_based_distance`.
 
-    Each level has adaptations and non-local blocks of its own, which the student's
-    optimiser trains, and which stay behind at export. A pair takes the mean over its
-    levels where the paper adds them up: ``loss_weight=4`` for four.
+    Each level has its own adaptations and non-local blocks. The student's optimiser
+    trains them, and an export leaves them out. A pair takes the mean over its levels;
+    the paper takes the sum: ``loss_weight=4`` for four levels.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        channels: C of the features, >= 1; left out, that of the pair.
-        levels: how many the pair has, or which, such as ``[1, 2]``; left out, those of
-            the pair.
-        non_local_reductions: by how much fewer channels the non-local blocks compare,
-            one a level, >= 1; further levels take the last. The defaults are the
-            code's, for strides from 4 on.
-        non_local_pools: side of the squares of cells they compare with, likewise.
-        temperature: as there.
-        use_channel_mask: as there.
-        norm_over: as there.
-        masked_weight: as there, >= 0. The defaults of these weights are those for
-            two-stage detectors.
-        attention_weight: as there, >= 0.
-        non_local_weight: as there, >= 0.
-        reduction: as there.
+        channels: C of the features, >= 1; default: that of the pair.
+        levels: number of the pair's levels, or a list such as ``[1, 2]``; default:
+            those of the pair.
+        non_local_reductions: divisor of the channels in the non-local blocks, one for
+            each level, >= 1; further levels take the last. The defaults are the code's,
+            for strides from 4 on.
+        non_local_pools: side of the pooled squares of pixels, likewise.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`feature_based_distance`. The default weights are those
+    for two-stage detectors.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -204,7 +201,7 @@ class FBKDLoss(DistillationLoss):
         pool_at = number_at('non_local_pools', non_local_pools)
         self.blocks = blocks_by_level(
             levels,
-            lambda place: _Adaptation(channels, reduction_at(place), pool_at(place)),
+            lambda index: _Adaptation(channels, reduction_at(index), pool_at(index)),
         )
         self.temperature = check_float('temperature', temperature, strict=True)
         self.use_channel_mask = use_channel_mask

@@ -35,21 +35,21 @@ def focal_distance(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Distance of features, foreground apart, and of their attention; image by image.
+    r"""Distance of features, with foreground weights, and of their attention, by image.
 
     .. math:: L_n = \sum_{c,i,j} (\alpha M^f_{ij} + \beta M^b_{ij}) A^T_{ij} A^T_c
         (F^T_{cij} - F^S_{cij})^2 + \gamma \Big(\sum_{ij} |A^S_{ij} - A^T_{ij}| +
         \sum_c |A^S_c - A^T_c|\Big)
 
     A is the softmax of mean absolute activations over temperature, with a mean of 1:
-    over cells by the mean over channels, over channels by that over cells. M are the
-    masks of :func:`focal_masks`.
+    A_ij over pixels, of the mean over channels; A_c over channels, of the mean over
+    pixels. M are the weight maps of :func:`focal_masks`.
 
     Args:
         student: feature after its adapter, shape (N, C, H, W), any float dtype.
         teacher: same shape; no gradient is needed.
-        boxes: as in :func:`focal_masks`, one tensor an image.
-        input_size: as there.
+        boxes: as of :func:`focal_masks`, one tensor for each image.
+        input_size: as of :func:`focal_masks`.
         temperature: of the attention, > 0 (0.8 for FCOS in the paper).
         foreground_weight: alpha.
         background_weight: beta.
@@ -58,7 +58,7 @@ def focal_distance(
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
-    Returns: sums over channels and cells, as in the paper, so they grow with both; a
+    Returns: sums over channels and pixels, as in the paper, so they grow with both; a
         scalar, or shape (N,) for 'none'.
     Raises: ShapeError if the shapes differ, or for boxes of other images.
     Source: Yang et al., Focal and Global Knowledge Distillation for Detectors,
@@ -80,19 +80,20 @@ def focal_distance(
             f'{len(boxes)}.'
         )
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        own, other = (
+        student_attention, teacher_attention = (
             (spatial_attention(item, temperature), channel_attention(item, temperature))
             for item in (student, teacher)
         )
+        spatial, channel = teacher_attention
         boxes = [item.to(student) for item in boxes]
         masks = focal_masks(boxes, input_size, student.shape[2:])
         foreground, background = (item.to(student)[:, None] for item in masks)
-        cells = foreground_weight * foreground + background_weight * background
-        weighted = (teacher - student).square() * other[0] * other[1] * cells
+        weights = foreground_weight * foreground + background_weight * background
+        weighted = (teacher - student).square() * spatial * channel * weights
         per_image = weighted.flatten(1).sum(dim=1)
-        for mine, its in zip(own, other, strict=True):
-            apart = (mine - its).abs().flatten(1).sum(dim=1)
-            per_image = per_image + attention_weight * apart
+        for item, target in zip(student_attention, teacher_attention, strict=True):
+            distance = (item - target).abs().flatten(1).sum(dim=1)
+            per_image = per_image + attention_weight * distance
         return reduce_loss(per_image, reduction, mask=mask, avg_factor=avg_factor)
 
 
@@ -104,19 +105,19 @@ def global_distance(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    """Squared distance between features to which their global context was added.
+    """Squared distance between features with their global context.
 
     Args:
-        student: what the student's context block gives, shape (N, C, H, W).
-        teacher: what the teacher's gives, same shape.
+        student: output of the student's context block, shape (N, C, H, W).
+        teacher: output of the teacher's context block, same shape.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
-    Returns: a sum over channels and cells, so it grows with both; a scalar, or shape
+    Returns: a sum over channels and pixels, so it grows with both; a scalar, or shape
         (N,) for 'none'.
     Raises: ShapeError if the shapes differ.
-    Source: as for :func:`focal_distance`, L_global.
+    Source: as of :func:`focal_distance`, L_global.
 
     Example:
         >>> import torch
@@ -145,25 +146,22 @@ class _ContextBlocks(nn.Module):
 class FGDLoss(DistillationLoss):
     """Weighted :func:`focal_distance` plus :func:`global_distance`.
 
-    It needs the boxes of the ground truth. Each level has context blocks of its own,
-    which the student's optimiser trains, and which stay behind at export. A pair takes
-    the mean over its levels where the paper adds them up: ``loss_weight=5`` for five.
+    It needs the boxes of the ground truth. Each level has its own context blocks. The
+    student's optimiser trains them, and an export leaves them out. A pair takes the
+    mean over its levels; the paper takes the sum: ``loss_weight=5`` for five levels.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        channels: C of the features, >= 2; left out, that of the pair.
-        levels: how many the pair has, or which, such as ``[1, 2]``; left out, those of
-            the pair.
-        temperature: as in :func:`focal_distance`.
-        foreground_weight: as there, >= 0. The defaults of these weights are the paper's
-            for RetinaNet. For FCOS and RepPoints it takes 1.6e-3, 8e-4, 8e-4 and 8e-6,
-            for two-stage detectors 5e-5, 2.5e-5, 5e-5 and 5e-7.
-        background_weight: as there, >= 0.
-        attention_weight: as there, >= 0.
+        channels: C of the features, >= 2; default: that of the pair.
+        levels: number of the pair's levels, or a list such as ``[1, 2]``; default:
+            those of the pair.
         context_weight: factor of :func:`global_distance`, >= 0.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`focal_distance`. The default weights (foreground,
+    background, attention, context) are the paper's for RetinaNet. For FCOS and
+    RepPoints it takes 1.6e-3, 8e-4, 8e-4 and 8e-6; for two-stage detectors 5e-5,
+    2.5e-5, 5e-5 and 5e-7.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -198,12 +196,7 @@ class FGDLoss(DistillationLoss):
     ) -> Tensor:
         """The loss of these images; see :func:`focal_distance`.
 
-        Args:
-            student: as there.
-            teacher: as there.
-            mask: as there.
-            avg_factor: as there.
-            context: level, boxes, and the input's size.
+        The boxes, the input's size and the level come from ``context``.
 
         Raises: ShapeError if the shapes differ, for other channels, or without boxes;
             ConfigError for a level without blocks.
@@ -226,11 +219,11 @@ class FGDLoss(DistillationLoss):
                 avg_factor=avg_factor,
                 reduction=self.reduction,
             )
-            everywhere = global_distance(
+            context_distance = global_distance(
                 *block(student, teacher),
                 mask=mask,
                 avg_factor=avg_factor,
                 reduction=self.reduction,
             )
-            value = focal + self.context_weight * everywhere
+            value = focal + self.context_weight * context_distance
         return self.loss_weight * (value + zero_of_others(self.blocks, block))

@@ -1,4 +1,4 @@
-"""Flow of the solution procedure, of Yim et al. 2017: how two layers go together."""
+"""Flow of the solution procedure, of Yim et al. 2017: products of two layers."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,17 +17,17 @@ def flow_matrix(first: Tensor, last: Tensor, *, pool: str = 'max') -> Tensor:
 
     .. math:: G_{ij} = \frac{1}{hw} \sum_{p} F^1_{i,p} F^2_{j,p}
 
-    over the places p of the map, image by image.
+    over the pixels p of the map, image by image.
 
     Args:
         first: feature of one layer, shape (N, m, H, W), any float dtype.
         last: feature of a later one, shape (N, n, H', W').
-        pool: 'max' or 'average': how the larger map is brought to the smaller one's
-            height and width.
+        pool: 'max' or 'average': pools the larger map to the height and width of the
+            smaller one.
 
     Returns: shape (N, m, n), squared units of the feature, in float32 at least.
-    Raises: ShapeError for anything but maps of as many images; ConfigError for another
-        pool.
+    Raises: ShapeError unless both are maps of the same number of images; ConfigError
+        for another pool.
     Source: Yim et al., A Gift from Knowledge Distillation, CVPR 2017,
         https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html,
         eq. of the FSP matrix. The paper takes the maximum; several reimplementations
@@ -47,12 +47,12 @@ def flow_matrix(first: Tensor, last: Tensor, *, pool: str = 'max') -> Tensor:
         )
     size = (min(first.shape[2], last.shape[2]), min(first.shape[3], last.shape[3]))
     reduce = F.adaptive_max_pool2d if pool == 'max' else F.adaptive_avg_pool2d
-    with float32_rows(first, last) as both:
-        pooled = [
+    with float32_rows(first, last) as maps:
+        first, last = (
             (item if tuple(item.shape[2:]) == size else reduce(item, size)).flatten(2)
-            for item in both
-        ]
-        flow: Tensor = pooled[0] @ pooled[1].transpose(1, 2) / (size[0] * size[1])
+            for item in maps
+        )
+        flow: Tensor = first @ last.transpose(1, 2) / (size[0] * size[1])
         return flow
 
 
@@ -76,10 +76,10 @@ def flow_distance(
         reduction: 'none', 'mean' or 'sum', over images.
 
     Returns: fourth power of the feature's units; a scalar, or shape (N,) for 'none'. It
-        does not grow with the map, but with its channels, and fast with its scale.
+        does not grow with the map; it grows with the channels and with the scale.
     Raises: ShapeError if the shapes differ.
-    Source: as :func:`flow_matrix`. Reimplementations take the mean over the m n entries
-        instead of their sum.
+    Source: as of :func:`flow_matrix`. Reimplementations take the mean over the m n
+        entries instead of their sum.
 
     Example:
         >>> import torch
@@ -107,9 +107,10 @@ class FSPLoss(DistillationLoss):
     """Weighted :func:`flow_distance` between flow matrices of the two models.
 
     The matrices come from ``view=dict(type='layer.flow', first='backbone.layer2.0',
-    last='backbone.layer2')``: the first and the last block of a stage, in the paper.
-    One pair for each stage, of equal weight. Student and teacher need the same channels
-    there, as any two FPNs have: ``first='neck.fpn_convs.0', last='neck.fpn_convs.1'``.
+    last='backbone.layer2')``, in the paper the first and the last block of a stage. Use
+    one pair for each stage, of equal weight. These layers must have the same channels
+    in student and teacher, as in two FPNs: ``first='neck.fpn_convs.0',
+    last='neck.fpn_convs.1'``.
 
     The paper trains in two stages: this loss alone, then the task alone. In one run,
     for a first stage of 1000 iterations::
@@ -129,14 +130,14 @@ class FSPLoss(DistillationLoss):
             ),
         )
 
-    Without these schedules both are trained together, as reimplementations do.
+    Without these schedules both are trained together, as in reimplementations.
 
     Args:
         loss_weight: factor of the value, >= 0. Reimplementations that average over the
             m n entries take 50: here that is 50 / (m n).
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`flow_distance`.
+    Raises: ConfigError for invalid values.
     """
 
     def forward(

@@ -16,24 +16,24 @@ def gradient_attention_transfer(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Distance between what two models' losses feel of an image, image by image.
+    r"""Distance between the input gradients of two models' losses, image by image.
 
     .. math:: L_n = \|J^S_n - J^T_n\|_2, \qquad J = \partial L_{CE} / \partial x
 
     Args:
         student: J, the gradient of the student's task loss by its input, with a graph
             (``create_graph``), shape (N, C, H, W), any float dtype.
-        teacher: likewise of the teacher; no graph is needed.
+        teacher: J of the teacher, same shape; no graph is needed.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
-    Returns: a scalar, or shape (N,) for 'none'; in the unit of J. Where the two are
-        equal its gradient is 0.
+    Returns: a scalar, or shape (N,) for 'none'; in the unit of J. If the two are
+        equal, its gradient is 0.
     Raises: ShapeError if the shapes differ.
     Source: Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017,
         https://arxiv.org/abs/1612.03928, the gradient-based form, before its factor
-        beta / 2; there is no code of the authors'.
+        beta / 2. No author code.
 
     Example:
         >>> import torch
@@ -51,14 +51,14 @@ def gradient_attention_transfer(
 class GradientATLoss(DistillationLoss):
     """Weighted :func:`gradient_attention_transfer`, of a ``SegGradientView``.
 
-    Its gradient is one of a gradient: a step takes a second backward pass through the
-    student, and each of its layers must have one.
+    It needs a gradient of a gradient: a step takes a second backward pass through the
+    student, which each of the student's layers must support.
 
     Args:
         loss_weight: factor of the value, >= 0 (the paper's beta / 2).
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`gradient_attention_transfer`.
+    Raises: ConfigError for invalid values.
     """
 
     def forward(

@@ -1,4 +1,4 @@
-"""Hint loss: intermediate features of the student follow the teacher's."""
+"""Hint loss: distance of intermediate features, of Chen et al. 2017."""
 
 from torch import Tensor
 
@@ -29,8 +29,8 @@ def hint_distance(
             dtype. Rows of dimension 0 are samples: images or RoIs.
         teacher: same shape; no gradient is needed.
         norm: 'l2', squared differences, or 'l1', absolute ones.
-        mask: shape (N,), 1 keeps and 0 drops a sample; of maps also (N, H, W), and
-            then a pixel is a sample.
+        mask: shape (N,), 1 keeps and 0 drops a sample; of maps also (N, H, W): then
+            each pixel is a sample.
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples.
 
@@ -39,7 +39,7 @@ def hint_distance(
     Raises: ShapeError if the shapes differ; ConfigError for another norm.
     Source: Chen et al., Learning Efficient Object Detection Models with Knowledge
         Distillation, NIPS 2017, https://papers.nips.cc/paper/6676, L_Hint. No author
-        code. The paper leaves the reduction open; the mean keeps the value free of
+        code. The paper does not specify the reduction; the mean is independent of
         the map's size.
 
     Example:
@@ -63,14 +63,13 @@ def hint_distance(
 
 @LOSSES.register_module()
 class HintLoss(DistillationLoss):
-    """Weighted :func:`hint_distance`, whose arguments are documented there.
+    """Weighted :func:`hint_distance`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the paper's gamma, 0.5).
-        norm: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`hint_distance`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

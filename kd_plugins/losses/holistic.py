@@ -1,4 +1,4 @@
-"""Holistic distillation: a critic tells the student's maps from the teacher's."""
+"""Holistic distillation, of Liu et al. 2019: a critic scores the student's maps."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from kd_plugins.losses._base import (
     is_sigmoid,
 )
 from kd_plugins.losses._critic import Critic
-from kd_plugins.losses._random import own_part_of_random
+from kd_plugins.losses._random import random_of_rank
 from kd_plugins.losses._reductions import float32_rows
 from kd_plugins.registry import LOSSES
 
-_SMALLEST_STD = 1e-5  # of a channel that the teacher never fills
+_SMALLEST_STD = 1e-5  # of a channel that is constant in the teacher
 KINDS = ('wasserstein', 'hinge')
 MAPS = ('probs', 'raw')
-# The released script: the student's optimiser and schedule, at a rate of its own.
+# The released script: the student's optimiser and schedule, with another rate.
 _OPTIM_WRAPPER = {
     'type': 'OptimWrapper',
     'optimizer': {'type': 'SGD', 'lr': 4e-4, 'momentum': 0.9, 'weight_decay': 5e-4},
@@ -34,13 +34,13 @@ _OPTIM_WRAPPER = {
 def critic_objective(
     student_scores: Tensor, teacher_scores: Tensor, *, kind: str = 'wasserstein'
 ) -> Tensor:
-    r"""What the critic lowers: the student's scores, against the teacher's.
+    r"""Objective that the critic minimises: student scores against teacher scores.
 
     .. math:: E[D(S)] - E[D(T)] \quad\text{or}\quad
         E[\max(0, 1 + D(S))] + E[\max(0, 1 - D(T))]
 
     Args:
-        student_scores: of the critic, shape (N,).
+        student_scores: the critic's scores of the student's maps, shape (N,).
         teacher_scores: same shape.
         kind: 'wasserstein' or 'hinge'.
 
@@ -66,7 +66,7 @@ def gradient_penalty(
     teacher: Tensor,
     position: Tensor,
 ) -> Tensor:
-    r"""How far the critic's slope is from 1, between the student's and teacher's maps.
+    r"""Squared distance of the critic's slope from 1, between student and teacher maps.
 
     .. math:: \frac1N \sum_n (\|\nabla_x D(x_n)\|_2 - 1)^2, \qquad
         x_n = a_n z^T_n + (1 - a_n) z^S_n
@@ -99,28 +99,28 @@ def gradient_penalty(
 
 @LOSSES.register_module()
 class HolisticLoss(DistillationLoss):
-    """The student's maps should score with the critic as high as the teacher's.
+    """Minus the critic's score of the student's maps, weighted.
 
-    The critic is trained beside the student by an optimiser of its own
-    (``OptimWrapperDict``), after each of the student's steps and on the same maps. It
-    computes in float32. Logged beside the loss, as ``critic_<pair>``: its objective,
-    ``_penalty``, and its mean score of ``_student`` and ``_teacher``.
+    An optimiser of its own (``OptimWrapperDict``) trains the critic after each step of
+    the student, on the same maps, in float32. The log shows ``critic_<pair>``, the
+    critic's objective; with ``_penalty``, the penalty; with ``_student`` and
+    ``_teacher``, its mean scores.
 
     Args:
         loss_weight: factor of the student's part, >= 0 (the paper: 0.1).
-        channels: K of the maps; left out, that of the pair.
-        maps: 'probs', what softmax or sigmoid makes of logits, as in the paper; or
-            'raw': logits (the released code) or a depth map, normalised by the
-            teacher's mean and deviation over the batch, channel by channel.
-        condition_on_image: show the critic the image beside the maps, as in the paper
-            and unlike its released code.
-        kind: as in :func:`critic_objective`.
+        channels: K of the maps; default: that of the pair.
+        maps: 'probs', the softmax or sigmoid of logits, as in the paper; or 'raw':
+            logits (the released code) or a depth map, normalised by the teacher's mean
+            and deviation over the batch, channel by channel.
+        condition_on_image: the critic's input includes the image, as in the paper and
+            unlike its released code.
+        kind: as of :func:`critic_objective`.
         penalty_weight: of :func:`gradient_penalty`, >= 0.
-        steps: of the critic for each of the student, >= 1.
+        steps: of the critic for each step of the student, >= 1.
         base_channels: of the critic, >= 2.
         optim_wrapper: of the critic; default SGD with a rate of 4e-4.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
     Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation,
         CVPR 2019, https://arxiv.org/abs/1903.04197, section 3.3.
     """
@@ -143,8 +143,8 @@ class HolisticLoss(DistillationLoss):
         check_int('base_channels', base_channels, minimum=2)
         if channels is None:
             raise ConfigError(
-                'channels: how many the maps have. A pair fills it in; built by hand, '
-                'the loss must be told.'
+                'channels: number of channels of the maps. A pair sets it; a loss that '
+                'is built by hand needs it.'
             )
         self.maps = check_choice('maps', maps, MAPS)
         self.condition_on_image = condition_on_image
@@ -157,15 +157,15 @@ class HolisticLoss(DistillationLoss):
         )
         self._steps = steps
         self._optim_wrapper = dict(optim_wrapper or _OPTIM_WRAPPER)
-        self._seen: tuple[Tensor, Tensor, Tensor | None] | None = None
-        self._left = 0
+        self._batch: tuple[Tensor, Tensor, Tensor | None] | None = None
+        self._remaining = 0
 
     def auxiliary_optimizers(self) -> dict[str, AuxiliaryOptimizer]:
-        """That of the critic."""
-        extra = AuxiliaryOptimizer(
+        """The critic's optimiser."""
+        optimizer = AuxiliaryOptimizer(
             self.critic, self._optim_wrapper, self._critic_loss, self._steps
         )
-        return {'critic': extra}
+        return {'critic': optimizer}
 
     def forward(
         self,
@@ -178,18 +178,18 @@ class HolisticLoss(DistillationLoss):
 
         Args:
             student: logits or maps, shape (N, K, H, W), any float dtype.
-            teacher: same shape; kept for the critic's own step.
-            context: images, and what the logits are.
+            teacher: same shape; for the critic's step.
+            context: images, and the activation of the logits.
 
-        Raises: ShapeError if the shapes differ, or without images to condition on.
+        Raises: ShapeError if the shapes differ, or if the images are missing.
         """
         check_same_shape(student, teacher, layout='NCHW')
         with float32_rows(student, teacher.detach()) as (student, teacher):
             student, teacher = self._read(student, teacher, context)
             image = self._condition(context, student)
             if torch.is_grad_enabled():  # for the critic's steps
-                self._seen = (student.detach(), teacher, image)
-                self._left = self._steps
+                self._batch = (student.detach(), teacher, image)
+                self._remaining = self._steps
             with _frozen(self.critic):
                 scores: Tensor = self.critic(student, image)
         return -self.loss_weight * scores.mean()
@@ -197,17 +197,16 @@ class HolisticLoss(DistillationLoss):
     def _read(
         self, student: Tensor, teacher: Tensor, context: LossContext | None
     ) -> tuple[Tensor, Tensor]:
-        """Both as the critic sees them."""
+        """The input of the critic, of student and teacher."""
         if self.maps == 'raw':
-            # By the teacher's statistics both: a scale or an offset of the student's
-            # stays visible.
+            # Both by the teacher's statistics, to keep the student's scale and offset.
             std, mean = torch.std_mean(teacher, dim=(0, 2, 3), keepdim=True)
             std = std.clamp(min=_SMALLEST_STD)
             return (student - mean) / std, (teacher - mean) / std
         if context is not None and context.activation is None:
             raise ConfigError(
-                "maps='probs' is for logits, and this pair's tensors are none that a "
-                "view knows of. Set maps='raw', or use view='seg.logits'."
+                "maps='probs' is for logits, and the view of this pair gives no "
+                "activation. Set maps='raw', or use view='seg.logits'."
             )
         if is_sigmoid(None, context, student):
             return student.sigmoid(), teacher.sigmoid()
@@ -226,38 +225,40 @@ class HolisticLoss(DistillationLoss):
         )
 
     def _critic_loss(self) -> tuple[Tensor | None, dict[str, Tensor]]:
-        if self._seen is None:
+        if self._batch is None:
             return None, {}
-        student, teacher, image = self._seen
-        self._left -= 1
-        if self._left == 0:  # what was seen once is not learned from again
-            self._seen = None
+        student, teacher, image = self._batch
+        self._remaining -= 1
+        if self._remaining == 0:  # each batch is used for ``steps`` steps only
+            self._batch = None
         with torch.autocast(student.device.type, enabled=False):
             student_scores = self.critic(student, image)
             teacher_scores = self.critic(teacher, image)
             objective = critic_objective(student_scores, teacher_scores, kind=self.kind)
-            position = own_part_of_random(len(student), device=student.device)
+            position = random_of_rank(len(student), device=student.device)
             penalty = gradient_penalty(
                 lambda maps: self.critic(maps, image), student, teacher, position
             )
-        told = {
+        log_vars = {
             '': objective,
             'penalty': penalty,
             'student': student_scores.mean(),
             'teacher': teacher_scores.mean(),
         }
         loss = objective + self.penalty_weight * penalty
-        return loss, {name: value.detach() for name, value in told.items()}
+        return loss, {name: value.detach() for name, value in log_vars.items()}
 
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """No gradient to the module's parameters from what is computed within."""
-    needed = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in needed:
+    """Within the block, the module's parameters need no gradient."""
+    trained = [
+        parameter for parameter in module.parameters() if parameter.requires_grad
+    ]
+    for parameter in trained:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in needed:
+        for parameter in trained:
             parameter.requires_grad_(True)

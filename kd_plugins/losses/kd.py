@@ -30,17 +30,17 @@ def softened_divergence(
     .. math:: L_i = \tau^2 \sum_c p^T_{i,c} \log (p^T_{i,c} / p^S_{i,c})
 
     with :math:`p = \mathrm{softmax}(z / \tau)`; for sigmoid logits each column is a
-    Bernoulli distribution of its own, and their divergences are summed.
+    Bernoulli distribution, and the divergences of the columns are summed.
 
     Args:
         student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
             float dtype.
         teacher: same shape and rows; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
-        standardize: bring each row of both to mean 0 and standard deviation 1 first,
-            so that only the shape of the logits is learned (Sun et al., CVPR 2024,
-            https://arxiv.org/abs/2403.01427): softmax of three classes or more.
-        use_sigmoid: whether each column is a question of its own.
+        standardize: first scale each row of both to mean 0 and standard deviation 1, so
+            that the student learns only the shape of the logits (Sun et al., CVPR 2024,
+            https://arxiv.org/abs/2403.01427); for softmax of three classes or more.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
@@ -52,7 +52,7 @@ def softened_divergence(
     Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network,
         2015, https://arxiv.org/abs/1503.02531, section 2. mmdet's
         KnowledgeDistillationKLDivLoss is K times smaller: it also averages over
-        classes. The sigmoid form is ours.
+        classes. The sigmoid form is our addition.
 
     Example:
         >>> import torch
@@ -77,17 +77,16 @@ def softened_divergence(
 
 @LOSSES.register_module()
 class KDLoss(DistillationLoss):
-    """Weighted :func:`softened_divergence`, whose arguments are documented there.
+    """Weighted :func:`softened_divergence`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        temperature: as there.
-        standardize: as there (its authors: temperature 2 and a weight of 9, beside a
-            task loss of weight 0.1).
-        use_sigmoid: None asks the view; without an answer, one column means yes.
-        reduction: as there.
+        standardize: as of the function (its authors: temperature 2 and a weight of 9,
+            with a task loss of weight 0.1).
+        use_sigmoid: None: as the view says; otherwise True for a single column.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`softened_divergence`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

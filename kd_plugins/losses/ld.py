@@ -20,7 +20,7 @@ def localization_divergence(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Kullback-Leibler divergence of where a box's edges lie, box by box.
+    r"""Kullback-Leibler divergence of the positions of a box's edges, box by box.
 
     .. math:: L_i = \frac{\tau^2}{4} \sum_{e=1}^4 \sum_{b=0}^n
         p^T_{i,e,b} \log (p^T_{i,e,b} / p^S_{i,e,b})
@@ -33,8 +33,8 @@ def localization_divergence(
         teacher: same shape and rows; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
         mean_over_bins: divide by the n + 1 bins, as the released code does.
-        mask: shape (R,), what a row weighs, >= 0: its class score, or its overlap;
-            rows of 0 are dropped.
+        mask: shape (R,), the weight of a row, >= 0: its class score, or its overlap;
+            rows of weight 0 are dropped.
         avg_factor: number that 'mean' divides by; default the sum of the weights.
         reduction: 'none', 'mean' or 'sum', over rows.
 
@@ -86,9 +86,9 @@ def _check_edges(student: Tensor, teacher: Tensor) -> None:
 
 @LOSSES.register_module()
 class LDLoss(DistillationLoss):
-    """Weighted :func:`localization_divergence`, whose arguments are documented there.
+    """Weighted :func:`localization_divergence`.
 
-    The paper's two terms are two pairs, of two regions. In the released scale::
+    The paper's two terms are two pairs, of two regions. As in the released code::
 
         scale = dict(type='LDLoss', mean_over_bins=True, reduction='sum')
         vlr = dict(type='head.distributions', region='vlr')
@@ -97,16 +97,14 @@ class LDLoss(DistillationLoss):
             ld_vlr=dict(view=vlr, loss=dict(scale, loss_weight=0.0625)),
         )
 
-    'mean' is the weighted mean over the rows of a region instead: it does not grow
+    With 'mean' it is the weighted mean over the rows of a region, which does not grow
     with the batch.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        temperature: as there.
-        mean_over_bins: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`localization_divergence`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -31,8 +31,8 @@ def logit_l2(
         teacher: same shape and rows; no gradient is needed.
         normalize: 'half_batchmean', half the sum over classes as in the paper, or
             'elementmean', the mean over classes.
-        centre: subtract each row's mean first, which softmax does not see either:
-            the limit of Hinton's loss for high temperatures, times K.
+        centre: first subtract the mean of each row, which softmax ignores: the limit
+            of Hinton's loss for high temperatures, times K.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
@@ -64,15 +64,13 @@ def logit_l2(
 
 @LOSSES.register_module()
 class LogitL2Loss(DistillationLoss):
-    """Weighted :func:`logit_l2`, whose arguments are documented there.
+    """Weighted :func:`logit_l2`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        normalize: as there.
-        centre: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`logit_l2`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -12,10 +12,10 @@ from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.losses._tokens import ReceptiveTokens, tokens_by_level
 from kd_plugins.registry import LOSSES
 
-# Of a mask over its places: masks of student and teacher that nowhere agree are empty,
-# and then so is the error that they see.
+# Smallest sum of a mask over its pixels: the product of a student's and a teacher's
+# mask may be empty, and then so is its error.
 _SMALLEST_AREA = 1e-5
-# Of two masks that are 0 everywhere.
+# For two masks that are 0 everywhere.
 _DICE_EPS = 1e-12
 
 
@@ -29,7 +29,7 @@ def masked_distance(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Squared distance of two features where masks look, mask by mask.
+    r"""Squared distance of two features under masks, mask by mask.
 
     .. math:: L_n = \sum_t p_t \frac{1}{C} \sum_c
         \frac{\sum_i M_{t,i}^2 (F^S - F^T)_{c,i}^2}{\sum_i M_{t,i}}
@@ -41,11 +41,12 @@ def masked_distance(
             dtype.
         teacher: same shape; no gradient is needed.
         masks: M, between 0 and 1, shape (N, n, H, W).
-        weights: p, how much each counts, shape (N, n); default 1/n.
-        mask: shape (N,), 1 keeps and 0 drops an image; or (N, H, W), of pixels: those
-            dropped are in none of the masks, and an image counts by the share it keeps.
-        avg_factor: number of images 'mean' divides by, or of pixels where the mask is
-            one of pixels; default those kept.
+        weights: p of each mask, shape (N, n); default 1/n.
+        mask: shape (N,), 1 keeps and 0 drops an image; or (N, H, W), of pixels: dropped
+            pixels are in none of the masks, and the weight of an image is the share of
+            its kept pixels.
+        avg_factor: number of images 'mean' divides by, or of pixels for a mask of
+            pixels; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
     Returns: a scalar, or shape (N,) for 'none'.
@@ -79,17 +80,17 @@ def masked_distance(
         mask = mask.float().mean(dim=(1, 2))
         avg_factor = None if avg_factor is None else avg_factor / (height * width)
     with float32_rows(student, teacher, masks, weights, mask=mask) as rows:
-        student, teacher, *told = rows
-        masks, weights = (item.to(student) for item in told)
+        student, teacher, masks, weights = rows
+        masks, weights = masks.to(student), weights.to(student)
         error = (student - teacher).square().mean(dim=1)  # (N, H, W)
-        seen = torch.einsum('nthw,nhw->nt', masks.square(), error)
+        masked = torch.einsum('nthw,nhw->nt', masks.square(), error)
         area = masks.sum(dim=(2, 3)).clamp(min=_SMALLEST_AREA)
-        per_image = (weights * seen / area).sum(dim=1)
+        per_image = (weights * masked / area).sum(dim=1)
         return reduce_loss(per_image, reduction, mask=mask, avg_factor=avg_factor)
 
 
 def mask_overlap(masks: Tensor) -> Tensor:
-    r"""How much the masks of a feature are alike: the mean Dice coefficient of any two.
+    r"""Mean Dice coefficient of any two masks of a feature.
 
     .. math:: \frac{1}{n (n - 1)} \sum_{s \ne t}
         \frac{2 \sum_i M_{s,i} M_{t,i}}{\sum_i M_{s,i}^2 + \sum_i M_{t,i}^2}
@@ -99,7 +100,7 @@ def mask_overlap(masks: Tensor) -> Tensor:
 
     Returns: scalar, the mean over images; between 0 (disjoint) and 1 (all the same); 0
         of a single mask.
-    Source: as :func:`masked_distance`; what keeps tokens apart while they learn.
+    Source: as of :func:`masked_distance`; it keeps the tokens different in training.
 
     Example:
         >>> import torch
@@ -107,17 +108,17 @@ def mask_overlap(masks: Tensor) -> Tensor:
         tensor(0.)
     """
     with float32_rows(masks) as (masks,):
-        places = masks.flatten(2)
-        shared = places @ places.transpose(1, 2)  # (N, n, n)
-        own = shared.diagonal(dim1=1, dim2=2)
-        dice = 2 * shared / (own.unsqueeze(1) + own.unsqueeze(2) + _DICE_EPS)
-        others = dice.sum(dim=(1, 2)) - dice.diagonal(dim1=1, dim2=2).sum(dim=1)
+        pixels = masks.flatten(2)
+        shared = pixels @ pixels.transpose(1, 2)  # (N, n, n)
+        squares = shared.diagonal(dim1=1, dim2=2)
+        dice = 2 * shared / (squares.unsqueeze(1) + squares.unsqueeze(2) + _DICE_EPS)
+        pairs = dice.sum(dim=(1, 2)) - dice.diagonal(dim1=1, dim2=2).sum(dim=1)
         count = masks.shape[1]
-        return reduce_loss(others / max(count * (count - 1), 1))
+        return reduce_loss(pairs / max(count * (count - 1), 1))
 
 
 def _kept(maps: Tensor, mask: Tensor | None) -> Tensor:
-    """The maps (N, C, H, W) with 0 where a mask drops the image or the pixel."""
+    """The maps (N, C, H, W), with 0 in dropped images or pixels."""
     if mask is None:
         return maps
     if mask.dim() == 3:
@@ -130,27 +131,27 @@ def _kept(maps: Tensor, mask: Tensor | None) -> Tensor:
 
 @LOSSES.register_module()
 class MasKDLoss(DistillationLoss):
-    """Weighted :func:`masked_distance`, by masks that were learned on the teacher.
+    """Weighted :func:`masked_distance`, with masks that were learned on the teacher.
 
-    The first of its two stages is a training of its own, of a model of type
-    ``kd_plugins.MaskLearner``; this is the second. The tokens are the teacher's: they
-    learn no more, are in no checkpoint, and their file is read at the first training
-    step. Levels of a pair have the numbers that they have in the teacher's layer.
+    The method has two stages. The first is a separate training, of a model of type
+    ``kd_plugins.MaskLearner``; this loss is the second. Its tokens are frozen and in no
+    checkpoint. The first training step reads their file. The levels of a pair are those
+    of the teacher's layer.
 
     Args:
         tokens: checkpoint of the first stage: a file, a URL or ``kd_plugins::...``.
         loss_weight: factor of the value, >= 0 (the authors: 1 for two-stage detectors,
             7 for a RetinaNet under a ResNeXt-101; for segmentation 1 on the logits and
             0.4 on the auxiliary ones, of which their code takes half).
-        learned_as: under which name of ``masks`` they were learned; left out, that of
+        learned_as: name of the tokens in ``masks`` of the first stage; default: that of
             the pair.
-        customize_after: from which iteration on a mask is also the student's own: the
-            teacher's times that of the same token on the student's feature, through
-            which no gradient flows (the authors: 7330 for detectors, an epoch of COCO;
-            never for segmentation). Left out: never.
-        reduction: as in :func:`masked_distance`.
+        customize_after: iteration from which the student's feature contributes to the
+            masks: a mask is then the product of the token's masks on the teacher's and
+            on the student's feature, and takes no gradient (the authors: 7330 for
+            detectors, an epoch of COCO; never for segmentation). Default: never.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`masked_distance`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -170,8 +171,8 @@ class MasKDLoss(DistillationLoss):
         self.tokens = str(tokens)
         self.learned_as = learned_as
         self.customize_after = check_int('customize_after', customize_after, 0)
-        # Not as modules: they are in no state_dict, nor trained.
-        self._learned: dict[int, ReceptiveTokens] = {}
+        # Not modules: they are not in the state_dict and not trained.
+        self._tokens_by_level: dict[int, ReceptiveTokens] = {}
 
     def forward(
         self,
@@ -185,20 +186,21 @@ class MasKDLoss(DistillationLoss):
         """The loss of these images at this level; see :func:`masked_distance`.
 
         Raises: CheckpointError if the file has no such tokens; ConfigError for a level
-            that it lacks, or where nobody tells the iteration that is waited for;
+            without tokens, or for ``customize_after`` without an iteration;
             ShapeError if the shapes differ, or for other channels.
         """
         check_same_shape(student, teacher, layout='NCHW')
         context = context or LossContext()
-        if context.dry_run:  # the file need not be there yet
+        if context.dry_run:  # the file may not exist yet
             return self.loss_weight * (student - teacher).square().mean()
-        learned = self._tokens_at(context, teacher)
-        both = (_kept(item.detach(), mask) for item in (student, teacher))
-        with float32_rows(*both) as (own, seen):
-            learned.to(seen)
-            masks, weights = learned.masks(seen), learned.weights(seen)
+        tokens = self._tokens_at(context, teacher)
+        features = (_kept(item.detach(), mask) for item in (student, teacher))
+        with float32_rows(*features) as (student_feature, teacher_feature):
+            tokens.to(teacher_feature)
+            masks = tokens.masks(teacher_feature)
+            weights = tokens.weights(teacher_feature)
             if self._customized(context):
-                masks = masks * learned.masks(own)
+                masks = masks * tokens.masks(student_feature)
         return self.loss_weight * masked_distance(
             student,
             teacher.detach(),
@@ -214,37 +216,37 @@ class MasKDLoss(DistillationLoss):
             return self.customize_after == 0
         if context.step.iteration is None:
             raise ConfigError(
-                f'customize_after={self.customize_after}, and nobody tells the '
-                "iteration. Set runner_type='kd_plugins.DistillRunner', as "
+                f'customize_after={self.customize_after}, and the iteration is '
+                "unknown. Set runner_type='kd_plugins.DistillRunner', as "
                 'configs/_base_/distill.py does.'
             )
         return context.step.iteration >= self.customize_after
 
     def _tokens_at(self, context: LossContext, teacher: Tensor) -> ReceptiveTokens:
-        """Those of the level that the tensors come from."""
+        """The tokens of the level that the tensors come from."""
         name = self.learned_as or context.pair
-        if not self._learned:
+        if not self._tokens_by_level:
             with located('loss.tokens'):
-                self._learned = tokens_by_level(self.tokens, name)
+                self._tokens_by_level = tokens_by_level(self.tokens, name)
         level = context.teacher_level
         if level is None:
             level = context.level
-        if level is None and len(self._learned) == 1:
-            (level,) = self._learned
-        if level not in self._learned:
-            shown = ', '.join(map(str, self._learned))
+        if level is None and len(self._tokens_by_level) == 1:
+            (level,) = self._tokens_by_level
+        if level not in self._tokens_by_level:
+            shown = ', '.join(map(str, self._tokens_by_level))
             raise ConfigError(
                 f"'{self.tokens}' has masks '{name}' for level {shown}, none for level "
                 f'{level}. Learn them on the layer that this pair compares, or choose '
                 'its levels.',
                 key='loss.tokens',
             )
-        learned = self._learned[level]
-        channels = learned.tokens.shape[1]
+        tokens = self._tokens_by_level[level]
+        channels = tokens.tokens.shape[1]
         if teacher.shape[1] != channels:
             raise ShapeError(
                 f"'{self.tokens}' has masks '{name}' for {channels} channels, and "
                 f'teacher {tuple(teacher.shape)} has {teacher.shape[1]}. Learn them on '
                 "this pair's teacher and layer, and set loss.tokens to that file."
             )
-        return learned
+        return tokens

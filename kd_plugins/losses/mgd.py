@@ -14,7 +14,7 @@ from kd_plugins.losses._levels import (
     read_channels,
     zero_of_others,
 )
-from kd_plugins.losses._random import own_part_of_random
+from kd_plugins.losses._random import random_of_rank
 from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
@@ -31,7 +31,7 @@ def generation_distance(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Squared distance of the teacher's feature to what is generated; image by image.
+    r"""Squared distance of the teacher's feature to a generated one, image by image.
 
     .. math:: L_n = \sum_{c,i,j} (F^T - G(m F^S))_{cij}^2
 
@@ -39,14 +39,14 @@ def generation_distance(
         student: feature after its adapter, shape (N, C, H, W), any float dtype.
         teacher: same shape; no gradient is needed.
         generator: G, from a masked feature to one of the same shape.
-        keep: m, what the generator gets to see, 1 or 0; shape (N, 1, H, W), or
+        keep: m, 1 keeps and 0 masks the generator's input; shape (N, 1, H, W), or
             (N, C, 1, 1) for whole channels.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
-    Returns: a sum over channels and cells, as in the paper, so it grows with both; a
-        scalar, or shape (N,) for 'none'. Not 0 where student equals teacher.
+    Returns: a sum over channels and pixels, as in the paper, so it grows with both; a
+        scalar, or shape (N,) for 'none'. Not 0 if student and teacher are equal.
     Raises: ShapeError if the shapes differ.
     Source: Yang et al., Masked Generative Distillation, ECCV 2022,
         https://arxiv.org/abs/2205.01529. Author code: https://github.com/yzd-v/MGD.
@@ -74,15 +74,17 @@ def generation_distance(
 def random_keep(
     feature: Tensor, masked_ratio: float, *, masked: str = 'cells'
 ) -> Tensor:
-    """What a generator gets to see of a feature, drawn anew: each for itself, 1 or 0.
+    """A random mask of a generator's input: independent entries, 1 or 0.
 
-    Drawn on the feature's device, from torch's generator for it. The processes of a
-    run, whose generators are alike, each take their own part of one draw.
+    It is drawn on the feature's device, from torch's generator of that device. The
+    generators of the processes of a run are equal, and each process takes its part of
+    one draw.
 
     Args:
         feature: shape (N, C, H, W).
-        masked_ratio: how probable a 0 is, between 0 and 1.
-        masked: 'cells', or 'channels', as in the paper's classification.
+        masked_ratio: probability of a 0, between 0 and 1.
+        masked: 'cells', the pixels of the map; or 'channels', as in the paper's
+            classification.
 
     Returns: shape (N, 1, H, W), or (N, C, 1, 1).
 
@@ -94,12 +96,12 @@ def random_keep(
     check_choice('masked', masked, MASKED)
     images, channels, height, width = feature.shape
     shape = (1, height, width) if masked == 'cells' else (channels, 1, 1)
-    drawn = own_part_of_random(images, *shape, device=feature.device)
+    drawn = random_of_rank(images, *shape, device=feature.device)
     return (drawn >= masked_ratio).float()  # never below 0, never 1
 
 
 def _generator(channels: int) -> nn.Module:
-    """Two convolutions that fill in what is masked."""
+    """Two convolutions that generate the masked part."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, kernel_size=3, padding=1),
         nn.ReLU(),
@@ -109,24 +111,24 @@ def _generator(channels: int) -> nn.Module:
 
 @LOSSES.register_module()
 class MGDLoss(DistillationLoss):
-    """Weighted :func:`generation_distance`, of a feature masked at random.
+    """Weighted :func:`generation_distance`, of a randomly masked feature.
 
-    Each level has a generator of its own, which the student's optimiser trains, and
-    which stays behind at export. A pair takes the mean over its levels where the paper
-    adds them up: five levels want five times the weight.
+    Each level has its own generator. The student's optimiser trains it, and an export
+    leaves it out. A pair takes the mean over its levels; the paper takes the sum: five
+    levels need five times the weight.
 
     Args:
         loss_weight: factor of the value, >= 0 (the paper's alpha: 2e-5, for two-stage
             detectors 5e-7).
-        channels: C of the features, >= 1; left out, that of the pair.
-        levels: how many the pair has, or which, such as ``[1, 2]``; left out, those of
-            the pair.
-        masked_ratio: as in :func:`random_keep` (the paper: 0.65 for one-stage
-            detectors, 0.45 for two-stage ones, 0.75 for segmentation).
-        masked: as there.
-        reduction: as in :func:`generation_distance`.
+        channels: C of the features, >= 1; default: that of the pair.
+        levels: number of the pair's levels, or a list such as ``[1, 2]``; default:
+            those of the pair.
+        masked_ratio: as of :func:`random_keep` (the paper: 0.65 for one-stage
+            detectors, 0.45 for two-stage detectors, 0.75 for segmentation).
+        masked: as of :func:`random_keep`.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`generation_distance`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

@@ -30,43 +30,43 @@ def normalized_cross_entropy(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Cross-entropy of the labelled class, and that among the others, row by row.
+    r"""Cross-entropies of the labelled class and of the other classes, row by row.
 
     .. math:: L_i = -p^T_{i,y} \log p^S_{i,y}
         - \gamma \tau^2 \sum_{c \ne y} q^T_{i,c} \log q^S_{i,c}
 
-    with p the softmax of the plain logits, and q the softmax over the other classes
-    alone, softened. Where the two agree it is not 0, nor is its first term at its
-    minimum: that draws the target to 1, as a label of weight :math:`p^T_y` does.
+    with p the softmax of the logits, and q the softened softmax over the other classes.
+    If the two agree it is not 0, and its first term is not at its minimum: that term
+    draws the target's probability to 1, like a label of weight :math:`p^T_y`.
 
-    Of sigmoid logits each column is a question with a known answer, whose probability p
-    the first term takes, summed over the columns; the second is that of the columns but
-    the label's, and 0 where there is no label, or only one column.
+    For sigmoid logits each column has a known binary label, with p the probability of
+    that label, and the first term is summed over the columns. The second term is that
+    of the columns other than the label's; it is 0 without a label, or with one column.
 
     Args:
         student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
             float dtype.
         teacher: same shape and rows; no gradient is needed.
         target: labels, shape (M,) or (N, H, W), whole numbers below K of any dtype. For
-            sigmoid K is a row of no class; of a single column it is the answer, 1 for
-            yes and 0 for no.
+            sigmoid logits, K is a row without class; for a single column it is the
+            binary label, 1 or 0.
         gamma: weight of the second term, >= 0; of two classes that term is 0.
         temperature: of the second term, > 0, no unit; larger is flatter.
         standardize: as in :func:`softened_divergence`, in both terms.
-        use_sigmoid: whether each column is a question of its own.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
 
     Returns: nats; a scalar, or shape (M,) for 'none'.
     Raises: ShapeError if shapes differ, without target, and for softmax over a single
-        column; ConfigError for numbers that cannot be; either for logits that cannot be
+        column; ConfigError for invalid numbers; either for logits that cannot be
         standardised; DistillationError for other labels.
     Source: Yang et al., Rethinking Knowledge Distillation via Cross-Entropy, 2022,
         https://arxiv.org/abs/2208.10139, without its first term, the cross-entropy of
         the labels, which is the student's task loss. Author code:
-        https://github.com/yzd-v/cls_KD, an earlier commit of which left the target
-        among the other classes. The sigmoid form is ours.
+        https://github.com/yzd-v/cls_KD, an earlier commit of which kept the target
+        among the other classes. The sigmoid form is our addition.
 
     Example:
         >>> student, teacher = torch.tensor([[1.0, 0, 0]]), torch.tensor([[2.0, 1, 0]])
@@ -85,27 +85,27 @@ def normalized_cross_entropy(
         if standardize:
             student, teacher = standardized(student), standardized(teacher)
         if use_sigmoid:
-            each = _of_answers(student, teacher, labels)
+            each = _of_sigmoid(student, teacher, labels)
         else:
-            own, its_own = (
+            log_student, log_teacher = (
                 split_target(item.log_softmax(dim=1), labels)[0]
                 for item in (student, teacher)
             )
-            each = -its_own.exp() * own  # (M,)
+            each = -log_teacher.exp() * log_student  # (M,)
         if columns > 1:
-            some = labels.clamp(max=columns - 1)
-            (_, others), (_, its_others) = (
-                split_target(item / temperature, some) for item in (student, teacher)
-            )
-            rest = -(its_others.softmax(dim=1) * others.log_softmax(dim=1)).sum(dim=1)
-            each = each + gamma * temperature**2 * rest * (labels < columns)
+            classes = labels.clamp(max=columns - 1)
+            _, student_others = split_target(student / temperature, classes)
+            _, teacher_others = split_target(teacher / temperature, classes)
+            terms = teacher_others.softmax(dim=1) * student_others.log_softmax(dim=1)
+            entropy = -terms.sum(dim=1)
+            each = each + gamma * temperature**2 * entropy * (labels < columns)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
-def _of_answers(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Of yes-or-no questions, the first term of each row, shape (M,)."""
+def _of_sigmoid(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """The first term of each row of sigmoid logits, shape (M,)."""
     columns = torch.arange(student.shape[1], device=student.device)
-    # A single column is told its answer, several are told which of them is meant.
+    # The label of a single column is 1 or 0; of several, the index of a column.
     yes = labels[:, None] == (columns if len(columns) > 1 else columns + 1)
     student, teacher = (torch.where(yes, item, -item) for item in (student, teacher))
     return -(teacher.sigmoid() * F.logsigmoid(student)).sum(dim=1)
@@ -113,20 +113,17 @@ def _of_answers(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
 
 @LOSSES.register_module()
 class NKDLoss(DistillationLoss):
-    """Weighted :func:`normalized_cross_entropy`, whose arguments are documented there.
+    """Weighted :func:`normalized_cross_entropy`.
 
     The paper's values: gamma 1.5 and temperature 1 for ImageNet, the defaults here;
     gamma 3.5 and temperature 3 for CIFAR-100. The task loss keeps its weight of 1.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        gamma: as there.
-        temperature: as there.
-        standardize: as there.
-        use_sigmoid: None asks the view; without an answer, one column means yes.
-        reduction: as there.
+        use_sigmoid: None: as the view says; otherwise True for a single column.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`normalized_cross_entropy`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

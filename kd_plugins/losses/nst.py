@@ -1,4 +1,4 @@
-"""Neuron selectivity transfer: where each channel looks, of Huang and Wang 2017."""
+"""Neuron selectivity transfer: where each channel fires, of Huang and Wang 2017."""
 
 from torch import Tensor
 
@@ -44,25 +44,25 @@ def selectivity_discrepancy(
         degree: d of 'polynomial', >= 1.
         offset: c of 'polynomial', >= 0.
         sigma_squared: of 'gaussian', > 0; by default, for each image, the mean squared
-            distance between a channel of the student and one of the teacher, through
-            which no gradient flows.
-        full_mmd: keep the term of the teacher alone, which is constant. The released
-            code drops it: the value may then be negative, the gradient is the same.
+            distance between a channel of the student and one of the teacher, which
+            takes no gradient.
+        full_mmd: include the constant term of the teacher alone. The released code
+            drops it: the value may then be negative, and the gradient is the same.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
     Returns: no unit; a scalar, or shape (N,) for 'none'. A channel of length 1e-6 at
         most counts as 0, and so does its gradient. Memory: a few float32 copies of
-        the maps, N (C + C') H W numbers, and, unless the kernel is linear, of its
-        values, N (C^2 + C'^2 + C C'): linear in H W, and in no tensor both.
-    Raises: ShapeError if batch size, height or width differ; ConfigError for values
-        that cannot be.
+        the maps, N (C + C') H W numbers, and, unless the kernel is linear, of the
+        kernel's values, N (C^2 + C'^2 + C C').
+    Raises: ShapeError if batch size, height or width differ; ConfigError for invalid
+        values.
     Source: Huang and Wang, Like What You Like: Knowledge Distill via Neuron Selectivity
         Transfer, 2017, https://arxiv.org/abs/1707.01219, before its factor lambda / 2.
         Author code, https://github.com/TuSimple/neuron-selectivity-transfer: without
         the factor 1 / 2 and the teacher's term, and a weight of 50. The default of
-        ``sigma_squared`` is ours.
+        ``sigma_squared`` is our choice.
 
     Example:
         >>> import torch
@@ -82,10 +82,12 @@ def selectivity_discrepancy(
     if sigma_squared is not None:
         check_float('sigma_squared', sigma_squared, strict=True)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        own, other = (unit_vectors(item.flatten(2)) for item in (student, teacher))
+        student, teacher = (
+            unit_vectors(item.flatten(2)) for item in (student, teacher)
+        )
         width: Tensor | float = 1.0 if sigma_squared is None else sigma_squared
         if kernel == 'gaussian' and sigma_squared is None:
-            width = _squared_distances(own.detach(), other).mean(dim=(1, 2))
+            width = _squared_distances(student.detach(), teacher).mean(dim=(1, 2))
             width = width.clamp(min=SHORTEST).view(-1, 1, 1)
 
         def mean(x: Tensor, y: Tensor) -> Tensor:
@@ -97,9 +99,9 @@ def selectivity_discrepancy(
                 values = (_squared_distances(x, y) / (-2 * width)).exp()
             return values.mean(dim=(1, 2))
 
-        each = mean(own, own) - 2 * mean(own, other)  # (N,)
+        each = mean(student, student) - 2 * mean(student, teacher)  # (N,)
         if full_mmd:
-            each = each + mean(other, other)
+            each = each + mean(teacher, teacher)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
@@ -111,18 +113,13 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 @LOSSES.register_module()
 class NSTLoss(DistillationLoss):
-    """Weighted :func:`selectivity_discrepancy`, whose arguments are documented there.
+    """Weighted :func:`selectivity_discrepancy`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the released code: 50).
-        kernel: as there.
-        degree: as there.
-        offset: as there.
-        sigma_squared: as there.
-        full_mmd: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`selectivity_discrepancy`.
+    Raises: ConfigError for invalid values.
     """
 
     same_channels = False

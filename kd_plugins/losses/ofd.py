@@ -1,4 +1,4 @@
-"""Overhaul of feature distillation, of Heo et al. 2019: what passes the ReLU counts."""
+"""Overhaul of feature distillation, of Heo et al. 2019: distance beyond the ReLU."""
 
 import math
 from numbers import Real
@@ -12,20 +12,20 @@ from kd_plugins.losses._base import DistillationLoss, LossContext
 from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
-# Below this share of negative responses their mean is not computed, as in the
+# Below this share of negative responses their mean is replaced by -3 g, as in the
 # released code.
 _RARE = 1e-3
 _NO_SCALE = 1e-12  # of a pruned channel
 
 
 def negative_mean(weight: Tensor, bias: Tensor) -> Tensor:
-    r"""Mean of the negative responses of each channel behind a batch norm.
+    r"""Mean of the negative responses of each channel after a batch norm.
 
     .. math:: m_c = \mathbb{E}[x \mid x < 0] = b - g \,
         \frac{\phi(b / g)}{\Phi(-b / g)}, \qquad x \sim N(b, g^2), \; g = |w_c|
 
-    and -3 g where no more than one response in a thousand is negative; phi and Phi
-    are the density and the distribution of the standard normal one.
+    and -3 g if at most one response in a thousand is negative; phi and Phi are the
+    density and the distribution function of the standard normal distribution.
 
     Args:
         weight: w, scales of the batch norm, shape (C,), any float dtype.
@@ -57,31 +57,31 @@ def partial_l2(
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    r"""Squared distance of pre-activations where it reaches beyond the ReLU.
+    r"""Squared distance of pre-activations where it changes the ReLU's output.
 
     .. math:: L_n = \sum_i [s_i > t_i \text{ or } t_i > 0] \, (t_i - s_i)^2, \qquad
         t_i = \max(x_i, m_c)
 
-    over all channels and places of a sample: a student below a negative target has
-    nothing to learn there.
+    over all channels and pixels of a sample. A student below a negative target has no
+    loss there.
 
     Args:
         student: pre-activation after its adapter, shape (N, C, H, W) or (R, C), any
             float dtype. Rows of dimension 0 are samples: images or RoIs.
         teacher: x, same shape; no gradient is needed.
         margin: m, <= 0: one number, or one a channel, shape (C,), as
-            :func:`negative_mean` gives; 0 makes the target what a ReLU would.
+            from :func:`negative_mean`; with 0 the target is the ReLU of x.
         mask: shape (N,), 1 keeps and 0 drops a sample.
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples.
 
     Returns: squared units of the feature; a scalar, or shape (N,) for 'none'. As in the
-        paper a sum over C, H, W: it grows with the map.
-    Raises: ShapeError if the shapes differ, and for another number of margins.
+        paper it is a sum over C, H, W, which grows with the map.
+    Raises: ShapeError if the shapes differ, or for another number of margins.
     Source: Heo et al., A Comprehensive Overhaul of Feature Distillation, ICCV 2019,
         https://arxiv.org/abs/1904.01866. Author code:
         https://github.com/clovaai/overhaul-distillation; it keeps the teacher's batch
-        norms in training mode, here the teacher is in ``eval()``.
+        norms in training mode; here the teacher is in ``eval()``.
 
     Example:
         >>> import torch
@@ -112,22 +112,22 @@ def partial_l2(
 
 @LOSSES.register_module()
 class OFDLoss(DistillationLoss):
-    """Weighted :func:`partial_l2`, whose arguments are documented there.
+    """Weighted :func:`partial_l2`.
 
-    It compares what activations read: ``layer='backbone.layer4.1.relu',
+    It compares the inputs of activations: ``layer='backbone.layer4.1.relu',
     value='input', levels=[1]`` is the end of a stage of mmdet's ResNet-18. The
-    student's adapter is ``dict(type='ConvAdapter', norm=True)``. One pair for each
-    stage; the released code halves the weight from each stage to the one before.
+    student's adapter is ``dict(type='ConvAdapter', norm=True)``. Use one pair for
+    each stage; the released code halves the weight from each stage to the one before.
 
     Args:
         loss_weight: factor of the value, >= 0 (the released code, for the last stage:
             1e-3 on CIFAR, 1e-4 on ImageNet, 1e-5 for segmentation).
         margin: 'auto', the :func:`negative_mean` of the teacher's batch norm before the
-            activation, computed once a level; or a number <= 0 for all channels, 0
-            where there is no batch norm (an FPN).
-        reduction: as there.
+            activation, computed once for each level; or a number <= 0 for all channels,
+            0 without a batch norm (an FPN).
 
-    Raises: ConfigError for values that cannot be, and for 'auto' without batch norm.
+    Other arguments: as of :func:`partial_l2`.
+    Raises: ConfigError for invalid values, and for 'auto' without batch norm.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class OFDLoss(DistillationLoss):
                 f"margin must be 'auto' or a finite number <= 0, got {margin!r}."
             )
         self.margin = margin
-        # Of each level and stage; no buffers: they are the teacher's.
+        # Of each level and stage; not buffers: they belong to the teacher.
         self._margins: dict[tuple[int | None, int | None], Tensor] = {}
 
     def forward(
@@ -171,7 +171,7 @@ class OFDLoss(DistillationLoss):
         norm = context.teacher_norm
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
             raise ConfigError(
-                "margin='auto' goes by the teacher's batch norm before an activation, "
+                "margin='auto' needs the teacher's batch norm before an activation, "
                 "and there is none. Read the activation's input, such as "
                 "layer='backbone.layer4.1.relu', value='input', levels=[1], or set "
                 'margin=0 in this loss.'

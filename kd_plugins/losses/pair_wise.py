@@ -1,4 +1,4 @@
-"""Pair-wise distillation: how alike two places of a map are, of Liu et al. 2019."""
+"""Pair-wise distillation: similarity of the pixels of a map, of Liu et al. 2019."""
 
 import math
 
@@ -13,7 +13,7 @@ from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vector
 from kd_plugins.registry import LOSSES
 
 POOLS = ('average', 'max')
-# Affinities that are computed at a time: 4 Mi, 16 MiB of float32 a tensor.
+# Affinities that are computed at a time: 4 Mi, 16 MiB of float32 for each tensor.
 MAX_ENTRIES = 2**22
 
 
@@ -37,30 +37,30 @@ def pair_wise_affinity(
         (a^S_{ij} - a^T_{ij})^2, \qquad
         a_{ij} = \frac{f_i^\top f_j}{\|f_i\|_2 \|f_j\|_2}
 
-    A node is a pooled cell of the map; :math:`A_i` are the :math:`\alpha` nodes nearest
-    to i on the grid, itself among them: all M by default.
+    A node is a pooled square of pixels; :math:`A_i` are the :math:`\alpha` nodes that
+    are nearest to i on the grid, including i; by default all M.
 
     Args:
         student: feature, shape (N, C, H, W), any float dtype.
         teacher: shape (N, C', H, W): the channels may differ, the size may not.
-        pool_kernel: side of a node, in cells of the map, >= 1; default 2.
-        max_nodes: instead of it, the most nodes there may be: the smallest kernel that
-            keeps to it is taken.
-        pool: 'average' or 'max' over the cells of a node; those at the lower and right
-            border may hold fewer.
-        connection_range: alpha, >= 1; more than there are nodes means all of them.
+        pool_kernel: side of a node, in pixels of the map, >= 1; default 2.
+        max_nodes: instead of ``pool_kernel``, the most nodes: the smallest kernel that
+            gives at most ``max_nodes`` is used.
+        pool: 'average' or 'max' over the pixels of a node; nodes at the lower and right
+            border may be smaller.
+        connection_range: alpha, >= 1; more than the number of nodes means all.
         detach_norm: no gradient through the norms, as in the released code.
-        max_entries: E, how many affinities to compute at a time. Beside a few copies of
-            the nodes, N M (C + C') numbers, memory holds at most 8 max(E, N M) of them,
-            in float32: where there are more than E pairs, rows of the affinities are
-            computed in chunks, and once more in the backward pass.
+        max_entries: E, the most affinities to compute at a time. Beside a few copies of
+            the nodes, N M (C + C') numbers, memory holds at most 8 max(E, N M)
+            affinities, in float32: if there are more than E pairs, rows of the
+            affinities are computed in chunks, and once more in the backward pass.
         mask: shape (N,), 1 keeps and 0 drops an image.
         avg_factor: number of images 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over images.
 
     Returns: no unit, between 0 and 4; a scalar, or shape (N,) for 'none'.
-    Raises: ShapeError if batch size, height or width differ; ConfigError for values
-        that cannot be, and for both ``pool_kernel`` and ``max_nodes``.
+    Raises: ShapeError if batch size, height or width differ; ConfigError for invalid
+        values, and for both ``pool_kernel`` and ``max_nodes``.
     Source: Liu et al., Structured Knowledge Distillation for Semantic Segmentation,
         CVPR 2019, https://arxiv.org/abs/1903.04197v1 (all pairs), and for Dense
         Prediction, https://arxiv.org/abs/1903.04197 (nodes and their range). The
@@ -85,11 +85,12 @@ def pair_wise_affinity(
         check_int(name, value)
     kernel = node_kernel(student.shape[2:], pool_kernel, max_nodes)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        both = [_nodes(item, kernel, pool, detach_norm) for item in (student, teacher)]
         height, width = (math.ceil(side / kernel) for side in student.shape[2:])
         count = height * width
         alpha = count if connection_range is None else min(connection_range, count)
-        student, teacher = both
+        student, teacher = (
+            _nodes(item, kernel, pool, detach_norm) for item in (student, teacher)
+        )
         each = _mean_difference(student, teacher, (height, width), alpha, max_entries)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
@@ -125,7 +126,7 @@ def node_kernel(
 
 
 def _nodes(feature: Tensor, kernel: int, pool: str, detach_norm: bool) -> Tensor:
-    """Directions (N, M, C) of the nodes, each of length 1, or 0 where there is none."""
+    """Directions (N, M, C) of the nodes, each of length 1; 0 for a zero node."""
     if pool == 'max':
         feature = F.max_pool2d(feature, kernel, ceil_mode=True)
     else:
@@ -172,26 +173,26 @@ def _difference(
 ) -> Tensor:
     """Sum of the squared differences in these rows of the affinities, shape (N,)."""
     near = None
-    if alpha < student.shape[1]:  # first: what finds them is gone before the rest
+    if alpha < student.shape[1]:  # first, to free its memory before the affinities
         near = _neighbours(grid, start, end, alpha, student.device)
-    own, other = (
+    student_affinities, teacher_affinities = (
         item[:, start:end] @ item.transpose(1, 2) for item in (student, teacher)
     )
-    squared = (own - other).square()
+    squared = (student_affinities - teacher_affinities).square()
     return (squared if near is None else squared * near).sum(dim=(1, 2))
 
 
 def _neighbours(
     grid: tuple[int, int], start: int, end: int, alpha: int, device: torch.device
 ) -> Tensor:
-    """Mask (end - start, M): the alpha nodes nearest to each of these."""
+    """Mask (end - start, M): the alpha nodes nearest to each of these nodes."""
     height, width = grid
     count = height * width
     nodes = torch.arange(count, device=device, dtype=torch.int32)
     rows, columns = nodes // width, nodes % width
     squared = (rows[start:end, None] - rows).square()
     squared += (columns[start:end, None] - columns).square()
-    # Of nodes equally near, the first: so it is the same everywhere.
+    # Of equally near nodes the first, on every device.
     order = squared.double()
     order += nodes / count
     nearest = order.topk(alpha, dim=1, largest=False, sorted=False).values
@@ -200,19 +201,13 @@ def _neighbours(
 
 @LOSSES.register_module()
 class PairWiseLoss(DistillationLoss):
-    """Weighted :func:`pair_wise_affinity`, whose arguments are documented there.
+    """Weighted :func:`pair_wise_affinity`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the paper: 10, its own script: 0.5).
-        pool_kernel: as there.
-        max_nodes: as there.
-        pool: as there.
-        connection_range: as there.
-        detach_norm: as there.
-        max_entries: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`pair_wise_affinity`.
+    Raises: ConfigError for invalid values.
     """
 
     same_channels = False

@@ -37,8 +37,8 @@ def pixel_wise_divergence(
         student: logits, shape (N, K, H, W), any float dtype, before any resizing.
         teacher: same shape; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
-        standardize: as in :func:`softened_divergence`; not the paper's.
-        use_sigmoid: whether each class is a question of its own.
+        standardize: as of :func:`softened_divergence`; not in the paper.
+        use_sigmoid: True: one sigmoid for each class; False: one softmax.
         class_weights: w, shape (K,), >= 0, or (2,) for one column; default 1. Needs
             ``target``.
         target: labels, shape (N, H, W), whole numbers below K.
@@ -79,7 +79,7 @@ def pixel_wise_divergence(
 
 def _of_pixels(weights: Tensor, target: Tensor | None, shape: torch.Size) -> Tensor:
     """Weight of the label of each pixel, shape (N H W,)."""
-    classes = max(shape[1], 2)  # one column asks a question of two answers
+    classes = max(shape[1], 2)  # one column stands for two classes
     if weights.shape != (classes,):
         raise ShapeError(
             f'class_weights must have {classes} entries, one a class, got '
@@ -87,29 +87,27 @@ def _of_pixels(weights: Tensor, target: Tensor | None, shape: torch.Size) -> Ten
         )
     size = (shape[0], *shape[2:])
     if target is None or target.shape != size:
-        given = 'none' if target is None else tuple(target.shape)
+        shown = 'none' if target is None else tuple(target.shape)
         raise ShapeError(
             f'class_weights need the labels {size} of the pixels as target, got '
-            f"{given}. Use view='seg.logits', or remove class_weights."
+            f"{shown}. Use view='seg.logits', or remove class_weights."
         )
     return weights[target.flatten()]
 
 
 @LOSSES.register_module()
 class PixelWiseLoss(DistillationLoss):
-    """Weighted :func:`pixel_wise_divergence`, whose arguments are documented there.
+    """Weighted :func:`pixel_wise_divergence`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the paper: 10).
-        temperature: as there.
-        standardize: as there.
-        class_weights: as there, a list.
-        sum_over_batch: multiply the mean by the number of images of this process, as
-            the released code does: the value then grows with the batch.
-        use_sigmoid: None asks the view.
-        reduction: as there.
+        class_weights: as of the function, a list.
+        sum_over_batch: multiply the mean by the number of images of this process, as in
+            the released code: the value then grows with the batch.
+        use_sigmoid: None: as the view says; otherwise True for a single column.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`pixel_wise_divergence`.
+    Raises: ConfigError for invalid values.
     """
 
     class_weights: Tensor | None
@@ -140,7 +138,7 @@ class PixelWiseLoss(DistillationLoss):
 
     @property
     def needs_target(self) -> bool:
-        """Only the weights of classes go by labels."""
+        """Only class weights need labels."""
         return self.class_weights is not None
 
     def forward(
@@ -167,7 +165,7 @@ class PixelWiseLoss(DistillationLoss):
             reduction=self.reduction,
         )
         if self.sum_over_batch:
-            # Of a head with several anchors, maps are more than images.
+            # A head with several anchors has more maps than images.
             images = None if context is None else context.step.inputs
             value = len(student if images is None else images) * value
         return self.loss_weight * value

@@ -10,8 +10,8 @@ from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._reductions import float32_rows, pixel_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
-# Added to a deviation, as in the released code: a channel without one becomes 0. Its
-# gradient is up to 1 / eps times as large: clip the student's.
+# Added to a deviation, as in the released code: a constant channel becomes 0. Its
+# gradient is up to 1 / eps times as large: clip the student's gradient.
 STD_EPS = 1e-6
 
 
@@ -28,22 +28,22 @@ def standardized_distance(
     .. math:: L_n = \frac{1}{2 C H W} \sum_{c,i} (\hat f^S_{n,c,i} -
         \hat f^T_{n,c,i})^2, \qquad \hat f_c = \frac{f_c - \mu_c}{\sigma_c + \epsilon}
 
-    The mean and the deviation of a channel are those of all samples and pixels of this
-    process, n numbers: as in the paper, the value depends on the batch, and on how it
-    is split over ranks. Their mean is (1 - r) (n - 1) / n, with Pearson's r of a
-    channel, averaged over the channels.
+    The mean and the deviation of a channel are those of all n numbers of its samples
+    and pixels in this process. As in the paper, the value depends on the batch, and on
+    its split over ranks. The mean over samples is (1 - r) (n - 1) / n, with Pearson's r
+    of a channel, averaged over the channels.
 
     Args:
         student: feature, shape (N, C, H, W) or (R, C), any float dtype. Rows of
             dimension 0 are samples: images or RoIs.
         teacher: same shape; no gradient is needed.
-        mask: shape (N,), 1 keeps and 0 drops a sample; of maps also (N, H, W), and
-            then a pixel is a sample. What is dropped enters no statistics.
+        mask: shape (N,), 1 keeps and 0 drops a sample; of maps also (N, H, W): then
+            each pixel is a sample. Dropped samples are not in the statistics.
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples.
 
-    Returns: no unit, its mean at most 2; a scalar, or shape (N,) for 'none'. Fewer than
-        two numbers a channel have no deviation: 0.
+    Returns: no unit, its mean at most 2; a scalar, or shape (N,) for 'none'. It is
+        0 with fewer than two numbers in a channel.
     Raises: ShapeError if the shapes differ.
     Source: Cao et al., PKD: General Distillation Framework for Object Detectors via
         Pearson Correlation Coefficient, NeurIPS 2022,
@@ -71,14 +71,14 @@ def standardized_distance(
 
 
 def _standardized(feature: Tensor, kept: Tensor) -> Tensor:
-    """Channels of mean 0 and deviation 1 over the samples kept; the others are 0."""
+    """Channels of mean 0 and deviation 1 over the kept samples; the others are 0."""
     axes = (0, *range(2, feature.dim()))
     count = kept.sum() * math.prod(feature.shape[2:])
     kept = kept.view(-1, *[1] * (feature.dim() - 1))
-    # Samples not kept are 0 already.
+    # Dropped samples are 0 already.
     centred = feature - feature.sum(dim=axes, keepdim=True) / count.clamp(min=1)
     centred = centred * kept
-    # Not a root of the variance: where that is 0, its slope is infinite.
+    # Not a root of the variance: at 0 its slope is infinite.
     norm = torch.linalg.vector_norm(centred, dim=axes, keepdim=True)
     standardized: Tensor = centred / (norm / (count - 1).clamp(min=1).sqrt() + STD_EPS)
     return standardized
@@ -86,12 +86,13 @@ def _standardized(feature: Tensor, kept: Tensor) -> Tensor:
 
 @LOSSES.register_module()
 class PKDLoss(DistillationLoss):
-    """Weighted :func:`standardized_distance`, whose arguments are documented there.
+    """Weighted :func:`standardized_distance`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the released configurations: 6 between
             two-stage detectors, 10 for RetinaNet).
-        reduction: as there.
+
+    Other arguments: as of :func:`standardized_distance`.
     """
 
     def forward(

@@ -42,34 +42,34 @@ def relational_difference(
     .. math:: \psi_{ij} = \|e_i - e_j\|_2 / \mu, \qquad
         \psi_{ijk} = \cos \angle (e_i - e_j, \; e_k - e_j)
 
-    and each network's mean :math:`\mu` of the distances that are not 0. The samples of
-    this process are the set, n of them: what else is in the batch changes each value,
-    and the mean, one over all pairs and triplets, only by what it samples. Two samples
-    have one distance, which is its own mean, and no angle: with fewer than three, or
-    where all of one network's are equal, the loss is 0.
+    and :math:`\mu` the mean of a model's distances that are not 0. The n samples of
+    this process are compared with each other, so the value of a sample depends on the
+    batch. The mean is a mean over all pairs and triplets, and does not grow with n. Two
+    samples have one distance, which equals its mean, and no angle. The loss is 0 with
+    fewer than three samples, or if all samples of one model are equal.
 
-    Memory grows with the cube of the samples, n n (n + D + D') numbers a few times
-    over, but not with n n n D.
+    Memory grows with the cube of the samples: a few times n n (n + D + D') numbers, but
+    not n n n D.
 
     Args:
         student: e, shape (R, D), one row a sample, any float dtype.
         teacher: shape (R, D'); no gradient is needed.
         distance_weight: lambda_D, >= 0; 0 leaves the distances out.
         angle_weight: lambda_A, >= 0; 0 leaves the angles out.
-        with_l2_norm: give every row length 1 first, as a toolbox does.
+        with_l2_norm: first scale each row to length 1, as in some toolboxes.
         mask: shape (R,), 1 keeps and 0 drops a sample.
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples.
 
-    Returns: no unit; neither the scale of the embeddings, nor a rotation or a shift
-        changes it (a shift does with ``with_l2_norm``). A scalar, or shape (R,) for
-        'none'. Samples closer than about a millionth of their size are equal: their
-        distance is 0, and so are their angles and gradients.
+    Returns: no unit; the scale, a rotation or a shift of the embeddings does not change
+        it (a shift does with ``with_l2_norm``). A scalar, or shape (R,) for 'none'.
+        Samples closer than about a millionth of their size count as equal: their
+        distance, angles and gradients are 0.
     Raises: ShapeError if the numbers of rows differ; ConfigError for weights < 0, or
         both 0.
     Source: Park et al., Relational Knowledge Distillation, CVPR 2019,
         https://arxiv.org/abs/1904.05068. The defaults are those of classification;
-        for metric learning the authors take distances to angles 1 : 2.
+        for metric learning the authors weigh distances to angles 1 : 2.
 
     Example:
         >>> import torch
@@ -89,10 +89,8 @@ def relational_difference(
             student, teacher = (
                 unit_vectors(rescaled(item)) for item in (student, teacher)
             )
-        own, other = (_differences(item, kept) for item in (student, teacher))
-        distances, means = zip(
-            *(_distances(item) for item in (own, other)), strict=True
-        )
+        differences = [_differences(item, kept) for item in (student, teacher)]
+        distances, means = zip(*map(_distances, differences), strict=True)
         each = student.sum(dim=1) * 0  # a graph, even without samples
         if distance_weight:
             scaled = [
@@ -102,13 +100,13 @@ def relational_difference(
             each = each + distance_weight * _huber(*scaled).sum(dim=1) / count
         if angle_weight:
             angles = [
-                unit @ unit.transpose(1, 2) for unit in map(unit_vectors, (own, other))
-            ]  # (R, R, R): at the first of three
+                unit @ unit.transpose(1, 2) for unit in map(unit_vectors, differences)
+            ]  # (R, R, R), with the vertex first
             term = _huber(*angles).sum(dim=(1, 2)) / count**2
             each = each + angle_weight * term
-        # Where all are equal there is neither a unit of distance nor an angle.
-        alive = (means[0] > 0) & (means[1] > 0)
-        each = torch.where(alive, each, each * 0)
+        # If all samples are equal, there is no mean distance and no angle.
+        defined = (means[0] > 0) & (means[1] > 0)
+        each = torch.where(defined, each, each * 0)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
@@ -117,20 +115,20 @@ def _check_weights(distance_weight: float, angle_weight: float) -> None:
     check_float('angle_weight', angle_weight)
     if not distance_weight and not angle_weight:
         raise ConfigError(
-            'distance_weight and angle_weight are both 0, so that nothing is compared. '
+            'distance_weight and angle_weight are both 0: there is nothing to compare. '
             'Set one of them, or use loss_weight=0.'
         )
 
 
 def _differences(rows: Tensor, kept: Tensor) -> Tensor:
-    """From each row to each, shape (R, R, D); 0 where one of them is dropped."""
+    """From each row to each row, shape (R, R, D); 0 for dropped rows."""
     rows = rescaled(rows)
     dropped = ~(kept[:, None] & kept)
     return (rows - rows[:, None]).masked_fill(dropped[..., None], 0.0)
 
 
 def _distances(differences: Tensor) -> tuple[Tensor, Tensor]:
-    """Shape (R, R), and the mean of those that are not 0, or 0."""
+    """Distances (R, R), and the mean of those that are not 0, or 0."""
     squared = differences.square().sum(dim=2)
     apart = squared > SHORTEST**2
     distances = squared.clamp(min=SHORTEST**2).sqrt().masked_fill(~apart, 0.0)
@@ -143,24 +141,21 @@ def _huber(student: Tensor, teacher: Tensor) -> Tensor:
 
 @LOSSES.register_module()
 class RKDLoss(SampleLoss):
-    """Weighted :func:`relational_difference`, whose arguments are documented there.
+    """Weighted :func:`relational_difference`.
 
-    A sample is a row (R, D), such as a RoI's embedding, or of maps (N, C, H, W) the
-    mean of an image; a pixel; or a class of an image. Batches of fewer than three
-    images a GPU give no image-level relations: use RoIs, 'pixel' or 'class'.
+    A sample is a row (R, D), such as a RoI's embedding; of maps (N, C, H, W) it is the
+    mean of an image, a pixel, or a class of an image. Batches of fewer than three
+    images a GPU have no relations between images: use RoIs, 'pixel' or 'class'.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        distance_weight: as there.
-        angle_weight: as there.
-        with_l2_norm: as there.
         sample: 'image', 'pixel', or 'class', which needs labels: view='seg.features'
             or 'seg.logits'.
-        max_samples: the most of this process, >= 1; None: all. Memory grows with its
-            cube, as told there.
-        reduction: as there.
+        max_samples: the most samples of this process, >= 1; None: all. Memory grows
+            with its cube.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`relational_difference`.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(

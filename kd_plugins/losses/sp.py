@@ -26,10 +26,9 @@ def similarity_preservation(
         g_i = \frac{\tilde g_i}{\|\tilde g_i\|_2}, \quad
         \tilde g_{ij} = q_i^\top q_j
 
-    The samples of this process are the set, b of them: what else is in the batch
-    changes each value. As the paper has it, their mean is divided by b squared in all:
-    of twice as many samples of a kind, it is half as large. One sample alone is similar
-    to itself, which is a loss of 0.
+    The b samples of this process are compared with each other, so the value of a sample
+    depends on the batch. As in the paper, the mean divides by b squared: it halves if
+    the samples double. With a single sample it is 0.
 
     Args:
         student: q, shape (R, D), one row a sample, any float dtype.
@@ -38,14 +37,13 @@ def similarity_preservation(
         avg_factor: number of samples 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over samples.
 
-    Returns: no unit; neither the scale of the features nor a rotation changes it. A
-        scalar, or shape (R,) for 'none', each at most 4 / b. A row of zeros is similar
-        to nothing, itself included.
+    Returns: no unit; the scale or a rotation of the features does not change it. A
+        scalar, or shape (R,) for 'none', each at most 4 / b. The similarities of a row
+        of zeros are 0, including that to itself.
     Raises: ShapeError if the numbers of rows differ.
     Source: Tung and Mori, Similarity-Preserving Knowledge Distillation, ICCV 2019,
         https://arxiv.org/abs/1907.09682. Some later implementations divide the whole
-        matrix by its norm instead of each row by its own, which is not the published
-        form.
+        matrix by its norm instead of each row by the row's norm, unlike the paper.
 
     Example:
         >>> import torch
@@ -55,35 +53,35 @@ def similarity_preservation(
     check_samples(student, teacher)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         count = kept_rows(student, mask).sum().clamp(min=1)
-        own, other = (_similarities(item) for item in (student, teacher))
-        # Rows dropped are 0, and so are the similarities to them.
-        each = (own - other).square().sum(dim=1) / count  # (R,)
+        student, teacher = (_similarities(item) for item in (student, teacher))
+        # Dropped rows are 0, and so are the similarities to them.
+        each = (student - teacher).square().sum(dim=1) / count  # (R,)
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
 
 
 def _similarities(rows: Tensor) -> Tensor:
-    """Shape (R, R), each row of length 1."""
+    """Similarities (R, R), each row of length 1."""
     rows = rescaled(rows)
     return unit_vectors(rows @ rows.T)
 
 
 @LOSSES.register_module()
 class SPLoss(SampleLoss):
-    """Weighted :func:`similarity_preservation`, whose arguments are documented there.
+    """Weighted :func:`similarity_preservation`.
 
-    A sample is a row (R, D), such as a RoI's embedding, or of maps (N, C, H, W) an
-    image, all its numbers; a pixel; or a class of an image. Batches of one image a GPU
-    give no image-level relations: use RoIs, 'pixel' or 'class'.
+    A sample is a row (R, D), such as a RoI's embedding; of maps (N, C, H, W) it is all
+    numbers of an image, a pixel, or a class of an image. Batches of one image a GPU
+    have no relations between images: use RoIs, 'pixel' or 'class'.
 
     Args:
         loss_weight: factor of the value, >= 0 (gamma; common: 3000, of images).
         sample: 'image', 'pixel', or 'class', which needs labels: view='seg.features'
             or 'seg.logits'.
-        max_samples: the most of this process, >= 1; None: all. Memory grows with its
-            square.
-        reduction: as there.
+        max_samples: the most samples of this process, >= 1; None: all. Memory grows
+            with its square.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`similarity_preservation`.
+    Raises: ConfigError for invalid values.
     """
 
     flattened = True

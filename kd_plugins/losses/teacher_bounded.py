@@ -26,14 +26,14 @@ def teacher_bounded_regression(
         \|s_i - y_i\|^2 & \text{if } \|s_i - y_i\|^2 + m > \|t_i - y_i\|^2 \\
         0 & \text{otherwise} \end{cases}
 
-    The comparison is per box and strict, and not differentiated. The teacher is only
-    a bound: a student as good as it has reached the goal, whatever boxes it gives.
+    The comparison is strict, box by box, and takes no gradient. The teacher is only a
+    bound: a student with the same error has no loss, whatever its boxes.
 
     Args:
         student: encoded deltas, shape (R, D), any float dtype; D is 4 for boxes.
         teacher: same shape and rows, encoded alike; no gradient is needed.
         target: deltas of the ground truth, same shape, encoded alike.
-        margin: >= 0, squared deltas; a student this much better is let go.
+        margin: >= 0, squared deltas; the student must be better by this margin.
         mask: shape (R,), 1 for positives and 0 for rows without a ground truth.
         avg_factor: number of rows 'mean' divides by. The paper's is all sampled rows,
             negatives included; default those kept.
@@ -67,14 +67,13 @@ def teacher_bounded_regression(
 
 @LOSSES.register_module()
 class TeacherBoundedLoss(DistillationLoss):
-    """Weighted :func:`teacher_bounded_regression`; arguments are documented there.
+    """Weighted :func:`teacher_bounded_regression`.
 
     Args:
         loss_weight: factor of the value, >= 0 (the paper's nu, quoted as 0.5).
-        margin: as there.
-        reduction: as there.
 
-    Raises: ConfigError for values that cannot be, and for a pair without targets.
+    Other arguments: as of :func:`teacher_bounded_regression`.
+    Raises: ConfigError for invalid values, and for a pair without targets.
     """
 
     def __init__(

@@ -37,22 +37,21 @@ def weighted_class_kd(
     .. math:: L_i = -\tau^2 \sum_k w_k \, p^T_{i,k} \log p^S_{i,k}
         + w_b (1 - p^T_{i,k}) \log (1 - p^S_{i,k})
 
-    It is an entropy rather than 0 where the two agree, and unless all weights are
-    equal its minimum lies at :math:`p^S_c \propto w_c p^T_c`.
+    If the two agree it is an entropy, not 0. Its minimum is at
+    :math:`p^S_c \propto w_c p^T_c`.
 
     Args:
         student: logits, shape (M, K+1) with one background column, or sigmoid logits
-            (M, K); any float dtype. M are RoIs, anchors or points; of maps
-            (N, K+1, H, W) pixels.
+            (M, K); any float dtype. Rows are RoIs, anchors or points; of
+            maps (N, K+1, H, W) pixels.
         teacher: same shape and rows; no gradient is needed.
         background_weight: weight of the background; every other class has 1.
-        class_weights: instead, a weight for each class, the background's last: shape
-            (K+1,), whichever column the background has.
+        class_weights: instead, a weight for each class, the background's last, shape
+            (K+1,), whatever the column of the background.
         background: column of the background in softmax logits; unused for sigmoid.
         temperature: > 0, no unit; larger is flatter.
-        standardize: bring each row of both to mean 0 and standard deviation 1 first, as
-            in :func:`softened_divergence`; not the paper's.
-        use_sigmoid: whether each column is a question of its own.
+        standardize: as of :func:`softened_divergence`; not in the paper.
+        use_sigmoid: True: one sigmoid for each column; False: one softmax.
         mask: shape (M,) or (N, H, W), 1 keeps and 0 drops a row.
         avg_factor: number of rows 'mean' divides by; default those kept.
         reduction: 'none', 'mean' or 'sum', over rows.
@@ -63,7 +62,8 @@ def weighted_class_kd(
         logits that cannot be standardised.
     Source: Chen et al., Learning Efficient Object Detection Models with Knowledge
         Distillation, NIPS 2017, https://papers.nips.cc/paper/6676, L_soft. No author
-        code. Temperature (paper: 1) and sigmoid form (paper: softmax) are ours.
+        code. Temperature (paper: 1) and sigmoid form (paper: softmax) are our
+        additions.
 
     Example:
         >>> import torch
@@ -76,18 +76,20 @@ def weighted_class_kd(
     check_float('temperature', temperature, strict=True)
     check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        objects, of_background = _split_weights(
+        object_weights, background_weights = _split_weights(
             student, background_weight, class_weights, use_sigmoid
         )
         student = softened(student, temperature, standardize)
         teacher = softened(teacher, temperature, standardize)
         if use_sigmoid:
-            yes = objects * teacher.sigmoid() * F.logsigmoid(student)
-            no = of_background * (-teacher).sigmoid() * F.logsigmoid(-student)
+            yes = object_weights * teacher.sigmoid() * F.logsigmoid(student)
+            no = background_weights * (-teacher).sigmoid() * F.logsigmoid(-student)
             entropy = -(yes + no).sum(dim=1)  # (M,)
         else:
             column = _background_column(background, student.shape[1])
-            weights = torch.cat([objects[:column], of_background, objects[column:]])
+            weights = torch.cat(
+                [object_weights[:column], background_weights, object_weights[column:]]
+            )
             weighted_probs = weights * teacher.softmax(dim=1)
             entropy = -(weighted_probs * student.log_softmax(dim=1)).sum(dim=1)
         return temperature**2 * reduce_loss(
@@ -101,7 +103,7 @@ def _split_weights(
     class_weights: Tensor | None,
     use_sigmoid: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Weights of the K object classes, and that of the background, shape (1,)."""
+    """Weights (K,) of the object classes, and (1,) of the background."""
     columns = logits.shape[1]
     classes = columns if use_sigmoid else columns - 1
     if class_weights is None:
@@ -124,19 +126,17 @@ def _background_column(background: int, columns: int) -> int:
 
 @LOSSES.register_module()
 class WeightedClassKDLoss(DistillationLoss):
-    """Weighted :func:`weighted_class_kd`, whose arguments are documented there.
+    """Weighted :func:`weighted_class_kd`.
 
     Args:
         loss_weight: factor of the value, >= 0.
-        background_weight: as there; default 1.5 where no class weights are given, and 1
-            where the view knows of no background (``seg.logits``).
-        class_weights: as there, a list; excludes ``background_weight``.
-        temperature: as there.
-        standardize: as there.
-        use_sigmoid: None asks the view; without an answer, one column means yes.
-        reduction: as there.
+        background_weight: as of the function; default 1.5 without class weights, and 1
+            if the view has no background (``seg.logits``).
+        class_weights: as of the function, a list; excludes ``background_weight``.
+        use_sigmoid: None: as the view says; otherwise True for a single column.
 
-    Raises: ConfigError for values that cannot be.
+    Other arguments: as of :func:`weighted_class_kd`.
+    Raises: ConfigError for invalid values.
     """
 
     class_weights: Tensor | None
@@ -157,7 +157,7 @@ class WeightedClassKDLoss(DistillationLoss):
                 'background_weight and class_weights exclude each other: '
                 'the last entry of class_weights is the background.'
             )
-        self._background_told = background_weight is not None
+        self._has_background_weight = background_weight is not None
         self.background_weight = check_float(
             'background_weight', 1.5 if background_weight is None else background_weight
         )
@@ -183,7 +183,7 @@ class WeightedClassKDLoss(DistillationLoss):
             background = context.background
         elif context is not None and context.activation == 'softmax':
             background_weight = 1.0
-            if self._background_told:
+            if self._has_background_weight:
                 raise ConfigError(
                     'background_weight: these logits have no background. Remove it, or '
                     'weigh every class: class_weights=[...].'

@@ -352,7 +352,7 @@ def test_targets_of_another_shape_are_refused() -> None:
         (dict(mode='minimum', with_task=True), "holds the task's term already"),
         (dict(normalizer=0), 'normalizer must be a finite number > 0, got 0'),
         (dict(normalizer='bach'), "normalizer must be 'running' or 'batch', got"),
-        (dict(normalizer=1.0, percentile=95), 'percentile=95 is of a range that is'),
+        (dict(normalizer=1.0, percentile=95), 'percentile=95 applies to normal'),
         (dict(percentile=0), 'percentile must be a finite number > 0'),
         (dict(percentile=101), 'percentile must be at most 100, got 101'),
         (dict(momentum=1.0), r'momentum must be below 1, got 1\.0'),

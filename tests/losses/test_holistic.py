@@ -251,7 +251,7 @@ def test_only_the_critic_is_trained_apart() -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(channels=None), 'channels: how many the maps have. A pair fills it in'),
+        (dict(channels=None), 'channels: number of channels of the maps. A pair sets'),
         (dict(kind='lsgan'), "kind must be 'wasserstein' or 'hinge', got 'lsgan'"),
         (dict(maps='logits'), "maps must be 'probs' or 'raw', got 'logits'"),
         (dict(steps=0), 'steps must be a whole number >= 1, got 0'),

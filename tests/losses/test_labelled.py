@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._labelled import (
     by_blocks,
-    check_places,
+    check_same_samples,
     check_size,
     read_labels,
     rows_at,
@@ -79,11 +79,11 @@ def test_labels_that_do_not_fit_are_refused(
         ((3, 4), (3, 4), r'teacher \(3, 4\) has 4 .* Set teacher_channels=4'),
     ],
 )
-def test_places_that_do_not_fit_are_refused(
+def test_different_samples_or_channels_are_refused(
     student: Any, teacher: Any, message: str
 ) -> None:
     with pytest.raises(ShapeError, match=message):
-        check_places(torch.zeros(student), torch.zeros(teacher), (4, 5))
+        check_same_samples(torch.zeros(student), torch.zeros(teacher), (4, 5))
 
 
 @pytest.mark.parametrize('size', [None, 0, 2.0, True, '3'])

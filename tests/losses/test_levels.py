@@ -73,7 +73,7 @@ def test_a_single_block_is_for_tensors_of_no_level(
     kind: type[DistillationLoss],
 ) -> None:
     kind(channels=4)(*maps(), context=told(None))
-    message = r'levels: 2 of them, .* Set levels=1'
+    message = r'levels: the loss has 2, .* Set levels=1'
     with pytest.raises(ConfigError, match=message):
         kind(channels=4, levels=2)(*maps(), context=told(None))
 
@@ -81,7 +81,7 @@ def test_a_single_block_is_for_tensors_of_no_level(
 @learned
 def test_a_level_without_block_is_refused(kind: type[DistillationLoss]) -> None:
     message = (
-        r'levels: the loss learns for 0, 1, and has nothing for level 2. '
+        r'levels: the loss has blocks for 0, 1, and none for level 2. '
         r'Set levels=3, or list those of the pair: levels=\[0, 1, 2\]'
     )
     with pytest.raises(ConfigError, match=message):

@@ -324,9 +324,9 @@ def test_masks_become_those_of_both(
     assert_close(gradient(value, student), gradient(expected, student))
 
 
-def test_waits_for_nobody_who_does_not_tell_the_iteration(file: str) -> None:
+def test_customize_after_needs_the_iteration(file: str) -> None:
     loss = MasKDLoss(file, customize_after=3)
-    with pytest.raises(ConfigError, match='customize_after=3, and nobody tells the it'):
+    with pytest.raises(ConfigError, match='customize_after=3, and the iteration is'):
         loss(*maps(), context=at(0))
 
 
@@ -364,7 +364,9 @@ def test_a_dry_run_needs_no_file() -> None:
 @pytest.mark.parametrize('context', [at(0), LossContext()], ids=['pair', 'alone'])
 def test_a_missing_file_is_named(tmp_path: Path, context: LossContext) -> None:
     loss = MasKDLoss(str(tmp_path / 'iter_2.pth'))
-    with pytest.raises(CheckpointError, match=r"^loss\.tokens: there is no file '.*iter_2"):
+    with pytest.raises(
+        CheckpointError, match=r"^loss\.tokens: there is no file '.*iter_2"
+    ):
         loss(*maps(), context=context)
 
 

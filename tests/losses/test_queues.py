@@ -17,9 +17,9 @@ from kd_plugins.losses._queues import (
     ClassQueues,
     draw,
     gather_rows,
+    index_in_group,
     learns,
     mean_over_ranks,
-    place_in_group,
 )
 
 from ._common import backward
@@ -133,14 +133,14 @@ def test_no_gradient_comes_in() -> None:
     assert queues.rows.grad_fn is None
 
 
-def test_places_in_groups_equal_a_loop() -> None:
+def test_indices_in_groups_equal_a_loop() -> None:
     groups = torch.randint(5, (40,))
     expected = [
         groups[:number].tolist().count(group)
         for number, group in enumerate(groups.tolist())
     ]
-    assert place_in_group(groups).tolist() == expected
-    assert place_in_group(groups[:0]).tolist() == []
+    assert index_in_group(groups).tolist() == expected
+    assert index_in_group(groups[:0]).tolist() == []
 
 
 def test_draws_prefer_what_is_valid() -> None:

@@ -229,7 +229,7 @@ def test_module_hands_its_options_on(options: dict[str, Any]) -> None:
         (dict(angle_weight=None), 'angle_weight must be a finite number >= 0'),
         (
             dict(distance_weight=0, angle_weight=0),
-            'both 0, so that nothing is',
+            'both 0: there is nothing to',
         ),
     ],
 )

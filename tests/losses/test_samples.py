@@ -240,8 +240,8 @@ def test_only_classes_need_labels() -> None:
 
 def test_classes_without_labels_are_refused_with_the_view_to_use() -> None:
     message = (
-        r"sample='class' needs the labels \(2, 4, 5\) of the cells as target, got none."
-        r" Use view='seg.features' or 'seg.logits', or sample='pixel'"
+        r"sample='class' needs the labels \(2, 4, 5\) of the pixels as target, got "
+        r"none. Use view='seg.features' or 'seg.logits', or sample='pixel'"
     )
     with pytest.raises(ShapeError, match=message):
         RKDLoss(sample='class')(*maps())
@@ -280,7 +280,7 @@ def test_tensors_that_do_not_fit_are_refused(
         loss(**options)(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
 
 
-def test_masks_are_of_images_or_of_cells() -> None:
+def test_masks_are_of_images_or_of_pixels() -> None:
     message = r'mask must be \(2,\), one number per row, or \(2, 4, 5\), one number per'
     with pytest.raises(ShapeError, match=message):
         SPLoss()(*maps(), mask=torch.ones(2, 5, 4))
