@@ -39,8 +39,14 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
             r"keys \['loss'\]",
         ),
         (dict(layer='neck', view='roi.logits', loss=KD), 'needs either layer='),
-        (dict(view='roi.logits', levels=[0], loss=KD), "model.pairs.a.levels: goes with 'layer' only"),
-        (dict(view='roi.logits', value='input', loss=KD), "model.pairs.a.value: goes with 'layer' on"),
+        (
+            dict(view='roi.logits', levels=[0], loss=KD),
+            "model.pairs.a.levels: goes with 'layer' only",
+        ),
+        (
+            dict(view='roi.logits', value='input', loss=KD),
+            "model.pairs.a.value: goes with 'layer' on",
+        ),
         (
             dict(layer='neck', value='in', loss=KD),
             "model.pairs.a: value must be 'output' or 'input', got 'in'",

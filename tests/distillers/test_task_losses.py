@@ -67,8 +67,8 @@ def test_without_weights_the_losses_are_the_same_objects() -> None:
         ),
         (
             {'loss_cls': -0.1},
-            r"task_loss_weights\['loss_cls'\]: the factor must be a finite number >= 0, "
-            r'got -0\.1',
+            r"task_loss_weights\['loss_cls'\]: the factor must be a finite number "
+            r'>= 0, got -0\.1',
         ),
         ({'loss_cls': float('nan')}, r'must be a finite number >= 0, got nan'),
         (

@@ -157,14 +157,14 @@ def test_a_decode_head_of_more_classes_teaches_the_same() -> None:
 def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     model = detector(RCNN, PART, rcnn(4))
     with observed(model) as seen:
-        captured, run = seen.step.student.records[RoIRecorder()][0], seen.run
+        (student,), run = seen.step.student.records[RoIRecorder()], seen.run
         with torch.no_grad():
             features = run.model.extract_feat(seen.inputs)
-            answer = run.model.roi_head._bbox_forward(features, captured.rois)
+            answer = run.model.roi_head._bbox_forward(features, student.rois)
         logits, deltas = seen.first('cls'), seen.first('reg')
-    labels = captured.targets[0]
+    labels = student.targets[0]
     assert set(labels.tolist()) == {0, 1, 3}  # cats, a dog, background
-    assert_close(logits.student, captured.logits[:, [0, 2, 3]])
+    assert_close(logits.student, student.logits[:, [0, 2, 3]])
     assert_close(logits.teacher, answer['cls_score'][:, [2, 1, 4]])
     assert logits.target is not None and logits.mask is not None
     assert torch.equal(logits.mask, (labels != 1).float())
@@ -176,7 +176,7 @@ def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     assert deltas.mask is not None
     assert torch.equal(deltas.mask, cats.float())
     assert_close(deltas.teacher[cats], answer['bbox_pred'][cats, 8:12])
-    assert_close(deltas.student[cats], captured.deltas[cats, :4])
+    assert_close(deltas.student[cats], student.deltas[cats, :4])
     assert deltas.count == (labels != 1).sum()
     (pair, _) = model.pairs
     assert [spec.student for spec in pair.tensors] == [(-1, 3)]
@@ -202,7 +202,8 @@ def test_a_class_agnostic_teacher_knows_the_boxes_of_every_class(own: bool) -> N
     teacher = rcnn(4, reg_class_agnostic=True)
     model = detector(pairs, PART, teacher, student=student)
     with observed(model) as seen:
-        found, labels = seen.first('reg'), seen.step.student.records[RoIRecorder()][0].targets[0]
+        found = seen.first('reg')
+        labels = seen.step.student.records[RoIRecorder()][0].targets[0]
     assert found.mask is not None
     assert torch.equal(found.mask, (labels < 3).float()) and found.count == len(labels)
     # Of a class-specific teacher it is asked for a class.

@@ -11,8 +11,8 @@ from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import localization_divergence
 from kd_plugins.registry import MODELS
 from kd_plugins.views.dense.assignment import TargetsRecorder
-from kd_plugins.views.dense.localization_region import valuable_region
 from kd_plugins.views.dense.heads import DenseHeadRecorder
+from kd_plugins.views.dense.localization_region import valuable_region
 from tests.distillers.tiny import (
     BOXES,
     CLASSES,
