@@ -243,7 +243,8 @@ def _first_values(tensor: Tensor, size: torch.Size) -> Tensor:
     if tensor.shape[2:] == size:
         return tensor
     shape = (tensor.shape[1], *size)
-    return tensor.flatten(1)[:, : math.prod(shape)].unflatten(1, shape)
+    values: Tensor = tensor.flatten(1)[:, : math.prod(shape)].unflatten(1, shape)
+    return values
 
 
 def _write_first_values(target: Tensor, values: Tensor) -> None:
