@@ -58,6 +58,10 @@ def build_pairs(
     }
     pairs: list[Pair] = []
     faults: list[ConfigError] = []
+    for name, probe in probes.items():
+        with collected(faults), located(teachers[name].key):
+            probe.check_channels()
+    raise_together(faults)
     owner: dict[str, str] = {}
     # Sorted: the order in which pairs are written changes no result, not even the
     # adapters' initial weights.

@@ -15,7 +15,7 @@ from ..inner_models import without_prefix
 from ..random_stream import RandomStream
 from ..recorders import Recorder, recording
 from ..teachers.class_map import ClassMap
-from .base import Side
+from .base import SIDES, Side
 from .run import FrozenRun, frozen
 
 Size = tuple[int, int]
@@ -59,6 +59,18 @@ class Probe:
     def layer(self, side: Side, path: str) -> str:
         """A layer's name in that model, without the prefix of one around it."""
         return without_prefix(path, self.model(side), self.prefixes)
+
+    def check_channels(self) -> None:
+        """Refuse a teacher of images of another kind: both see the same ones.
+
+        Raises: ConfigError with both numbers of channels.
+        """
+        student, teacher = (input_channels(self.model(side)) for side in SIDES)
+        if student != teacher:
+            raise ConfigError(
+                f'the student reads images of {student} channels, the teacher of '
+                f'{teacher}, and both see the same images. Choose a teacher of as many.'
+            )
 
     def sizes(self) -> list[Size]:
         """Sizes to try in turn: the smallest standard one, what the models say, larger.

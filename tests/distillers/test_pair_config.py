@@ -238,3 +238,15 @@ def test_without_pairs_it_is_the_student() -> None:
     model = distiller(dict(a=None))
     assert not any('kd' in key for key in losses_of(model))
     assert 'no pair asks for it' in model.summary()
+
+
+def test_models_of_images_with_other_channels_are_refused_at_build() -> None:
+    grey = faster_rcnn(backbone__in_channels=1)
+    grey.data_preprocessor.update(mean=[110.0], std=[50.0], bgr_to_rgb=False)
+    plain = faster_rcnn()
+    for model in (grey, plain):
+        model.data_preprocessor.update(mean=None, std=None, bgr_to_rgb=False)
+    with pytest.raises(
+        ConfigError, match='^model.teacher: the student reads images of 3 channels, the'
+    ):
+        distiller(dict(a=hint()), plain, teacher_of(grey))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import ConfigError, DistillationError
-from ...host_types import HostModule, Samples
+from ...host_types import Samples
 from ...losses import LossContext
 from ...recorders import Recorder
 from ...registry import VIEWS
@@ -89,9 +90,12 @@ class SegGradientView(View):
                     'one. Use seg.logits.'
                 )
         shape = (1, input_channels(probe.student), *probe.size)
+        translator = InputTranslator(
+            probe.student.data_preprocessor, probe.teacher.data_preprocessor
+        )
         return BoundView(
             (TensorSpec('seg.gradient', shape, shape),),
-            _match,
+            partial(_match, translator),
             (LabelCheck(), DecodeRecorder(), ImageRecorder()),
             teacher_parts=('neck', DECODE_HEAD),
             requires_same_classes=True,
@@ -99,7 +103,10 @@ class SegGradientView(View):
 
 
 def _match(
-    student: ModelRun, teacher: FrozenRun, samples: Samples
+    translator: InputTranslator,
+    student: ModelRun,
+    teacher: FrozenRun,
+    samples: Samples,
 ) -> list[MatchedTensors | None]:
     head = seg_head(student.model, None)
     (images,) = student.records[ImageRecorder()].seen
@@ -109,7 +116,7 @@ def _match(
         main_logits(head, output), images, samples, ignored, True
     )
     model = teacher.model
-    _check_inputs(images, samples, student.model, model)
+    _check_inputs(translator, images, samples)
     with torch.enable_grad():
         seen = images.detach().requires_grad_()
         teacher_head = model.decode_head
@@ -152,12 +159,11 @@ def _gradient(
 
 
 def _check_inputs(
-    images: Tensor, samples: Samples, student: HostModule, teacher: HostModule
+    translator: InputTranslator, images: Tensor, samples: Samples
 ) -> None:
     """Refuse a teacher that would see other values than the student."""
     seen = images.detach()
-    translate = InputTranslator(student.data_preprocessor, teacher.data_preprocessor)
-    if translate(seen, samples) is not seen:
+    if translator(seen, samples) is not seen:
         raise DistillationError(
             'seg.gradient: student and teacher normalise or pad images differently, '
             'and their gradients by an image cannot be compared. Give both the same '
