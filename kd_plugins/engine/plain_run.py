@@ -60,7 +60,8 @@ def continue_plain_run(
         where the optimisers do not agree.
     """
     optim_wrapper, saved = runner.optim_wrapper, checkpoint['optimizer']
-    _check_weights(unwrap(runner.model).student, checkpoint, source)
+    distiller: Any = unwrap(runner.model)
+    _check_weights(distiller.student, checkpoint, source)
     several = isinstance(optim_wrapper, OptimWrapperDict)
     student = optim_wrapper[STUDENT] if several else optim_wrapper
     _check_groups(student, saved, source)
