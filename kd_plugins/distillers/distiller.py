@@ -340,13 +340,16 @@ class Distiller(BaseModel):
                     if any(pair.teacher == name for pair in active)
                 }
             model = self.inner_student
-            records = stack.enter_context(recording(model, recorders))
+            open_recorders = stack.enter_context(ExitStack())
+            records = open_recorders.enter_context(recording(model, recorders))
             student = ModelRun(model, records, len(inputs))
             if frozen:
                 student = FrozenRun(model, records, inputs, samples=samples)
                 student.compute_features('heads')
             names = frozenset(pair.name for pair in active)
-            yield Step(inputs, samples, self.clock, names, student, teachers)
+            yield Step(
+                inputs, samples, self.clock, names, student, teachers, open_recorders
+            )
 
     @contextmanager
     def _teacher_run(
@@ -369,7 +372,8 @@ class Distiller(BaseModel):
 
     def task_losses(self, step: Step) -> dict[str, Any]:
         """The student's one forward: its own losses, weighted."""
-        losses = self.student(step.inputs, step.samples, mode='loss')
+        with step.recording:  # no longer than that: a view may run a part of it again
+            losses = self.student(step.inputs, step.samples, mode='loss')
         weighted: dict[str, Any] = self._task_loss_weights.apply(losses, step.clock)
         return weighted
 

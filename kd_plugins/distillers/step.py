@@ -1,6 +1,7 @@
 """One training step as one object: what goes in, and what both models made of it."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,8 @@ class Step:
         active: names of the pairs that are matched in this step.
         student: run of the student: of a frozen step a :class:`FrozenRun`.
         teachers: runs of the teachers that an active pair asks, by name.
+        recording: the student's recorders; closed once it has run for its losses, since
+            a view may run a part of it again.
     """
 
     inputs: Tensor
@@ -34,6 +37,7 @@ class Step:
     active: frozenset[str]
     student: ModelRun
     teachers: dict[str, FrozenRun]
+    recording: ExitStack
 
     @property
     def data(self) -> StepData:
