@@ -178,7 +178,7 @@ def test_dead_pairs_get_a_verdict_and_no_error() -> None:
     assert found.failing == ['cut', 'flat', 'frozen']
     reached = {name: found.pairs[name].reaches for name in found.failing}
     assert reached == dict(flat=True, cut=False, frozen=False)
-    assert found.pairs['frozen'].where == 'model.pairs.frozen'
+    assert found.pairs['frozen'].key == 'model.pairs.frozen'
     assert found.verdict('rcn_cls') not in ('dead', 'not finite')
 
 
@@ -228,7 +228,7 @@ def test_a_layer_that_cannot_be_copied_is_named() -> None:
 
 def everything(model: Any) -> dict[str, Any]:
     """All that must not change, as tensors and plain values."""
-    seen = model.losses['holistic']._seen
+    holistic = model.losses['holistic']
     return dict(
         weights=weights_of(model),
         teachers=weights_of(model.teachers['teacher'].model),
@@ -240,9 +240,10 @@ def everything(model: Any) -> dict[str, Any]:
         modes=[module.training for module in model.modules()],
         random=get_random_state(),
         own=model.random_stream.state_dict(),
-        seen=copy.deepcopy(seen),
-        left=model.losses['holistic']._left,
-        schedules=[(pair.schedule, pair._unchecked) for pair in model.pairs],
+        batch=copy.deepcopy(holistic._batch),
+        remaining=holistic._remaining,
+        pairs=[(pair.schedule, pair.check, pair.is_active()) for pair in model.pairs],
+        unchecked=[sorted(pair._unchecked) for pair in model.pairs],
         loss_weights=[loss.loss_weight for loss in model.losses.values()],
     )
 
@@ -274,16 +275,16 @@ def test_nothing_changes_by_it() -> None:
     # In the middle of a training: gradients are there, and what a loss remembers.
     prepared = model.data_preprocessor(copy.deepcopy(data), True)
     model.parse_losses(model(**prepared, mode='loss'))[0].backward()
-    assert model.losses['holistic']._seen is not None
+    assert model.losses['holistic']._batch is not None
     before, batch = everything(model), copy.deepcopy(data)
-    translators = dict(model.teachers['teacher']._translators)
+    teacher = dict(vars(model.teachers['teacher']))
     gradient_shares(model, data)
     assert_equal(everything(model), before)
     assert_equal(data['inputs'], batch['inputs'])
     for sample, kept in zip(data['data_samples'], batch['data_samples'], strict=True):
         assert sample.metainfo == kept.metainfo
     # Nor does anything pile up.
-    assert model.teachers['teacher']._translators == translators
+    assert vars(model.teachers['teacher']) == teacher
 
 
 class _Scaled(OptimWrapper):
@@ -318,7 +319,7 @@ def test_a_loss_with_an_optimiser_of_its_own() -> None:
     both = DistillOptimWrapperConstructor(cfg)(model)
     found = gradient_shares(model, raw_segments(), optim_wrapper=both)
     assert 0 < found.share('holistic') < math.inf
-    assert model.losses['holistic']._seen is None
+    assert model.losses['holistic']._batch is None
 
 
 def test_on_several_ranks_every_backward_pass_leads_through_the_whole_student(

@@ -12,7 +12,7 @@ from kd_plugins.evaluation.gradients.table import advice, shares_table
 def pair(norm: float, weight: float = 1.0, **changes: Any) -> PairGradient:
     """One whose gradient has this norm at weight 1, at the backbone alone."""
     given: dict[str, Any] = dict(
-        where='model.pairs.it',
+        key='model.pairs.it',
         weight=weight,
         value=3.0,
         norms=dict(backbone=norm, heads=0.0, whole=norm),
@@ -113,8 +113,8 @@ def test_one_batch_that_is_not_finite_makes_the_median_so() -> None:
 def test_the_table_has_a_row_a_term_and_says_what_is_measured() -> None:
     found = shares(
         hint=pair(10.0, weight=0.1),
-        loud=pair(8.0, where='model.pairs.loud'),
-        lost=pair(0.0, where='model.pairs.lost', reaches=False),
+        loud=pair(8.0, key='model.pairs.loud'),
+        lost=pair(0.0, key='model.pairs.lost', reaches=False),
     )
     lines = shares_table(found, 0.25).splitlines()
     cells = {line.split()[0]: line.split() for line in lines if line}
@@ -132,11 +132,11 @@ def test_the_table_has_a_row_a_term_and_says_what_is_measured() -> None:
 def test_advice_names_what_to_change() -> None:
     found = shares(
         fair=pair(1.0),
-        loud=pair(8.0, where='model.pairs.loud'),
-        faint=pair(0.01, where='model.pairs.faint'),
-        lost=pair(0.0, where='model.pairs.lost', reaches=False),
-        bounded=pair(0.0, where='model.pairs.bounded'),
-        broken=pair(math.nan, where='model.pairs.broken'),
+        loud=pair(8.0, key='model.pairs.loud'),
+        faint=pair(0.01, key='model.pairs.faint'),
+        lost=pair(0.0, key='model.pairs.lost', reaches=False),
+        bounded=pair(0.0, key='model.pairs.bounded'),
+        broken=pair(math.nan, key='model.pairs.broken'),
     )
     loud, faint, lost, bounded, broken = advice(found, 0.5)
     assert loud.startswith(
