@@ -157,7 +157,7 @@ def test_a_decode_head_of_more_classes_teaches_the_same() -> None:
 def test_rois_of_classes_that_are_not_shared_are_masked() -> None:
     model = detector(RCNN, PART, rcnn(4))
     with observed(model) as seen:
-        (student,), run = seen.step.student.records[RoIRecorder()], seen.run
+        student, run = seen.step.student.records[RoIRecorder()][0], seen.run
         with torch.no_grad():
             features = run.model.extract_feat(seen.inputs)
             answer = run.model.roi_head._bbox_forward(features, student.rois)
