@@ -5,6 +5,7 @@ new pair, and a misspelt argument is noticed late or never.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mmengine.config import Config
@@ -74,11 +75,12 @@ def _faults(
             ]
         elif part in node:
             node = node[part]
-        elif path[-1:] == ['student'] and part in (model := _model_of_file(node)):
-            node = model[part]
         else:
             given = isinstance(value, Mapping) and last
             fault = _unknown(cfg, options, path, part, node, given)
+            if fault and _is_model(path) and part in (model := _model_of_file(node)):
+                node = model[part]
+                continue
             if fault:
                 return [f'{".".join(parts)}: {fault}']
             if last:
@@ -135,12 +137,18 @@ def _unknown(
     return f"{owner} has no '{part}'. {nearest(part, choices)}{whole}"
 
 
-def _model_of_file(student: Mapping[str, Any]) -> Mapping[str, Any]:
+def _is_model(path: Sequence[str]) -> bool:
+    """Whether a path is that of the student, of the teacher, or of a named one."""
+    return path[-1:] in (['student'], ['teacher']) or path[-2:-1] == ['teacher']
+
+
+def _model_of_file(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """Model of ``dict(cfg='mmdet::...')``, into which what stands beside is merged."""
-    if 'type' in student or 'cfg' not in student:
+    if 'type' in node or 'cfg' not in node:
         return {}
-    content = read_config(student['cfg'], 'model.student.cfg').to_dict()
-    return content.get('model', {})  # type: ignore[no-any-return]
+    with suppress(ConfigError):  # of a file that is not there, building will tell
+        return read_config(node['cfg']).to_dict().get('model', {})  # type: ignore[no-any-return]
+    return {}
 
 
 def _is_list(node: object) -> bool:

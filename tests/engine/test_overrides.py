@@ -234,3 +234,15 @@ def test_the_action_of_the_hosts_gives_what_is_checked() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     given = parser.parse_args(['--cfg-options', 'model.pairs.hint=None', 'work_dir=x'])
     check_overrides(Config(CONFIG), given.cfg_options)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize('key', ['student', 'teacher', 'teacher.big'])
+def test_keys_of_a_file_are_legal_beside_its_cfg(key: str) -> None:
+    of_file = dict(cfg='mmdet::retinanet/retinanet_r18_fpn_1x_coco.py')
+    model = dict(type='kd_plugins.Distiller', student=of_file, pairs={})
+    model['teacher'] = dict(big=of_file) if '.' in key else of_file
+    cfg = Config(dict(model=model))
+    check_overrides(cfg, {f'model.{key}.bbox_head.num_classes': 3})
+    with pytest.raises(ConfigError, match=rf"{key}.*no 'bbox_hed'"):
+        check_overrides(cfg, {f'model.{key}.bbox_hed.num_classes': 3})

@@ -1,4 +1,4 @@
-"""Host hooks: checkpoints, random state, the clock of weight schedules, the plan.
+"""Host hooks: checkpoints, random state, the clock of weight schedules, the summary.
 
 And the pairs' gradients beside the task's, how well the student matches its teacher,
 and pictures of both, for who asks for them.
