@@ -1,4 +1,4 @@
-"""The gradients of a distillation's first batches: what ``tools/analyze.py`` does."""
+"""The gradients of a distillation's first batches, for ``tools/analyze.py``."""
 
 import logging
 from contextlib import ExitStack
@@ -30,18 +30,19 @@ def analyze(
     checkpoint: str | None = None,
     work_dir: str | None = None,
 ) -> GradientShares:
-    """Start a training as far as its first batch, measure there, and log a table.
+    """Measure gradient shares on the first batches of a training, and log a table.
 
-    The weights are those that the training would start from, or a checkpoint's; they
-    do not change. In float32, whatever the precision of the training.
+    The weights are those at the start of the training, or a checkpoint's; they do not
+    change. It computes in float32, whatever the precision of the training.
 
     Args:
-        cfg: of a distillation, as ``prepare_config`` gives it; changed.
-        share: of a pair's gradient in the task's, > 0, for which weights are suggested.
-        batches: of which the medians are taken, >= 1.
-        checkpoint: of a training of this config, whose weight schedules are then read
-            at its iteration; or of the student alone, also by another recipe.
-        work_dir: for what the host writes; default a folder that is removed.
+        cfg: of a distillation, from ``prepare_config``; it is changed.
+        share: of a pair's gradient in the task's, > 0; the table suggests weights for
+            it.
+        batches: number of batches, for medians, >= 1.
+        checkpoint: of a training of this config, at whose iteration the weight
+            schedules are evaluated; or of the student alone, from any training.
+        work_dir: for the host's files; default: a temporary folder.
 
     Raises: ConfigError if ``cfg`` is no distillation; CheckpointError for a checkpoint
         that does not fit.
@@ -51,7 +52,7 @@ def analyze(
     cfg.merge_from_dict({**dict.fromkeys(_VALIDATION), 'resume': False})
     if checkpoint is not None:
         cfg.load_from = checkpoint
-    found: list[GradientShares] = []
+    measured: list[GradientShares] = []
     with ExitStack() as stack:
         cfg.work_dir = work_dir or stack.enter_context(
             TemporaryDirectory(prefix='analyze_', ignore_cleanup_errors=True)
@@ -69,21 +70,21 @@ def analyze(
             runner.call_hook('before_train')
             runner.call_hook('before_train_epoch')
             model.train()
-            found.extend(
+            measured.extend(
                 gradient_shares(model, batch)
                 for batch in islice(loop.dataloader, batches)
             )
 
-        # In place of the training, on this loop alone.
+        # Replaces the training, on this loop only.
         loop.run = measure
         if checkpoint is not None:
             runner.load_checkpoint = lambda path, *args, **options: _load(
                 model, loop, path
             )
         runner.train()
-        shares = median_shares(found)
+        shares = median_shares(measured)
         text = f'Gradients at iteration {runner.iter}:\n{shares_table(shares, share)}'
-        # It was asked for, whatever `log_level` says, which is that of the handlers.
+        # Logged at any `log_level`, which is the level of the handlers.
         levels = [handler.level for handler in runner.logger.handlers]
         runner.logger.log(max(logging.INFO, *levels), text)
     return shares

@@ -28,8 +28,8 @@ class Entry:
     """A column of the picture.
 
     Attributes:
-        title: above it.
-        config: of the model; of a distillation the student is shown.
+        title: of the column.
+        config: of the model; of a distillation, the student is shown.
         checkpoint: its weights.
     """
 
@@ -50,21 +50,20 @@ def make_picture(
 ) -> tuple[Path, list[str]]:
     """Write a picture: the ground truth, then a column for each model.
 
-    Of detectors boxes are shown, of segmentors label maps. The images are not picked by
-    hand: they are the first ``number`` of the validation set with at least
-    ``least_objects`` objects, or classes.
+    Detectors show boxes, segmentors label maps. The images are the first ``number`` of
+    the validation set with at least ``least_objects`` objects, or classes.
 
     Args:
-        entries: at least one; the first one's config tells task and validation set.
+        entries: at least one; the first config sets the task and the validation set.
         out: the PNG; None: docs/<task>.png.
         number: of images, >= 1.
-        least_objects: an image must have, of a segmentation: classes.
-        score: below which a detector's prediction is not shown.
+        least_objects: the fewest objects of an image; for segmentation, classes.
+        score: the lowest score of a detection that is shown.
         options: dotted keys to values, for the config of the first entry.
         limit: of the file's size, in bytes.
 
     Returns: the PNG, and paths of the images shown.
-    Raises: ConfigError if there are not so many images.
+    Raises: ConfigError for too few images.
     """
     configs = [
         open_config(entry.config, options if entry is entries[0] else None)
@@ -85,12 +84,12 @@ def make_picture(
 
 
 def task_of(cfg: Config, dataset: BaseDataset, score: float) -> Task:
-    """How the model of a config is shown.
+    """The task of a config, which draws its predictions.
 
     Args:
         cfg: of a model or of a distillation.
         dataset: its test set.
-        score: below which a detector's prediction is not shown.
+        score: the lowest score of a detection that is shown.
     """
     if 'decode_head' in student_config(cfg).model:
         return SegmentationTask(dataset)
@@ -102,7 +101,7 @@ def choose_samples(
 ) -> list[Sample]:
     """The first images of the test set with enough objects.
 
-    Raises: ConfigError if there are not so many.
+    Raises: ConfigError for too few.
     """
     samples: list[Sample] = []
     for index in range(len(dataset)):
@@ -126,13 +125,13 @@ def build_model(cfg: Config, checkpoint: str, where: str) -> Any:
 
 
 def predict(model: HostModule, sample: Sample) -> Any:
-    """What a model says of an image, in that image's own pixels.
+    """Prediction of a model for an image, in pixels of the original image.
 
     Args:
         model: in ``eval()``.
         sample: the image.
 
-    Returns: data sample of its host.
+    Returns: data sample of the host.
     """
     with torch.no_grad():
         return model.test_step(pseudo_collate([sample.data]))[0]

@@ -1,4 +1,4 @@
-"""Pictures of a distillation on disk: what ``tools/visualize.py`` does."""
+"""Pictures of a distillation on disk, for ``tools/visualize.py``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,22 +40,22 @@ def visualize(
     Args:
         config: of a distillation.
         out: folder of the pictures.
-        checkpoint: of the student after distillation: of a training of this config, or
-            of the student alone, whose maps are then not shown behind adapters.
-        before: likewise, of the student that it is compared with; None: as the training
-            starts, from ``load_from`` or its initial weights.
+        checkpoint: after distillation: of a training of this config; or of the student
+            alone, whose maps are then shown without adapters.
+        before: likewise, before distillation; None: the start of the training, from
+            ``load_from`` or the initial weights.
         pairs: names; None for all.
         images: one number, of the first images of the test set; or paths of files.
-        score: lowest of a detection that is drawn.
+        score: the lowest score of a detection that is drawn.
         options: dotted keys to values, for the config.
 
-    Returns: what was written.
+    Returns: paths of the written pictures.
     Raises: ConfigError, CheckpointError.
     """
     check_float('--score', score)
     cfg = open_config(config, options)
     distiller = _build(cfg)
-    chosen = choose_pairs(distiller, pairs)
+    shown = choose_pairs(distiller, pairs)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     items = _items(dataset, images)
     metainfo = getattr(dataset, 'metainfo', None) or {}
@@ -64,19 +64,19 @@ def visualize(
     _load_start(distiller, cfg, before)
     columns = []
     start = 'student, at the start' if before is None else 'student, before'
-    columns.append(Column(start, take_shots(distiller, items, chosen)))
+    columns.append(Column(start, take_shots(distiller, items, shown)))
     if checkpoint is not None:
         whole = load_any(distiller, checkpoint, '--checkpoint') is not None
         adapted = 'after, adapted' if whole else ''
-        shots = take_shots(distiller, items, chosen)
+        shots = take_shots(distiller, items, shown)
         columns.append(Column('student, after', shots, adapted))
-        if not whole and any(pair.name in distiller.adapters for pair in chosen):
+        if not whole and any(pair.name in distiller.adapters for pair in shown):
             print_log(
                 f'{checkpoint} holds the student alone: its maps are shown as they '
                 'are, not behind the adapters. Give the checkpoint of the training.',
                 'current',
             )
-    without = left_out(chosen, columns[0])
+    without = left_out(shown, columns[0])
     if without:
         print_log(without, 'current')
     drawing = cfg.get('visualizer') or {'type': 'Visualizer'}

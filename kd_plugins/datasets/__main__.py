@@ -1,7 +1,7 @@
 """Make the embedded data: ``python -m kd_plugins.datasets digits|mosaics|planes|all``.
 
-Nobody needs to: training makes what it lacks. This is for machines where several jobs
-start at once, or for a look at the images.
+This is optional: a training makes the data that it needs. It is for machines where
+several jobs start at once, or for a look at the images.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from .prepare import DATASETS, prepare
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make the data sets that are named, and print where they are."""
+    """Make the named data sets, and print their folders."""
     parser = argparse.ArgumentParser(
         prog='python -m kd_plugins.datasets', description='Make the embedded data.'
     )
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in ('train', 'val')
         if (size := getattr(arguments, split)) is not None
     }
-    chosen = DATASETS if arguments.dataset == 'all' else (arguments.dataset,)
-    for dataset in chosen:
+    datasets = DATASETS if arguments.dataset == 'all' else (arguments.dataset,)
+    for dataset in datasets:
         print(prepare(dataset, arguments.root / dataset, **sizes))
 
 

@@ -1,7 +1,7 @@
 """A folder of generated data: built once, atomically, and checksummed.
 
-However many processes start at once, one builds and the others wait for it; the
-folder appears by a rename, so that a killed build leaves nothing half-made.
+Of several processes one builds, and the others wait for it. The folder appears by a
+rename: a killed build leaves no incomplete folder.
 """
 
 import fcntl
@@ -21,16 +21,16 @@ _MANIFEST = 'manifest.json'
 
 
 def ensure(root: Path, version: str, build: Callable[[Path], None]) -> Path:
-    """Folder holding the data of this version, built where it is missing.
+    """Folder with the data of this version, built if it is missing.
 
     Args:
-        root: the folder; its parent is made if need be.
-        version: describes generator and parameters; another version is rebuilt.
-        build: writes everything into the empty folder it is given.
+        root: the folder; its parent is made if it is missing.
+        version: of generator and parameters; another version is rebuilt.
+        build: writes all files into an empty folder.
 
-    Returns: ``root``, whose files match the checksum written when they were built.
+    Returns: ``root``, whose files match the checksum of the build.
 
-    Raises: ConfigError if ``root`` holds something that was not built here.
+    Raises: ConfigError if ``root`` holds files that were not built here.
     """
     if _is_whole(root, version):
         return root
@@ -52,7 +52,7 @@ def ensure(root: Path, version: str, build: Callable[[Path], None]) -> Path:
 
 
 def version_of(name: str, sizes: Mapping[str, int], default: Mapping[str, int]) -> str:
-    """Version string of a data set: its name, and the sizes where they are not usual.
+    """Version of a data set: its name, and sizes other than the default.
 
     Raises: ConfigError if a size is below 1.
 
@@ -77,13 +77,13 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _manifest(root: Path) -> dict[str, str] | None:
-    """What was written when the folder was built, or None if it was not built here."""
+    """The manifest of a build, or None for a folder that was not built here."""
     try:
         manifest = json.loads((root / _MANIFEST).read_text())
     except (OSError, ValueError):
         return None
-    ours = isinstance(manifest, dict) and {'version', 'sha256'} <= manifest.keys()
-    return manifest if ours else None
+    valid = isinstance(manifest, dict) and {'version', 'sha256'} <= manifest.keys()
+    return manifest if valid else None
 
 
 def _is_whole(root: Path, version: str) -> bool:
@@ -96,7 +96,7 @@ def _is_whole(root: Path, version: str) -> bool:
 
 
 def _check_replaceable(root: Path) -> None:
-    """Refuse a folder of the user's own, which building would delete."""
+    """Refuse a folder of the user, which a build would delete."""
     empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
     if not empty and _manifest(root) is None:
         raise ConfigError(

@@ -1,8 +1,8 @@
 """Digits in photographs: an embedded detection benchmark in COCO format.
 
-One to five handwritten digits an image, upsampled to 20-56 pixels, rotated, coloured
-and blended into a crop of a photograph, with noise. Training and validation share
-neither digits nor photographs. Every image is a function of (seed, split, index).
+Each image has one to five handwritten digits, upsampled to 20-56 pixels, rotated,
+coloured and blended into a crop of a photograph, with noise. Training and validation
+share neither digits nor photographs. Every image is a function of (seed, split, index).
 """
 
 import json
@@ -79,10 +79,10 @@ def compose(split: str, index: int) -> tuple[Image, list[Instance]]:
     for _ in range(rng.integers(1, 6)):
         number = int(rng.choice(numbers))
         stroke = _warp(rng, strokes[number])
-        place = _free_place(rng, stroke, instances)
-        if place is not None:
+        corner = _free_corner(rng, stroke, instances)
+        if corner is not None:
             instances.append(
-                {'label': int(labels[number]), **_paint(rng, canvas, stroke, place)}
+                {'label': int(labels[number]), **_paint(rng, canvas, stroke, corner)}
             )
     canvas += rng.normal(0, rng.uniform(2, 12), canvas.shape)
     return np.clip(canvas, 0, 255).astype(np.uint8), instances
@@ -104,7 +104,7 @@ def _background(rng: np.random.Generator, names: list[str]) -> NDArray[np.float6
 
 
 def _warp(rng: np.random.Generator, stroke: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Upsample and rotate an 8x8 stroke; cropped to what is left of it."""
+    """Upsample and rotate an 8x8 stroke, and crop it to its visible part."""
     side = int(rng.integers(20, 57))
     angle = rng.uniform(-20, 20)
     large = cv2.resize(stroke, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -118,10 +118,10 @@ def _warp(rng: np.random.Generator, stroke: NDArray[np.float32]) -> NDArray[np.f
     ].astype(np.float32)
 
 
-def _free_place(
+def _free_corner(
     rng: np.random.Generator, stroke: NDArray[np.float32], taken: list[Instance]
 ) -> tuple[int, int] | None:
-    """Top left corner (x, y) where the stroke touches no other, or None."""
+    """Top left corner (x, y) at which the stroke touches no instance, or None."""
     height, width = stroke.shape
     for _ in range(20):
         x = int(rng.integers(0, SIDE - width + 1))
@@ -141,10 +141,10 @@ def _paint(
     rng: np.random.Generator,
     canvas: NDArray[np.float64],
     stroke: NDArray[np.float32],
-    place: tuple[int, int],
+    corner: tuple[int, int],
 ) -> Instance:
-    """Blend the stroke into the canvas, in a colour that differs from what is there."""
-    x, y = place
+    """Blend the stroke into the canvas, in a colour that differs from the canvas."""
+    x, y = corner
     height, width = stroke.shape
     patch = canvas[y : y + height, x : x + width]
     behind = patch.mean((0, 1))

@@ -10,18 +10,18 @@ from .prepare import prepare
 class PrepareDataHook(Hook):
     """Make a data set of this package when the runner is built.
 
-    The runner builds its hooks before its datasets, so that a plain ``CocoDataset``,
-    ``BaseSegDataset`` or ``NYUDataset`` config works with the host's own tools. Of
-    several processes one builds and the others wait.
+    The runner builds its hooks before its datasets, so a plain ``CocoDataset``,
+    ``BaseSegDataset`` or ``NYUDataset`` config works with the host's tools. Of several
+    processes one builds, and the others wait.
 
     Args:
         dataset: 'digits', 'mosaics' or 'planes'.
-        root: the folder that the datasets have as ``data_root``.
+        root: folder of the data set, the ``data_root`` of the host's config.
         train: number of training images; the benchmark's by default.
         val: number of validation images; the benchmark's by default.
 
     Raises: ConfigError for an unknown name, a size below 1, or a ``root`` that holds
-        something else.
+        other files.
     """
 
     priority = 'VERY_HIGH'
@@ -30,5 +30,5 @@ class PrepareDataHook(Hook):
         self, dataset: str, root: str, train: int | None = None, val: int | None = None
     ) -> None:
         sizes = {'train': train, 'val': val}
-        given = {split: size for split, size in sizes.items() if size is not None}
-        self.root = prepare(dataset, root, **given)
+        numbers = {split: size for split, size in sizes.items() if size is not None}
+        self.root = prepare(dataset, root, **numbers)

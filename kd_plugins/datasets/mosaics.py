@@ -1,8 +1,8 @@
 """Mosaics of photographs: an embedded benchmark for semantic segmentation.
 
-Three to six regions an image, with wavy borders; each is cut from another of thirteen
-photographs or textures, at a random place, scale, angle, contrast and brightness, in
-colour or grey, with noise. The class of a pixel is the photograph that it comes from.
+Each image has three to six regions with wavy borders. Each region is cut from another
+of thirteen photographs or textures, at a random position, scale, angle, contrast and
+brightness, in colour or grey, with noise. The class of a pixel is its photograph.
 Training images are cut from the left halves, validation images from the right ones.
 Every image is a function of (seed, split, index).
 """
@@ -21,7 +21,7 @@ from .pieces import SIDE, bent_grid, half, noisy, relit, save, spread
 VERSION = 'mosaics 1'
 SIZES = {'train': 3000, 'val': 400}
 LABELLED = 300  # images of train_300.txt: the student's labels in the benchmark
-# Those whose two halves show the same things; the label is the place in this list.
+# Photographs with similar halves; the label is the index in this list.
 CLASSES = (
     *('brick', 'chelsea', 'china', 'coffee', 'coins', 'flower', 'grass'),
     *('gravel', 'hubble', 'ihc', 'moon', 'motorcycle', 'retina'),
@@ -46,7 +46,7 @@ def prepare_mosaics(
         ``labels/{train,val}/*.png``, and their lists
         ``splits/{train,train_300,val}.txt``.
 
-    Raises: ConfigError if a size is below 1, or if ``root`` holds something else.
+    Raises: ConfigError if a size is below 1, or if ``root`` holds other files.
     """
     sizes = {'train': train, 'val': val}
     version = cache.version_of(VERSION, sizes, SIZES)
@@ -73,7 +73,7 @@ def compose(split: str, index: int) -> tuple[Image, NDArray[np.uint8]]:
 
 
 def _regions(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """Number of the region of each pixel: the nearest centre, seen through waves."""
+    """Region of each pixel: the nearest centre, on a grid bent by waves."""
     rows, columns = bent_grid(rng)
     distances = [
         (rows - row) ** 2 + (columns - column) ** 2

@@ -1,4 +1,4 @@
-"""What mosaics and planes are made of: halves of photographs, wavy borders, light."""
+"""Parts of mosaics and planes: halves of photographs, wavy borders, light."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def half(image: Image, split: str) -> Image:
 
 
 def bent_grid(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Row and column of each pixel (2, 128, 128), as seen through waves."""
+    """Row and column of each pixel (2, 128, 128), bent by waves."""
     coarse = rng.normal(0, 8, (SIDE // _WAVE + 2, SIDE // _WAVE + 2, 2))
     waves = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     grid: NDArray[np.float64] = np.mgrid[:SIDE, :SIDE] + np.moveaxis(waves, -1, 0)
@@ -32,7 +32,7 @@ def bent_grid(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def spread(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Centres (count, 2) at least a quarter of the image apart, where that goes."""
+    """Centres (count, 2), at least a quarter of the image apart if possible."""
     centres = [rng.uniform(0, SIDE, 2)]
     while len(centres) < count:
         candidates = rng.uniform(0, SIDE, (20, 2))
@@ -43,10 +43,10 @@ def spread(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def relit(rng: np.random.Generator, piece: Any, light: Light) -> NDArray[np.float32]:
-    """A piece of a photograph in other light: half of them grey.
+    """A piece of a photograph in other light; grey in half of the cases.
 
     Args:
-        rng: where the light is drawn from.
+        rng: source of the light.
         piece: BGR, shape (H, W, 3), uint8 or float32.
         light: lowest and highest contrast, and brightness added.
     """
@@ -78,8 +78,8 @@ def save(
     """Draw and write ``images/<split>/*.jpg`` and ``<maps>/<split>/*.png``.
 
     Args:
-        root: folder of the data set, which is there already.
-        maps: folder of what belongs to an image, such as 'labels'.
+        root: folder of the data set, which must exist.
+        maps: folder of the maps, such as 'labels'.
         split: 'train' or 'val'.
         count: number of images.
         compose: draws an image and its map, by split and index.

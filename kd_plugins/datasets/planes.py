@@ -1,13 +1,13 @@
 """Planes in haze: an embedded benchmark for depth from one image.
 
-A wall, and in front of it two to five planes with wavy borders, at any slant and at
-distances of one to ten metres; the nearest is seen. What a pixel looks like tells how
-far it is: each plane is covered with one of the mosaics' photographs, which are two
-metres high or wide wherever they are, so that they shrink with the distance and in
-perspective; and haze takes colours towards its own, by Koschmieder's law. Its density
-and colour differ from image to image, as do angles, light and noise. As with a depth
-camera, nothing is measured beyond ten metres, at the borders of planes, and in holes.
-Training images show the left halves of photographs, validation images the right ones.
+Each image shows a wall, and in front of it two to five planes with wavy borders, at any
+slant, at distances of one to ten metres; the nearest plane is visible. Two cues depend
+on the distance. Each plane is covered with one of the mosaics' photographs, which are
+two metres high or wide, so they shrink with the distance and in perspective. And haze
+shifts colours towards its own, by Koschmieder's law. The density and colour of the
+haze, angles, light and noise differ between images. As in a depth camera, there is no
+measurement beyond ten metres, at the borders of planes, and in holes. Training images
+show the left halves of photographs, validation images the right halves.
 Every image is a function of (seed, split, index).
 """
 
@@ -28,18 +28,18 @@ VERSION = 'planes 1'
 SIZES = {'train': 3000, 'val': 400}
 _SEED = 2019
 _FOCAL = 128.0  # pixels: a field of view of 53 degrees
-_FARTHEST = 10.0  # metres that are measured
-_WALL = (3.0, 9.0)  # metres, where the camera looks
+_FARTHEST = 10.0  # metres, the end of the measured range
+_WALL = (3.0, 9.0)  # metres, on the optical axis
 _PIECES = (1.0, 6.0)
 _STEEPEST = (0.8, 1.0)  # tangent of the slant of the wall, and of the pieces
 _RADIUS = (18, 45)  # pixels of a piece
-_TEXELS = 256  # along the shorter side of a half photograph, which covers
-_EXTENT = 2.0  # metres
+_TEXELS = 256  # along the shorter side of a half photograph
+_EXTENT = 2.0  # metres of that side
 _LEVELS = 5  # of the photographs, each half the size of the one before
 _LIGHT = ((0.7, 1.2), (-25, 25))  # contrast, and brightness added
 _DENSITY = (0.05, 0.35)  # of the haze, per metre
-_BORDER = 1.1  # ratio of the depths beside a pixel, from where nothing is measured
-_HOLES = 1.7  # standard deviations above which there is a hole
+_BORDER = 1.1  # ratio of neighbouring depths, above which there is no measurement
+_HOLES = 1.7  # standard deviations, above which there is a hole
 
 Map = NDArray[np.float32]
 
@@ -57,7 +57,7 @@ def prepare_planes(
     Returns: ``root``, laid out as NYU Depth: ``images/{train,val}/*.jpg`` and the same
         names in ``annotations/{train,val}/*.png``, 16 bits, in millimetres.
 
-    Raises: ConfigError if a size is below 1, or if ``root`` holds something else.
+    Raises: ConfigError if a size is below 1, or if ``root`` holds other files.
     """
     sizes = {'train': train, 'val': val}
     version = cache.version_of(VERSION, sizes, SIZES)
@@ -72,7 +72,7 @@ def compose(split: str, index: int) -> tuple[Image, NDArray[np.uint16]]:
         index: >= 0; the same index is always the same image.
 
     Returns: BGR image (128, 128, 3) and the depth of each pixel (128, 128) in
-        millimetres along the optical axis, 0 where it was not measured.
+        millimetres along the optical axis, 0 without a measurement.
     """
     rng = np.random.default_rng([_SEED, list(SIZES).index(split), index])
     names = rng.permutation(CLASSES)[: rng.integers(3, 7)]
@@ -87,15 +87,15 @@ def compose(split: str, index: int) -> tuple[Image, NDArray[np.uint16]]:
             plane = _plane(rng, row, column, _PIECES, _STEEPEST[1])
             radius = rng.uniform(*_RADIUS)
             inside = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-        own = np.tensordot(plane, _rays(), 1)
-        seen = inside & (own > nearness)
-        left, top, width, height = cv2.boundingRect(seen.astype(np.uint8))
+        plane_nearness = np.tensordot(plane, _rays(), 1)
+        visible = inside & (plane_nearness > nearness)
+        left, top, width, height = cv2.boundingRect(visible.astype(np.uint8))
         if width == 0:
-            continue  # behind others
+            continue  # behind other planes
         box = np.s_[top : top + height, left : left + width]
         piece = _covered(rng, _pyramid(str(names[number]), split), plane, box)
-        canvas[box][seen[box]] = relit(rng, piece, _LIGHT)[seen[box]]
-        nearness[seen] = own[seen]
+        canvas[box][visible[box]] = relit(rng, piece, _LIGHT)[visible[box]]
+        nearness[visible] = plane_nearness[visible]
     depth = np.reciprocal(nearness)
     image = noisy(rng, _hazy(rng, canvas, depth))
     measured = _measured(rng, depth)
@@ -104,7 +104,7 @@ def compose(split: str, index: int) -> tuple[Image, NDArray[np.uint16]]:
 
 @cached
 def _rays() -> Map:
-    """Where each pixel looks, (3, 128, 128): one metre along the optical axis."""
+    """Direction of each pixel, (3, 128, 128): one metre along the optical axis."""
     rows, columns = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2) / _FOCAL
     return np.stack([columns, rows, np.ones((SIDE, SIDE))]).astype(np.float32)
 
@@ -116,11 +116,11 @@ def _plane(
     distance: tuple[float, float],
     steepest: float,
 ) -> Map:
-    """A plane m (3,) of the points p with m p = 1, so that a ray r ends at r / (m r).
+    """A plane m (3,) of the points p with m p = 1; a ray r meets it at r / (m r).
 
     Args:
-        rng: where distance and slant are drawn from.
-        row: of the pixel at which it has its distance.
+        rng: source of distance and slant.
+        row: of the pixel at which the plane has its distance.
         column: of this pixel.
         distance: in metres, least and largest.
         steepest: tangent of the largest slant.
@@ -128,7 +128,7 @@ def _plane(
     nearness = np.exp(-rng.uniform(*np.log(distance)))
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, steepest)
     right, down = slope * np.cos(angle), slope * np.sin(angle)
-    x, y = ((place - (SIDE - 1) / 2) / _FOCAL for place in (column, row))
+    x, y = ((pixel - (SIDE - 1) / 2) / _FOCAL for pixel in (column, row))
     plane = nearness * np.array([right, down, 1 - right * x - down * y])
     return np.asarray(plane, dtype=np.float32)
 
@@ -136,12 +136,12 @@ def _plane(
 def _covered(
     rng: np.random.Generator, pyramid: list[Image], plane: Map, box: tuple[slice, slice]
 ) -> NDArray[np.float32]:
-    """What of a plane is in this box (H, W, 3), covered with mirrored photographs."""
+    """A plane in this box (H, W, 3), covered with mirrored photographs."""
     axes = _axes(rng, plane) * np.float32(_TEXELS / _EXTENT)
     rays = _rays()[:, box[0], box[1]]
     nearness = np.tensordot(plane, rays, 1)
     texels = np.tensordot(axes, rays, 1) / nearness
-    # Texels between neighbouring pixels, in the direction where they are more.
+    # Texels between neighbouring pixels, in the direction of more texels.
     steps = [
         np.square(axes[:, k, None, None] - texels * plane[k]).sum(axis=0)
         for k in (0, 1)
@@ -176,7 +176,7 @@ def _axes(rng: np.random.Generator, plane: Map) -> Map:
 
 @cached
 def _pyramid(name: str, split: str) -> list[Image]:
-    """Half a photograph, and smaller: what it looks like from farther away."""
+    """Half a photograph at decreasing sizes, for larger distances."""
     image = half(photograph(name), split)
     images = []
     for number in range(_LEVELS):
@@ -189,7 +189,7 @@ def _pyramid(name: str, split: str) -> list[Image]:
 def _hazy(
     rng: np.random.Generator, canvas: NDArray[np.float32], depth: Map
 ) -> NDArray[np.float32]:
-    """What the haze lets through, and its own colour for what it does not."""
+    """The canvas in haze: the light that passes, plus the colour of the haze."""
     density = np.exp(rng.uniform(*np.log(_DENSITY)))
     colour = (rng.uniform(120, 250) + rng.normal(0, 8, 3)).astype(np.float32)
     through = np.exp(-np.float32(density) * depth)[..., None]

@@ -19,7 +19,7 @@ def prepare(dataset: str, root: str | Path, **sizes: int) -> Path:
 
     Raises: ConfigError for an unknown name or a size below 1.
     """
-    # Imported where needed: generating wants scikit-image and scikit-learn.
+    # Imported here: the generators need scikit-image and scikit-learn.
     if dataset == 'digits':
         from .digits import prepare_digits
 

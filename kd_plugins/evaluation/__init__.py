@@ -1,3 +1,3 @@
-"""How well a student matches its teacher, and what pulls at it while it learns."""
+"""Fidelity of a student to its teacher, calibration, and gradients of the pairs."""
 
 from ..hosts import required  # noqa: F401

@@ -1,4 +1,4 @@
-"""Pictures: what pairs compare, what models predict, side by side, and curves."""
+"""Pictures of the maps that pairs compare, of predictions, and of curves."""
 
 from ..hosts import required  # noqa: F401
 from .curves import draw_curves, read_scalars

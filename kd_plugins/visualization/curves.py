@@ -1,4 +1,4 @@
-"""Curves of losses and metrics, from what the host logged of runs."""
+"""Curves of losses and metrics, from the host's logs of runs."""
 
 import math
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ def read_scalars(folder: Path) -> tuple[Scalars, Scalars]:
     Args:
         folder: its work directory, with ``<timestamp>/vis_data/scalars.json``.
 
-    Returns: those of training, and those of validations, finite numbers. A step done
-        again after a resume counts once, as it was last.
+    Returns: scalars of training, and of validations, finite numbers. Of a step that was
+        repeated after a resume, the last value counts.
 
-    Raises: ConfigError if nothing is found there.
+    Raises: ConfigError for a folder without logs.
     """
     training: Scalars = {}
     validations: Scalars = {}
     for line in scalar_lines(folder):
         into = training if 'loss' in line else validations
         for name, value in line.items():
-            known = isinstance(value, (int, float)) and math.isfinite(value)
-            if known and name not in _NO_SCALAR:
+            finite = isinstance(value, (int, float)) and math.isfinite(value)
+            if finite and name not in _NO_SCALAR:
                 into.setdefault(name, {})[int(line['step'])] = float(value)
     if not training and not validations:
         raise ConfigError(
@@ -46,30 +46,30 @@ def read_scalars(folder: Path) -> tuple[Scalars, Scalars]:
 def draw_curves(
     folders: Sequence[Path], scalars: Sequence[str] | None = None
 ) -> tuple[Figure, list[str]]:
-    """One plot a scalar, one line a run, against the iteration (or epoch, as logged).
+    """One plot for each scalar, one line for each run, by iteration (or epoch).
 
     Args:
         folders: work directories.
         scalars: names or globs; None for 'loss', every 'loss_kd_*', and the metrics of
-            validations, those of single classes left out ('IoU.road').
+            validations, except those of single classes ('IoU.road').
 
     Returns: a matplotlib figure, and the names of the scalars in it.
-    Raises: ConfigError for a name or glob that matches nothing, or a folder without
+    Raises: ConfigError for a name or glob without match, or a folder without
         logs.
     """
     runs = {_title(path, folders): read_scalars(path) for path in folders}
     trained = {name for training, _ in runs.values() for name in training}
-    validated = {name for _, found in runs.values() for name in found}
-    chosen = _choose(trained, validated, scalars)
-    rows = math.ceil(len(chosen) / _ACROSS)
-    across = min(len(chosen), _ACROSS)
+    validated = {name for _, scores in runs.values() for name in scores}
+    names = _choose(trained, validated, scalars)
+    rows = math.ceil(len(names) / _ACROSS)
+    across = min(len(names), _ACROSS)
     figure = Figure(figsize=(4.4 * across, 0.5 + 2.8 * rows), layout='constrained')
     lines: dict[str, Any] = {}
-    for place, name in enumerate(chosen):
-        axes = figure.add_subplot(rows, across, place + 1)
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, across, index + 1)
         validation = name in validated
-        for colour, (title, found) in enumerate(runs.items()):
-            values = found[validation].get(name, {})
+        for colour, (title, curves) in enumerate(runs.items()):
+            values = curves[validation].get(name, {})
             steps = sorted(values)
             (line,) = axes.plot(
                 steps,
@@ -96,7 +96,7 @@ def draw_curves(
         fontsize=9,
         frameon=False,
     )
-    return figure, chosen
+    return figure, names
 
 
 def _choose(
@@ -107,30 +107,30 @@ def _choose(
         pairs = [name for name in sorted(trained) if name.startswith('loss_kd_')]
         metrics = [name for name in sorted(validated - trained) if '.' not in name]
         return [*(('loss',) if 'loss' in trained else ()), *pairs, *metrics]
-    chosen: dict[str, None] = {}
+    names: dict[str, None] = {}
     for pattern in wanted:
-        found = [name for name in every if fnmatch(name, pattern)]
-        if not found:
+        matches = [name for name in every if fnmatch(name, pattern)]
+        if not matches:
             raise ConfigError(
                 f"--scalars: no run logged '{pattern}'. {nearest(pattern, every)}"
             )
-        chosen.update(dict.fromkeys(found))
-    return list(chosen)
+        names.update(dict.fromkeys(matches))
+    return list(names)
 
 
 def _title(folder: Path, folders: Sequence[Path]) -> str:
-    """The shortest end of its path that is no other's, and not just a seed's."""
+    """The shortest end of the path that is unique and more than 'seed...'."""
     parts = folder.resolve().parts
     for length in range(1, len(parts)):
         end = parts[-length:]
-        alike = [other for other in folders if other.resolve().parts[-length:] == end]
-        if len(alike) == 1 and not end[0].startswith('seed'):
+        same = [path for path in folders if path.resolve().parts[-length:] == end]
+        if len(same) == 1 and not end[0].startswith('seed'):
             return '/'.join(end)
     return str(folder)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.part')
     figure.savefig(part, dpi=110, format='png')

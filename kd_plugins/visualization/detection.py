@@ -24,7 +24,7 @@ class DetectionTask:
 
     Args:
         dataset: the test set, with its class names.
-        score: below which a prediction is not shown.
+        score: the lowest score of a detection that is shown.
     """
 
     name = 'detection'
@@ -55,9 +55,9 @@ class DetectionTask:
     def predicted(
         self, samples: Sequence[Sample], results: Sequence[Any]
     ) -> list[Image.Image]:
-        """What was found, judged, and what was not."""
+        """Detections, right or wrong, and missed objects."""
         marks = [
-            mark_predictions(self._found(result), sample.truth, self._classes)
+            mark_predictions(self._objects(result), sample.truth, self._classes)
             for sample, result in zip(samples, results, strict=True)
         ]
         return _painted(samples, marks)
@@ -66,13 +66,13 @@ class DetectionTask:
         """Kinds of boxes."""
         return LEGEND
 
-    def _found(self, result: Any) -> Objects:
-        found = result.pred_instances
-        found = found[found.scores >= self._score].cpu()
+    def _objects(self, result: Any) -> Objects:
+        instances = result.pred_instances
+        instances = instances[instances.scores >= self._score].cpu()
         return Objects(
-            found.bboxes.numpy().astype(float),
-            found.labels.numpy(),
-            found.scores.numpy().astype(float),
+            instances.bboxes.numpy().astype(float),
+            instances.labels.numpy(),
+            instances.scores.numpy().astype(float),
         )
 
 
@@ -81,6 +81,6 @@ def _painted(
 ) -> list[Image.Image]:
     scale = max(1, SIDE // longest_side(samples))
     return [
-        paint(sample.image, own, scale)
-        for sample, own in zip(samples, marks, strict=True)
+        paint(sample.image, boxes, scale)
+        for sample, boxes in zip(samples, marks, strict=True)
     ]

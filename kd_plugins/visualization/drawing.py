@@ -16,7 +16,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     WRONG: (240, 70, 60),
     MISSED: (255, 210, 40),
 }
-_OVERLAP = 0.5  # IoU from which a box is in its place
+_OVERLAP = 0.5  # lowest IoU of a right box
 Boxes = NDArray[np.float64]
 Rectangle = tuple[int, int, int, int]
 
@@ -60,34 +60,35 @@ def mark_truth(truth: Objects, classes: Sequence[str]) -> list[Mark]:
 
 
 def mark_predictions(
-    found: Objects, truth: Objects, classes: Sequence[str]
+    predicted: Objects, truth: Objects, classes: Sequence[str]
 ) -> list[Mark]:
-    """Marks of predictions, judged as the metric does, and of what they missed.
+    """Marks of predictions, right or wrong as in the metric, and of missed objects.
 
-    A prediction is right if an object of its class, not taken by one of higher score,
-    overlaps it with an IoU of at least 0.5.
+    A prediction is right if its IoU with an object of its class is at least 0.5, and no
+    prediction of higher score has this object.
 
     Args:
-        found: with scores.
+        predicted: with scores.
         truth: of the same image.
         classes: names by number.
     """
-    assert found.scores is not None
-    overlaps = pairwise_iou(found.boxes, truth.boxes)
+    assert predicted.scores is not None
+    overlaps = pairwise_iou(predicted.boxes, truth.boxes)
     free = np.ones(len(truth.labels), dtype=bool)
     marks = []
-    for row in np.argsort(-found.scores):
-        fits = free & (truth.labels == found.labels[row]) & (overlaps[row] >= _OVERLAP)
+    for row in np.argsort(-predicted.scores):
+        label = predicted.labels[row]
+        fits = free & (truth.labels == label) & (overlaps[row] >= _OVERLAP)
         kind = RIGHT if fits.any() else WRONG
         if fits.any():
             free[np.argmax(np.where(fits, overlaps[row], -1))] = False
-        text = f'{classes[found.labels[row]]} {100 * found.scores[row]:.0f}'
-        marks.append(Mark(_corners(found.boxes[row]), kind, text))
+        text = f'{classes[label]} {100 * predicted.scores[row]:.0f}'
+        marks.append(Mark(_corners(predicted.boxes[row]), kind, text))
     missed = [Mark(_corners(truth.boxes[row]), MISSED) for row in np.flatnonzero(free)]
-    return [*missed, *marks[::-1]]  # the surest on top
+    return [*missed, *marks[::-1]]  # the highest score on top
 
 
-def pairwise_iou(one: Boxes, other: Boxes) -> Boxes:
+def pairwise_iou(first: Boxes, second: Boxes) -> Boxes:
     """Intersection over union, (R, Q), of boxes (R, 4) and (Q, 4).
 
     Example:
@@ -95,16 +96,16 @@ def pairwise_iou(one: Boxes, other: Boxes) -> Boxes:
         >>> float(pairwise_iou(boxes, boxes + 1)[0, 0])  # 1 of 7
         0.14285714285714285
     """
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=-1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (one, other)]
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None] - common
     return np.asarray(common / np.maximum(union, 1e-9))
 
 
 def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.Image:
-    """Marks on an image enlarged without smoothing, so that its pixels stay its own.
+    """Marks on an image that is enlarged without smoothing.
 
     Args:
         image: (H, W, 3), RGB.
@@ -124,7 +125,7 @@ def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.
         else:
             draw.rectangle(box, outline=colour, width=2)
     taken: list[Rectangle] = []
-    for mark in reversed(marks):  # over all boxes; the surest gets the best place
+    for mark in reversed(marks):  # over all boxes; the highest score first
         if mark.text:
             taken.append(_write(draw, mark, scale, canvas.size, taken))
     return canvas
@@ -149,7 +150,7 @@ def caption(panel: Image.Image, text: str) -> Image.Image:
 
 
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The font that matplotlib brings along."""
+    """The font of matplotlib."""
     name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
     path = Path(matplotlib.get_data_path(), 'fonts', 'ttf', name)
     return ImageFont.truetype(str(path), size)
@@ -162,7 +163,7 @@ def _write(
     size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> Rectangle:
-    """Write a mark's text beside its box, where no other is; gives its place."""
+    """Write a mark's text beside its box, in free space; returns its rectangle."""
     letters = font(12, bold=True)
     width, height = int(draw.textlength(mark.text, font=letters)) + 5, 15
     left, top, right, bottom = (round(side * scale) for side in mark.box)
@@ -175,21 +176,21 @@ def _write(
         for x, y in corners
         if 0 <= x <= size[0] - width and 0 <= y <= size[1] - height
     ]
-    free = [place for place in inside if not any(_meet(place, one) for one in taken)]
-    place = (*free, *inside, (0, 0, width, height))[0]
+    free = [area for area in inside if not any(_meet(area, item) for item in taken)]
+    area = (*free, *inside, (0, 0, width, height))[0]
     colour = COLOURS[mark.kind]
-    draw.rectangle(place, fill=colour)
+    draw.rectangle(area, fill=colour)
     ink = 'black' if sum(colour) > 400 else 'white'
-    draw.text((place[0] + 3, place[1]), mark.text, font=letters, fill=ink)
-    return place
+    draw.text((area[0] + 3, area[1]), mark.text, font=letters, fill=ink)
+    return area
 
 
-def _meet(one: Rectangle, other: Rectangle) -> bool:
+def _meet(first: Rectangle, second: Rectangle) -> bool:
     return (
-        one[0] < other[2]
-        and other[0] < one[2]
-        and one[1] < other[3]
-        and other[1] < one[3]
+        first[0] < second[2]
+        and second[0] < first[2]
+        and first[1] < second[3]
+        and second[1] < first[3]
     )
 
 

@@ -1,4 +1,4 @@
-"""Images to be shown: the first of a data set, or files, by its test pipeline."""
+"""Images to show: the first of a data set, or files, by its test pipeline."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset, Compose
 
 from ..errors import ConfigError
 
-_ANNOTATIONS = 'Annotations'  # in the names of the transforms that read them
+_ANNOTATIONS = 'Annotations'  # in the names of transforms that read annotations
 
 
 def first_images(dataset: BaseDataset, number: int, where: str) -> list[dict[str, Any]]:
@@ -19,7 +19,7 @@ def first_images(dataset: BaseDataset, number: int, where: str) -> list[dict[str
         number: >= 1.
         where: option or argument, for the message.
 
-    Raises: ConfigError if there are not so many.
+    Raises: ConfigError for too few images.
     """
     if len(dataset) < number:
         raise ConfigError(
@@ -29,14 +29,13 @@ def first_images(dataset: BaseDataset, number: int, where: str) -> list[dict[str
 
 
 def image_files(dataset: BaseDataset, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Files, prepared as the images of a data set are; without annotations.
+    """Image files, prepared by the pipeline of a data set, without annotations.
 
     Args:
         dataset: the host's, whose pipeline loads files.
         paths: of the images.
 
-    Raises: ConfigError for files that are not there, and for a data set without a
-        pipeline.
+    Raises: ConfigError for missing files, and for a data set without a pipeline.
     """
     missing = [path for path in paths if not Path(path).is_file()]
     if missing:
@@ -60,7 +59,7 @@ def image_files(dataset: BaseDataset, paths: Sequence[str]) -> list[dict[str, An
         if _ANNOTATIONS not in type(transform).__name__
     ]
     pipeline = Compose(transforms)
-    found = []
+    items = []
     for number, path in enumerate(paths):
         item = pipeline({'img_path': path, 'img_id': number, 'seg_fields': []})
         if item is None or 'inputs' not in item:
@@ -68,5 +67,5 @@ def image_files(dataset: BaseDataset, paths: Sequence[str]) -> list[dict[str, An
                 f'--images: the test pipeline makes no input of {path!r}, expected an '
                 "image with 'inputs' and 'data_samples'."
             )
-        found.append(item)
-    return found
+        items.append(item)
+    return items

@@ -22,10 +22,9 @@ def arrange(
     """A grid of panels.
 
     Args:
-        rows: panels; each row has as many as there are headers.
+        rows: panels, one for each header.
         headers: above the columns.
-        legend: below the grid, in as many lines as it takes: text to colour; may be
-            empty.
+        legend: below the grid, in one or more lines: text to colour; may be empty.
     """
     width = max(panel.width for panels in rows for panel in panels)
     height = max(panel.height for panels in rows for panel in panels)
@@ -57,14 +56,14 @@ def arrange(
         for left, text in line:
             square = [left, middle - 6, left + 12, middle + 6]
             draw.rectangle(square, fill=legend[text])
-            place = (left + 18, middle)
-            draw.text(place, text, font=font(13), fill='black', anchor='lm')
+            corner = (left + 18, middle)
+            draw.text(corner, text, font=font(13), fill='black', anchor='lm')
         middle += _LEGEND
     return canvas
 
 
 def _lines(texts: Iterable[str], across: int) -> list[list[tuple[int, str]]]:
-    """Lines of a legend: places of its texts, from left to right."""
+    """Lines of a legend: its texts, with their left edges."""
     lines: list[list[tuple[int, str]]] = [[]]
     left = _GAP
     for text in texts:
@@ -78,7 +77,7 @@ def _lines(texts: Iterable[str], across: int) -> list[list[tuple[int, str]]]:
 
 
 def save_png(image: Image.Image, path: Path, limit: int) -> int:
-    """Write a PNG, with as many colours as its size allows.
+    """Write a PNG, with fewer colours if it is too large.
 
     Args:
         image: RGB.
@@ -86,7 +85,7 @@ def save_png(image: Image.Image, path: Path, limit: int) -> int:
         limit: of its size, in bytes.
 
     Returns: its size.
-    Raises: ConfigError if even 32 colours are too many.
+    Raises: ConfigError if it is too large with 32 colours.
     """
     content = b''
     for colours in (None, *_COLOURS):

@@ -1,4 +1,4 @@
-"""What pairs compare, as maps of whole images, of both models as they predict."""
+"""The maps that pairs compare, of whole images, while both models predict."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class PairMap:
     Attributes:
         pair: name of the pair.
         level: such as 'neck[0]'.
-        context: what losses are told of it.
+        context: of the losses at this level.
         teacher: of the teacher.
-        student: of the student, channels and size its own.
-        adapted: the same after the pair's adapter, where it has one.
+        student: of the student; its channels and size may differ.
+        adapted: of the student, after the pair's adapter; None without an adapter.
     """
 
     pair: str
@@ -39,16 +39,16 @@ class PairMap:
 
     @property
     def quantity(self) -> str:
-        """What :meth:`heat` gives."""
+        """Name of the quantity that :meth:`heat` returns."""
         if self.context.activation is not None:
             return PROBABILITY
         return VALUE if self.teacher.shape[1] == 1 else MAGNITUDE
 
     def heat(self, value: Tensor) -> Tensor:
-        """One number a pixel, (H, W), float32 on the CPU.
+        """One number for each pixel, (H, W), float32 on the CPU.
 
-        Of logits the probability of the likeliest class, background left out; of
-        features the mean magnitude of the channels; of a single channel its value.
+        For logits it is the highest probability of a class other than the background;
+        for features the mean magnitude over channels; for one channel its value.
 
         Args:
             value: one of the maps, of a single image.
@@ -57,7 +57,7 @@ class PairMap:
         activation, background = self.context.activation, self.context.background
         if activation is not None:
             probs = value.sigmoid() if activation == 'sigmoid' else value.softmax(1)
-            kept = [one for one in range(probs.shape[1]) if one != background]
+            kept = [label for label in range(probs.shape[1]) if label != background]
             return probs[:, kept].amax(dim=(0, 1)).cpu()
         return (value if value.shape[1] == 1 else value.abs()).mean(dim=(0, 1)).cpu()
 
@@ -65,7 +65,7 @@ class PairMap:
 def choose_pairs(distiller: Distiller, names: Sequence[str] | None) -> list[Pair]:
     """Pairs of these names; all of them for None.
 
-    Raises: ConfigError for a name that is no pair's.
+    Raises: ConfigError for an unknown name.
     """
     pairs = {pair.name: pair for pair in distiller.pairs}
     for name in names or ():
@@ -77,13 +77,13 @@ def choose_pairs(distiller: Distiller, names: Sequence[str] | None) -> list[Pair
 def pair_maps(
     distiller: Distiller, pairs: Sequence[Pair], inputs: Tensor, samples: Samples
 ) -> list[PairMap]:
-    """What pairs compare, with both models in ``eval()`` and without gradient.
+    """The maps of pairs, with both models in ``eval()`` and without gradient.
 
     Args:
-        distiller: itself, not what distributes it; it does not change.
-        pairs: of it. Those that compare rows, of RoIs or sampled edges, have no maps.
+        distiller: not wrapped for distributed training; it does not change.
+        pairs: of the distiller. Pairs of rows, of RoIs or sampled edges, have no maps.
         inputs: (N, C, H, W), preprocessed for the student.
-        samples: of these images; they need no annotations.
+        samples: of these images; annotations are not needed.
     """
     names = [pair.name for pair in pairs]
     with distiller.step(inputs, samples, pairs=names, frozen=True) as step:
@@ -95,11 +95,11 @@ def _maps_of(pair: Pair, step: Step) -> Iterator[PairMap]:
     if maps is None:
         return
     assert isinstance(step.student, FrozenRun)
-    of_student = maps(step.student, 'student')
-    of_teacher = maps(step.teachers[pair.teacher], 'teacher')
-    by_level = len(of_student) == len(pair.tensors)
+    student_maps = maps(step.student, 'student')
+    teacher_maps = maps(step.teachers[pair.teacher], 'teacher')
+    by_level = len(student_maps) == len(pair.tensors)
     for number, (student, teacher) in enumerate(
-        zip(of_student, of_teacher, strict=True)
+        zip(student_maps, teacher_maps, strict=True)
     ):
         spec = pair.tensors[number if by_level else 0]
         adapted = None

@@ -1,4 +1,4 @@
-"""Pages: the predictions, and for each pair the maps it compares, side by side."""
+"""Pages of predictions, and of the maps of each pair, side by side."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .shots import Shot
 ClassNames = Mapping[str, Sequence[str] | None]
 Panels = dict[str, list[Image.Image]]
 _PREDICTIONS = 'predictions'
-_PREDICTED_SIDE = 384  # so that the host's letters can be read
+_PREDICTED_SIDE = 384  # for readable text of the host
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Column:
     """The student at one moment.
 
     Attributes:
-        title: above its panels.
-        shots: an entry an image.
-        adapted: title of its maps after the pairs' adapters; '' where these are not
-            those of the moment.
+        title: of the column.
+        shots: one for each image.
+        adapted: title of the maps after the pairs' adapters; '' without adapters of
+            this moment.
     """
 
     title: str
@@ -47,14 +47,13 @@ def make_pages(
 ) -> dict[str, Image.Image]:
     """A page 'predictions', and one 'maps_<pair>' for each pair that has maps.
 
-    On a page of maps, all that belongs to one level, of all images and models, has one
-    colour scale, below the panels: from its lowest to its highest value, of
-    probabilities from 0 to 1.
+    On a page of maps, each level has one colour scale for all images and models, below
+    the panels: from the lowest to the highest value; for probabilities from 0 to 1.
 
     Args:
-        students: at one moment or more, of the same images and pairs.
+        students: at one or more moments, of the same images and pairs.
         painter: of the predictions.
-        classes: names of each teacher's classes; None where they are the student's.
+        classes: names of each teacher's classes; None: the student's classes.
     """
     pages = {_PREDICTIONS: _predictions(students, painter, classes)}
     for name in dict.fromkeys(heat.pair for heat in students[0].shots[0].heats):
@@ -63,13 +62,13 @@ def make_pages(
 
 
 def as_array(page: Image.Image) -> NDArray[np.uint8]:
-    """A page as the host's visualizer takes images, (H, W, 3), RGB."""
+    """A page as an image for the host's visualizer, (H, W, 3), RGB."""
     return np.asarray(page)
 
 
 @dataclass(frozen=True)
 class _Predicted:
-    """Data samples of one column, and how they are drawn."""
+    """Data samples of one column, and how to draw them."""
 
     title: str
     samples: list[Any]
@@ -84,11 +83,11 @@ def _predictions(
     columns = [_Predicted('ground truth', [shot.sample for shot in first], 'gt')]
     for name, names in classes.items():
         title = 'teacher' if len(classes) == 1 else f"teacher '{name}'"
-        taught = [shot.teachers[name] for shot in first]
-        columns.append(_Predicted(title, taught, classes=names))
+        samples = [shot.teachers[name] for shot in first]
+        columns.append(_Predicted(title, samples, classes=names))
     for student in students:
-        own = [shot.student for shot in student.shots]
-        columns.append(_Predicted(student.title, own))
+        samples = [shot.student for shot in student.shots]
+        columns.append(_Predicted(student.title, samples))
     images = [shot.panel(_PREDICTED_SIDE) for shot in first]
     panels = {'image': images}
     if 'pred_depth_map' in first[0].student:
@@ -97,7 +96,7 @@ def _predictions(
     for column in columns:
         what, names = column.what, column.classes
         if not all(_is_drawn(sample, what) for sample in column.samples):
-            continue  # files come without ground truth
+            continue  # files have no ground truth
         painted = []
         for image, sample, shot in zip(images, column.samples, first, strict=True):
             panel, colours = painter.paint(image, sample, what, names, shot.sample)
@@ -114,22 +113,22 @@ def _is_drawn(sample: DataSample, what: str) -> bool:
 
 def _depths(columns: Sequence[_Predicted], panels: Panels) -> Image.Image:
     """Depths of all columns on one colour scale."""
-    found = {}
+    depths_by_title = {}
     for column in columns:
         name = f'{column.what}_depth_map'
         if all(name in sample for sample in column.samples):
-            found[column.title] = [
+            depths_by_title[column.title] = [
                 _depth(sample.get(name).data, (image.height, image.width))
                 for sample, image in zip(column.samples, panels['image'], strict=True)
             ]
-    scale = _extremes(depth for depths in found.values() for depth in depths)
-    for title, depths in found.items():
+    scale = _extremes(depth for depths in depths_by_title.values() for depth in depths)
+    for title, depths in depths_by_title.items():
         panels[title] = [paint_heat(depth, *scale) for depth in depths]
     return _page(panels, {'depth (grey: not measured)': scale})
 
 
 def _depth(values: Any, size: tuple[int, int]) -> Tensor:
-    """A depth map as large as its panel; NaN where none was measured."""
+    """A depth map of the panel's size; NaN for pixels without a measurement."""
     depth = torch.as_tensor(values).detach().float().cpu()
     maps = depth.reshape(1, 1, *depth.shape[-2:])
     fitted = F.interpolate(maps, size, mode='nearest-exact')[0, 0]
@@ -137,7 +136,7 @@ def _depth(values: Any, size: tuple[int, int]) -> Tensor:
 
 
 def _maps(students: Sequence[Column], pair: str) -> Image.Image:
-    """Rows are images, and of each its levels."""
+    """A page of one pair: a row for each image and level."""
     first = students[0].shots
     heats = [heat for heat in first[0].heats if heat.pair == pair]
 
@@ -159,7 +158,7 @@ def _maps(students: Sequence[Column], pair: str) -> Image.Image:
         (0.0, 1.0)
         if heats[level].quantity == PROBABILITY
         else _extremes(
-            one for found in columns.values() for one in found[level::number]
+            heat for maps in columns.values() for heat in maps[level::number]
         )
         for level in range(number)
     ]
@@ -167,16 +166,16 @@ def _maps(students: Sequence[Column], pair: str) -> Image.Image:
     panels = {
         'image': [caption(image, heat.level) for image in images for heat in heats]
     }
-    for title, found in columns.items():
+    for title, maps in columns.items():
         panels[title] = [
-            paint_heat(heat, *scales[row % number]) for row, heat in enumerate(found)
+            paint_heat(heat, *scales[row % number]) for row, heat in enumerate(maps)
         ]
     texts = [f'{heat.level}: {heat.quantity}' for heat in heats]
     return _page(panels, dict(zip(texts, scales, strict=True)))
 
 
 def _extremes(heats: Iterable[Tensor]) -> tuple[float, float]:
-    """Lowest and highest finite value of all."""
+    """Lowest and highest finite value of all maps."""
     values = torch.cat([torch.zeros(0), *(heat[heat.isfinite()] for heat in heats)])
     if not len(values):
         return 0.0, 0.0
@@ -204,7 +203,7 @@ def _page(
 
 
 def class_names(distiller: Distiller) -> dict[str, Sequence[str] | None]:
-    """Names of each teacher's classes; None where they are the student's."""
+    """Names of each teacher's classes; None: the student's classes."""
     return {
         name: None if teacher.class_map is None else teacher.class_map.teacher
         for name, teacher in distiller.teachers.items()
@@ -212,7 +211,7 @@ def class_names(distiller: Distiller) -> dict[str, Sequence[str] | None]:
 
 
 def left_out(pairs: Sequence[Any], column: Column) -> str:
-    """Which of the pairs have no page, and why; '' if all have one."""
+    """A message about pairs without a page; '' if all have one."""
     shown = {heat.pair for heat in column.shots[0].heats}
     without = [pair.name for pair in pairs if pair.name not in shown]
     if not without:

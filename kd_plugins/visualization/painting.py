@@ -26,33 +26,33 @@ from .drawing import (
 from .layout import Colour
 
 _NAME = 'kd_plugins_pictures'  # not that of the run's visualizer
-_NOT_ITS_OWN = ('type', 'name', 'vis_backends', 'save_dir')
+_REPLACED = ('type', 'name', 'vis_backends', 'save_dir')
 _UNKNOWN = (200, 200, 200)
 _LINE, _BAR = 24, 256  # height of a scale, width of its colours
 
 
 def paint_heat(heat: Tensor, low: float, high: float) -> Image.Image:
-    """The host's ``draw_featmap`` on a scale that is given, not the map's own.
+    """The host's ``draw_featmap``, on a given scale.
 
     Args:
-        heat: (H, W); what is not finite is grey.
+        heat: (H, W); numbers that are not finite are grey.
         low: value of the darkest blue.
         high: value of the darkest red.
     """
     ends = torch.tensor([low, high]).expand(len(heat), 2)
     finite = heat.isfinite()
-    known = heat.where(finite, torch.full_like(heat, low)).clamp(low, high)
-    # The host scales a map by its extremes: two columns more, and they are given.
-    drawn = Visualizer.draw_featmap(torch.cat([known, ends], dim=1)[None])[:, :-2]
+    clamped = heat.where(finite, torch.full_like(heat, low)).clamp(low, high)
+    # The host scales a map by its extremes: two more columns hold both ends.
+    drawn = Visualizer.draw_featmap(torch.cat([clamped, ends], dim=1)[None])[:, :-2]
     drawn[~finite.numpy()] = _UNKNOWN
     return Image.fromarray(np.ascontiguousarray(drawn))
 
 
 def scale_lines(scales: Mapping[str, tuple[float, float]]) -> list[Image.Image]:
-    """The colours, each from a low to a high value, with a text before them.
+    """Colour scales, each with a text, a low and a high value.
 
     Args:
-        scales: both values, by what is shown.
+        scales: low and high value, by text.
     """
     letters, middle = font(13), _LINE // 2
     left = 90 + max((int(letters.getlength(text)) for text in scales), default=0)
@@ -60,12 +60,12 @@ def scale_lines(scales: Mapping[str, tuple[float, float]]) -> list[Image.Image]:
     for text, (low, high) in scales.items():
         line = Image.new('RGB', (left + _BAR + 90, _LINE), 'white')
         draw = ImageDraw.Draw(line)
-        for place, anchor, written in (
+        for x, anchor, written in (
             (6, 'lm', text),
             (left, 'rm', f'{low:.3g}'),
             (left + _BAR + 16, 'lm', f'{high:.3g}'),
         ):
-            draw.text((place, middle), written, 'black', letters, anchor)
+            draw.text((x, middle), written, 'black', letters, anchor)
         gradient = torch.linspace(0, 1, _BAR).expand(_LINE - 10, -1)
         line.paste(paint_heat(gradient, 0, 1), (left + 8, 5))
         lines.append(line)
@@ -73,11 +73,11 @@ def scale_lines(scales: Mapping[str, tuple[float, float]]) -> list[Image.Image]:
 
 
 class PredictionPainter:
-    """Draws data samples by the visualizer of a run, or else by that of the host.
+    """Draws data samples by the visualizer of a run, or of the host.
 
     Args:
         kind: class of the visualizer.
-        cfg: its configuration; its backends are left alone.
+        cfg: its configuration, without the backends.
         metainfo: of the data set: class names, and colours.
         score_thr: lowest score of a detection that is drawn.
     """
@@ -91,7 +91,7 @@ class PredictionPainter:
     ) -> None:
         self._kind: Any = kind
         self._options = {
-            key: value for key, value in (cfg or {}).items() if key not in _NOT_ITS_OWN
+            key: value for key, value in (cfg or {}).items() if key not in _REPLACED
         }
         self._metainfo = dict(metainfo)
         self._score_thr = score_thr
@@ -104,38 +104,38 @@ class PredictionPainter:
         classes: Sequence[str] | None = None,
         annotated: DataSample | None = None,
     ) -> tuple[Image.Image, dict[str, Colour]]:
-        """A panel, and what its colours mean.
+        """A panel, and its legend.
 
-        Boxes whose truth is known are judged, as tools/picture.py does; all else is
-        drawn by the visualizer.
+        Boxes with ground truth are drawn as right, wrong or missed, as in
+        tools/picture.py; the visualizer draws everything else.
 
         Args:
-            image: as large as the panel.
+            image: of the panel's size.
             sample: data sample of the host.
-            what: 'gt' or 'pred': what of it is drawn.
+            what: the part to draw, 'gt' or 'pred'.
             classes: names of another model's classes; None: those of the data.
-            annotated: data sample with the ground truth, where it is known.
+            annotated: data sample with the ground truth; None: there is none.
         """
         size = (image.height, image.width)
         fitted = fit_sample(sample, size, what)
         names = self._metainfo.get('classes')
         if classes is None and names is not None and annotated is not None:
             truth = _objects(fit_sample(annotated, size, 'gt'), 'gt')
-            found = _objects(fitted, what, self._score_thr)
-            if truth is not None and found is not None:
+            predicted = _objects(fitted, what, self._score_thr)
+            if truth is not None and predicted is not None:
                 marks = (
                     mark_truth(truth, names)
                     if what == 'gt'
-                    else mark_predictions(found, truth, names)
+                    else mark_predictions(predicted, truth, names)
                 )
                 return paint(np.asarray(image), marks, 1), dict(LEGEND)
         visualizer = self._visualizer(fitted)
         visualizer.dataset_meta = self._meta(classes)
         options: dict[str, Any] = dict(draw_gt=what == 'gt', draw_pred=what == 'pred')
         accepted = inspect.signature(visualizer.add_datasample).parameters
-        own = {'pred_score_thr': self._score_thr, 'with_labels': False}
-        options |= {key: value for key, value in own.items() if key in accepted}
-        # It has no backends: the image is only drawn, and asked for.
+        extra = {'pred_score_thr': self._score_thr, 'with_labels': False}
+        options |= {key: value for key, value in extra.items() if key in accepted}
+        # Without backends it only draws the image.
         visualizer.add_datasample('panel', np.array(image), fitted, **options)
         drawn = np.ascontiguousarray(visualizer.get_image())
         return Image.fromarray(drawn), self._colours(fitted, what, classes)
@@ -143,7 +143,7 @@ class PredictionPainter:
     def _colours(
         self, sample: DataSample, what: str, classes: Sequence[str] | None
     ) -> dict[str, Colour]:
-        """Of the classes in a label map, which is drawn without their names."""
+        """Colours of the classes in a label map, which is drawn without names."""
         if f'{what}_sem_seg' not in sample:
             return {}
         meta = self._meta(classes)
@@ -157,7 +157,7 @@ class PredictionPainter:
     def _visualizer(self, sample: DataSample) -> Any:
         if self._kind is not Visualizer:
             return self._kind(name=_NAME, **self._options)
-        # That one draws no data samples.
+        # mmengine's own class draws no data samples.
         if 'gt_sem_seg' in sample or 'pred_sem_seg' in sample:
             from mmseg.visualization import SegLocalVisualizer
 
@@ -167,41 +167,42 @@ class PredictionPainter:
         return DetLocalVisualizer(name=_NAME)
 
     def _meta(self, classes: Sequence[str] | None) -> dict[str, Any]:
-        """Names of classes and their colours; of another model's, the same by name."""
-        own, palette = self._metainfo.get('classes'), self._metainfo.get('palette')
-        names = own if classes is None else classes
+        """Names and colours of classes; equal names have equal colours."""
+        data_names = self._metainfo.get('classes')
+        palette = self._metainfo.get('palette')
+        names = data_names if classes is None else classes
         if names is None:
             return {'classes': None, 'palette': palette}
-        known: dict[str, Colour] = {}
-        if own is not None and isinstance(palette, (list, tuple)):
-            for name, (red, green, blue) in zip(own, palette, strict=False):
-                known[name] = (int(red), int(green), int(blue))
+        by_name: dict[str, Colour] = {}
+        if data_names is not None and isinstance(palette, (list, tuple)):
+            for name, (red, green, blue) in zip(data_names, palette, strict=False):
+                by_name[name] = (int(red), int(green), int(blue))
         table = matplotlib.colormaps['tab20'](range(20), bytes=True)
         cycle = [tuple(row[:3]) for row in table.tolist()]
         colours = [
-            known.get(name, cycle[number % len(cycle)])
+            by_name.get(name, cycle[number % len(cycle)])
             for number, name in enumerate(names)
         ]
         return {'classes': names, 'palette': colours}
 
 
 def fit_sample(sample: DataSample, size: tuple[int, int], what: str) -> Any:
-    """A data sample as if the image had the size of its panel.
+    """A data sample scaled to the size of its panel.
 
     Args:
         sample: its instances and label maps in pixels of the original image.
         size: height and width.
-        what: 'gt' or 'pred': what of it is kept.
+        what: the part to keep, 'gt' or 'pred'.
     """
     kind: Any = type(sample)
     fitted = kind(metainfo=sample.metainfo)
     if f'{what}_instances' in sample and 'bboxes' in sample.get(f'{what}_instances'):
         instances = sample.get(f'{what}_instances')
         shape = sample.metainfo.get('ori_shape', sample.metainfo['img_shape'])
-        factors = [own / other for own, other in zip(size, shape[:2], strict=True)]
+        factors = [new / old for new, old in zip(size, shape[:2], strict=True)]
         boxes = plain_boxes(instances.bboxes).cpu()
         kept = InstanceData(
-            # Of numpy's: new versions of it warn of how mmdet mixes in tensors.
+            # As numpy arrays: with tensors, new versions of numpy warn about mmdet.
             bboxes=(boxes * boxes.new_tensor([*reversed(factors)] * 2)).numpy(),
             labels=instances.labels.cpu(),
         )
@@ -217,7 +218,7 @@ def fit_sample(sample: DataSample, size: tuple[int, int], what: str) -> Any:
 
 
 def _objects(sample: DataSample, what: str, score_thr: float = 0.0) -> Objects | None:
-    """Boxes of a data sample, if they come without masks; of a score or higher."""
+    """Boxes of at least this score; None without boxes, or for predicted masks."""
     instances = sample.get(f'{what}_instances', {})
     if 'bboxes' not in instances or (what == 'pred' and 'masks' in instances):
         return None
@@ -233,19 +234,19 @@ def _objects(sample: DataSample, what: str, score_thr: float = 0.0) -> Objects |
 
 def _labels(sample: DataSample, what: str) -> Tensor:
     """A label map (1, H, W)."""
-    found = sample.get(f'{what}_sem_seg')
-    # Of mmdet's panoptic models it has another name.
-    labels: Tensor = found.get('data' if 'data' in found else 'sem_seg')
+    maps = sample.get(f'{what}_sem_seg')
+    # mmdet's panoptic models use another name.
+    labels: Tensor = maps.get('data' if 'data' in maps else 'sem_seg')
     return labels.cpu()
 
 
 def _fit_masks(masks: Any, size: tuple[int, int]) -> Any:
     if isinstance(masks, Tensor):
         return _fit(masks.cpu(), size).bool() if len(masks) else masks.cpu()
-    return masks.resize(size)  # the host's classes for masks know how
+    return masks.resize(size)  # of the host's mask types
 
 
 def _fit(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (R, H, W) at another size, each pixel the nearest."""
+    """Maps (R, H, W) at another size, by the nearest pixel."""
     resized = F.interpolate(maps[None].float(), size, mode='nearest-exact')
     return resized[0].to(maps.dtype)

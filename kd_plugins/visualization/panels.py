@@ -1,4 +1,4 @@
-"""What a picture asks of a task: images with their truth, and panels that show both."""
+"""Interface of a task for pictures: images, their ground truth, and panels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from PIL import Image
 
 from .layout import Colour
 
-SIDE = 256  # pixels that the longer side of a panel should about have
+SIDE = 256  # approximate pixels of a panel's longer side
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Sample:
 
     Attributes:
         image: (H, W, 3), RGB.
-        truth: as the task knows it.
-        number: of objects or classes in it.
-        data: as the test pipeline gives it.
+        truth: ground truth, in the task's form.
+        number: of objects or classes in the image.
+        data: from the test pipeline.
     """
 
     image: NDArray[np.uint8]
@@ -31,11 +31,11 @@ class Sample:
 
 
 class Task(Protocol):
-    """How one task is shown.
+    """How to show a task.
 
     Attributes:
-        name: of the task, and of the file if no other is given.
-        counted: what ``Sample.number`` counts, for messages.
+        name: of the task, and by default of the file.
+        counted: name of the things that ``Sample.number`` counts, for messages.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Task(Protocol):
     def read(self, data: dict[str, Any]) -> Sample:
         """An image of the test set.
 
-        Raises: ConfigError if it comes without its truth.
+        Raises: ConfigError for an image without ground truth.
         """
 
     def truth(self, samples: Sequence[Sample]) -> Mapping[str, list[Image.Image]]:
-        """Columns left of the models': panels by header."""
+        """Columns before those of the models: panels by header."""
 
     def predicted(
         self, samples: Sequence[Sample], results: Sequence[Any]
     ) -> list[Image.Image]:
-        """Panels of what a model said of the images, as data samples of its host."""
+        """Panels of a model's predictions, which are data samples of the host."""
 
     def legend(self) -> Mapping[str, Colour]:
         """Colours of all panels so far: text to colour."""
@@ -66,5 +66,5 @@ def read_image(path: str) -> NDArray[np.uint8]:
 
 
 def longest_side(samples: Sequence[Sample]) -> int:
-    """Of all images, in pixels."""
+    """The longest side of all images, in pixels."""
     return max(side for sample in samples for side in sample.image.shape[:2])

@@ -14,7 +14,7 @@ from .layout import Colour
 from .panels import SIDE, Sample, longest_side, read_image
 
 Labels = NDArray[np.int64]
-_NO_CLASS = (224, 224, 192)  # pixels that are not labelled, as Pascal VOC draws them
+_NO_CLASS = (224, 224, 192)  # of unlabelled pixels, as in Pascal VOC
 _UNLABELLED = 'not labelled'
 
 
@@ -59,7 +59,7 @@ class SegmentationTask:
     def predicted(
         self, samples: Sequence[Sample], results: Sequence[Any]
     ) -> list[Image.Image]:
-        """Label maps, each with the share of the image's pixels that is right."""
+        """Label maps, each with the share of correct pixels."""
         scale = _scale(samples)
         panels = []
         for sample, result in zip(samples, results, strict=True):
@@ -71,28 +71,28 @@ class SegmentationTask:
 
     def legend(self) -> Mapping[str, Colour]:
         """Colours of the classes that occur."""
-        known = [label for label in sorted(self._shown) if label < len(self._classes)]
-        colours = {self._classes[label]: self._palette[label] for label in known}
+        labels = [label for label in sorted(self._shown) if label < len(self._classes)]
+        colours = {self._classes[label]: self._palette[label] for label in labels}
         legend = {name: (int(r), int(g), int(b)) for name, (r, g, b) in colours.items()}
-        if len(known) < len(self._shown):
+        if len(labels) < len(self._shown):
             legend[_UNLABELLED] = _NO_CLASS
         return legend
 
     def _painted(self, labels: Labels, scale: float) -> Image.Image:
         self._shown.update(int(label) for label in np.unique(labels))
         painted = np.full((*labels.shape, 3), _NO_CLASS, np.uint8)
-        known = labels < len(self._classes)
-        painted[known] = self._palette[labels[known]]
+        labelled = labels < len(self._classes)
+        painted[labelled] = self._palette[labels[labelled]]
         return _resized(Image.fromarray(painted), scale, labels=True)
 
 
 def share_right(labels: Labels, truth: Labels, classes: int) -> float:
-    """Share of the labelled pixels whose class is right; 1 if none is labelled.
+    """Share of the labelled pixels of the correct class; 1 without labelled pixels.
 
     Args:
         labels: predicted, (H, W).
-        truth: (H, W); what is no class counts for nothing.
-        classes: how many there are.
+        truth: (H, W); other labels than classes are left out.
+        classes: number of classes.
 
     Example:
         >>> share_right(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]), classes=2)
@@ -110,7 +110,7 @@ def _labels(data: Any) -> Labels:
 
 
 def _scale(samples: Sequence[Sample]) -> float:
-    """Whole where images are enlarged, so that their pixels stay their own."""
+    """Scale of the panels; a whole number for images that are enlarged."""
     longest = longest_side(samples)
     return float(SIDE // longest) if longest <= SIDE else SIDE / longest
 

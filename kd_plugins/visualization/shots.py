@@ -1,4 +1,4 @@
-"""What both models make of single images, kept to be drawn later."""
+"""Predictions and maps of both models for single images, to draw later."""
 
 import copy
 import math
@@ -30,10 +30,10 @@ class Heat:
     Attributes:
         pair: name of the pair.
         level: such as 'neck[0]'.
-        quantity: what they show.
+        quantity: name of the quantity in the maps.
         teacher: (H, W).
         student: (H, W).
-        adapted: (H, W), where the pair has an adapter.
+        adapted: (H, W); None without an adapter.
     """
 
     pair: str
@@ -46,15 +46,15 @@ class Heat:
 
 @dataclass(frozen=True)
 class Shot:
-    """One image, the student's state at one moment.
+    """Predictions and maps of one image, at one moment of the student.
 
     Attributes:
-        image: (H, W, 3), RGB, as the host's pipeline resized it.
-        shape: height and width of the original image, which predictions refer to.
-        sample: of the data set, with what is known of the truth.
-        student: its prediction, a data sample of the host.
-        teachers: their predictions, by name.
-        heats: maps of all levels of all pairs that have some.
+        image: (H, W, 3), RGB, resized by the host's pipeline.
+        shape: height and width of the original image, the unit of the predictions.
+        sample: of the data set, with the ground truth if there is one.
+        student: the student's prediction, a data sample of the host.
+        teachers: predictions of the teachers, by name.
+        heats: maps of all levels of all pairs that have maps.
     """
 
     image: NDArray[np.uint8]
@@ -65,11 +65,11 @@ class Shot:
     heats: list[Heat] = field(default_factory=list)
 
     def panel(self, side: int) -> Image.Image:
-        """The image, its longer side about as long.
+        """The image, at the size of a panel.
 
         Args:
-            side: in pixels. A smaller image is enlarged a whole number of times, so
-                that its pixels stay its own.
+            side: of the longer side, approximately, in pixels. A smaller image is
+                enlarged by a whole number.
         """
         height, width = panel_size(self.shape, side)
         enlarged = height >= len(self.image)
@@ -80,15 +80,15 @@ class Shot:
 def take_shots(
     distiller: Distiller, items: Sequence[dict[str, Any]], pairs: Sequence[Pair]
 ) -> list[Shot]:
-    """Both models on images one by one; nothing of the distiller changes.
+    """Run both models on each image; the distiller does not change.
 
-    In ``eval()``, without gradient, in the models' own precision; random states are
-    put back, and batch norms keep their statistics.
+    In ``eval()``, without gradient, in the precision of the models. Random states and
+    the statistics of batch norms do not change.
 
     Args:
-        distiller: itself, not what distributes it.
-        items: as the host's data set gives them; left as they are.
-        pairs: whose maps are taken.
+        distiller: not wrapped for distributed training.
+        items: of the host's data set; they do not change.
+        pairs: for the maps.
     """
     state = get_random_state()
     try:
@@ -114,15 +114,15 @@ def _take(distiller: Distiller, item: dict[str, Any], pairs: Sequence[Pair]) -> 
     meta = sample.metainfo
     height, width = meta.get('ori_shape', meta['img_shape'])[:2]
     size = panel_size((height, width), SIDE)
-    whole = _with_padding(size, meta['img_shape'], inputs)
+    padded = _with_padding(size, meta['img_shape'], inputs)
     # The loader's channels are blue, green, red.
     image = item['inputs'].flip(0).permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()
-    heats = [_heat(each, whole, size) for each in maps]
+    heats = [_heat(item, padded, size) for item in maps]
     return Shot(image, (height, width), sample, _kept(predicted), teachers, heats)
 
 
 def _kept(predicted: DataSample) -> Any:
-    """What is drawn of a prediction, on the CPU: not the logits of every pixel."""
+    """The prediction on the CPU, without the logits of every pixel."""
     sample = predicted.cpu()
     if 'seg_logits' in sample:
         del sample.seg_logits
@@ -144,23 +144,23 @@ def panel_size(shape: tuple[int, int], side: int) -> tuple[int, int]:
 def _with_padding(
     size: tuple[int, int], shape: Sequence[int], inputs: Tensor
 ) -> tuple[int, int]:
-    """How large a panel would be that showed the padding of the input too."""
+    """Size of a panel that includes the padding of the input."""
     height, width = (
-        max(math.ceil(own * whole / side), own)
-        for own, side, whole in zip(size, shape[:2], inputs.shape[2:], strict=True)
+        max(math.ceil(panel * padded / side), panel)
+        for panel, side, padded in zip(size, shape[:2], inputs.shape[2:], strict=True)
     )
     return height, width
 
 
-def _heat(maps: PairMap, whole: tuple[int, int], size: tuple[int, int]) -> Heat:
-    """Cells as squares, padding cut off."""
+def _heat(maps: PairMap, padded: tuple[int, int], size: tuple[int, int]) -> Heat:
+    """Maps at the size of the panel: pixels as squares, without padding."""
 
     def fit(value: Tensor) -> Tensor:
         heat = maps.heat(value)[None, None]
-        enlarged = F.interpolate(heat, whole, mode='nearest-exact')
+        enlarged = F.interpolate(heat, padded, mode='nearest-exact')
         return enlarged[0, 0, : size[0], : size[1]]
 
     with torch.no_grad():
         adapted = None if maps.adapted is None else fit(maps.adapted)
-        own, other = fit(maps.student), fit(maps.teacher)
-    return Heat(maps.pair, maps.level, maps.quantity, other, own, adapted)
+        student, teacher = fit(maps.student), fit(maps.teacher)
+    return Heat(maps.pair, maps.level, maps.quantity, teacher, student, adapted)

@@ -1,7 +1,7 @@
-"""How well a student matches its teacher, and whether confidences can be believed.
+"""Fidelity of a student to its teacher, and calibration of both.
 
-Pure functions on rows of logits, features or boxes, and sums of them over a data set:
-no mean of batches' means, so how the data is split into batches changes nothing.
+Pure functions on rows of logits, features or boxes, and their sums over a data set. The
+sums do not depend on the batch size.
 """
 
 from .agreement import agreement, binary_divergence, predictive_divergence

@@ -1,4 +1,4 @@
-"""Whether student and teacher predict the same, and how far their predictions lie."""
+"""Agreement and divergence of the predictions of student and teacher."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def agreement(student: Tensor, teacher: Tensor) -> Tensor:
         [\arg\max_k z^S_{m,k} = \arg\max_k z^T_{m,k}]
 
     Args:
-        student: logits, shape (M, K); of equal ones the first class is predicted.
+        student: logits, shape (M, K); of equal logits the first class is predicted.
         teacher: same shape.
 
     Returns: scalar from 0 to 1; NaN without rows.
@@ -41,9 +41,9 @@ def predictive_divergence(
 
     .. math:: \frac{1}{M} \sum_m \sum_k p^T_{m,k} \log (p^T_{m,k} / p^S_{m,k})
 
-    with :math:`p` the softmax of the logits, at temperature 1 as a report needs it. The
-    authors' code averages the means of batches, a last small batch weighing as much as
-    the others; here every row weighs the same.
+    with :math:`p` the softmax of the logits, at temperature 1. The authors' code takes
+    the mean of the means of batches, so rows of a small last batch weigh more; here
+    every row has the same weight.
 
     Args:
         student: logits, shape (M, K).
@@ -62,7 +62,7 @@ def predictive_divergence(
     log_student = student.log_softmax(dim=1)
     log_teacher = teacher.log_softmax(dim=1)
     probs = log_teacher.exp()
-    # A class that the teacher gives no probability adds nothing, and no 0 * infinity.
+    # A class of probability 0 in the teacher adds 0, not 0 * infinity.
     terms = (probs * (log_teacher - log_student)).masked_fill(probs == 0, 0.0)
     rows = terms.sum(dim=1)
     if reduction == 'none':
@@ -71,12 +71,12 @@ def predictive_divergence(
 
 
 def binary_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    r"""Kullback-Leibler divergence between two scores of the same question.
+    r"""Kullback-Leibler divergence between two scores of the same class.
 
     .. math:: s^T \log \frac{s^T}{s^S} + (1 - s^T) \log \frac{1 - s^T}{1 - s^S}
 
-    Scores of exactly 0 or 1 are moved inside by the precision of float32: a rounded
-    score must not make the mean infinite.
+    Scores are clamped by the precision of float32: a score rounded to 0 or 1 must not
+    make the mean infinite.
 
     Args:
         student: scores from 0 to 1, shape (M,).
@@ -84,12 +84,12 @@ def binary_divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
     Returns: in nats, shape (M,).
 
-    Source: ``predictive_divergence`` of two answers; a detector's prediction of a box
-        holds the score of one class alone.
+    Source: ``predictive_divergence`` of two classes; a detector's prediction of a box
+        has the score of one class only.
     """
     eps = torch.finfo(torch.float32).eps
-    own, other = (
+    student, teacher = (
         scores.double().clamp(min=eps, max=1 - eps) for scores in (student, teacher)
     )
-    yes = other * (other.log() - own.log())
-    return yes + (1 - other) * ((-other).log1p() - (-own).log1p())
+    yes = teacher * (teacher.log() - student.log())
+    return yes + (1 - teacher) * ((-teacher).log1p() - (-student).log1p())

@@ -1,4 +1,4 @@
-"""Detections of student and teacher: which of them match, and do they say the same."""
+"""Detections of student and teacher: matching, agreement and calibration."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ class Boxes:
     Attributes:
         boxes: left, top, right and bottom in pixels, shape (R, 4).
         labels: shape (R,).
-        scores: shape (R,); of annotations not used.
+        scores: shape (R,); unused for annotations.
     """
 
     boxes: Tensor
@@ -25,43 +25,43 @@ class Boxes:
     scores: Tensor
 
     def above(self, score_thr: float) -> 'Boxes':
-        """Those of at least this score, the highest first."""
+        """The boxes of at least this score, the highest first."""
         order = self.scores.argsort(descending=True, stable=True)
         order = order[self.scores[order] >= score_thr]
         return Boxes(self.boxes[order], self.labels[order], self.scores[order])
 
 
 def plain_boxes(boxes: Any) -> Tensor:
-    """Boxes of the host, in its class for them or not, as a tensor (R, 4)."""
+    """Boxes of the host, a tensor or the host's box type, as a tensor (R, 4)."""
     plain: Tensor = getattr(boxes, 'tensor', boxes)
     return plain.float()
 
 
-def box_iou(one: Tensor, other: Tensor) -> Tensor:
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union, shape (A, B), of boxes (A, 4) and (B, 4) in pixels.
 
     Example:
         >>> box_iou(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[1.0, 0, 3, 2]]))
         tensor([[0.3333]])
     """
-    start = torch.maximum(one[:, None, :2], other[None, :, :2])
-    end = torch.minimum(one[:, None, 2:], other[None, :, 2:])
+    start = torch.maximum(first[:, None, :2], second[None, :, :2])
+    end = torch.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = (end - start).clamp(min=0).prod(dim=2)
     areas = [
-        (item[:, 2:] - item[:, :2]).clamp(min=0).prod(dim=1) for item in (one, other)
+        (item[:, 2:] - item[:, :2]).clamp(min=0).prod(dim=1) for item in (first, second)
     ]
     union = areas[0][:, None] + areas[1] - shared
     return torch.where(union > 0, shared / union, torch.zeros_like(shared))
 
 
 def match_boxes(ious: Tensor, iou_thr: float = 0.5) -> Tensor:
-    """Match greedily, as detections are matched with annotations.
+    """Match rows with columns greedily, as detections with annotations.
 
-    In the order of the rows, each takes the free column of the largest overlap, if that
-    is at least ``iou_thr``.
+    In the order of the rows, each row takes the free column of the largest overlap, if
+    that is at least ``iou_thr``.
 
     Args:
-        ious: overlap of each two, rows from the highest score, shape (A, B).
+        ious: overlaps, rows in descending order of the score, shape (A, B).
         iou_thr: from 0, excluded, to 1.
 
     Returns: the column of each row, -1 for none, shape (A,).
@@ -83,17 +83,17 @@ def match_boxes(ious: Tensor, iou_thr: float = 0.5) -> Tensor:
 class BoxFidelity:
     """Fidelity and calibration of detections, summed over images.
 
-    Detections of both models, from a score on, are matched by overlap alone:
+    Detections of both models with at least ``score_thr`` are matched by overlap only:
 
-    - ``agreement``: share of the matched that have the same label,
+    - ``agreement``: share of the matched detections that have the same label,
     - ``recall`` and ``precision``: shares of the teacher's and of the student's
       detections that are matched,
-    - ``kl``: mean binary divergence of the scores, in nats, of the matched with the
-      same label (a host's detection holds the score of its one label alone),
-    - ``ece_student``, ``ece_teacher``: expected calibration error, a detection being
-      right if an annotation of its label is matched.
+    - ``kl``: mean binary divergence of the scores, in nats, of matched detections with
+      the same label (a host's detection has the score of its label only),
+    - ``ece_student``, ``ece_teacher``: expected calibration error; a detection is
+      correct if an annotation of its label matches it.
 
-    What has no value, such as the agreement where nothing matches, has no entry.
+    A value without data, such as the agreement without matches, is NaN.
 
     Args:
         score_thr: lowest score of a detection.
@@ -106,33 +106,33 @@ class BoxFidelity:
 
     def __init__(self, score_thr: float = 0.3) -> None:
         self.score_thr = score_thr
-        # Student's boxes, teacher's, matched, of the same label, and their divergence.
+        # Boxes of the student, of the teacher, matched, of the same label; divergence.
         self.sums = torch.zeros(5, dtype=torch.float64)
         self.counted = torch.zeros(2, 3, 10, dtype=torch.float64)
 
     def tensors(self) -> list[Tensor]:
-        """What is added up over processes."""
+        """The sums, to be added up over processes."""
         return [self.sums, self.counted]
 
     def add(self, student: Boxes, teacher: Boxes, truth: Boxes | None) -> None:
         """Add an image.
 
         Args:
-            student: its detections.
-            teacher: likewise.
-            truth: the annotations, where there are.
+            student: the student's detections.
+            teacher: the teacher's detections.
+            truth: the annotations; None: there are none.
         """
-        own, other = student.above(self.score_thr), teacher.above(self.score_thr)
-        match = match_boxes(box_iou(own.boxes, other.boxes))
+        student, teacher = (item.above(self.score_thr) for item in (student, teacher))
+        match = match_boxes(box_iou(student.boxes, teacher.boxes))
         rows, columns = (match >= 0).nonzero()[:, 0], match[match >= 0]
-        same = own.labels[rows] == other.labels[columns]
+        same = student.labels[rows] == teacher.labels[columns]
         divergence = binary_divergence(
-            own.scores[rows[same]], other.scores[columns[same]]
+            student.scores[rows[same]], teacher.scores[columns[same]]
         )
         self.sums += torch.tensor(
             [
-                len(own.boxes),
-                len(other.boxes),
+                len(student.boxes),
+                len(teacher.boxes),
                 len(rows),
                 int(same.sum()),
                 float(divergence.sum()),
@@ -141,25 +141,26 @@ class BoxFidelity:
         )
         if truth is None:
             return
-        for counted, found in zip(self.counted, (own, other), strict=True):
-            counted += calibration_bins(found.scores, right_boxes(found, truth)).cpu()
+        for counted, boxes in zip(self.counted, (student, teacher), strict=True):
+            correct = correct_boxes(boxes, truth)
+            counted += calibration_bins(boxes.scores, correct).cpu()
 
     def values(self) -> dict[str, float]:
-        """What can be said of all images, by name."""
-        own, other, matched, same, divergence = self.sums
+        """The values over all images, by name."""
+        student, teacher, matched, same, divergence = self.sums
         return {
             'agreement': float(same / matched),
-            'recall': float(matched / other),
-            'precision': float(matched / own),
+            'recall': float(matched / teacher),
+            'precision': float(matched / student),
             'kl': float(divergence / same),
             'ece_student': float(calibration_error(self.counted[0])),
             'ece_teacher': float(calibration_error(self.counted[1])),
         }
 
 
-def right_boxes(found: Boxes, truth: Boxes, iou_thr: float = 0.5) -> Tensor:
+def correct_boxes(detections: Boxes, truth: Boxes, iou_thr: float = 0.5) -> Tensor:
     """Whether an annotation of its label matches each detection, the highest first."""
-    ious = box_iou(found.boxes, truth.boxes.to(found.boxes))
-    labels = truth.labels.to(found.labels.device)
-    ious = ious.masked_fill(found.labels[:, None] != labels, 0.0)
+    ious = box_iou(detections.boxes, truth.boxes.to(detections.boxes))
+    labels = truth.labels.to(detections.labels.device)
+    ious = ious.masked_fill(detections.labels[:, None] != labels, 0.0)
     return match_boxes(ious, iou_thr) >= 0

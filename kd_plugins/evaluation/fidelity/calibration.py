@@ -1,4 +1,4 @@
-"""Whether a confidence of 0.8 is right in 8 of 10 cases."""
+"""Calibration: a confidence of 0.8 should be correct in 8 of 10 cases."""
 
 import torch
 from torch import Tensor
@@ -7,20 +7,20 @@ from ...errors import ShapeError
 
 
 def calibration_bins(confidence: Tensor, correct: Tensor, *, bins: int = 10) -> Tensor:
-    r"""Predictions counted by their confidence; of several batches they add up.
+    r"""Counts of predictions by confidence; those of several batches add up.
 
     Bin :math:`b` of :math:`B` holds the confidences in :math:`((b - 1) / B, b / B]`,
-    the first one also those of 0.
+    the first bin also those of 0.
 
     Args:
-        confidence: probability of what is predicted, from 0 to 1, shape (M,).
-        correct: whether it was right, shape (M,), boolean or 0 and 1.
-        bins: how many, of equal width.
+        confidence: probability of the predicted class, from 0 to 1, shape (M,).
+        correct: whether the prediction is correct, shape (M,), boolean or 0 and 1.
+        bins: number of bins, of equal width.
 
     Returns: float64, shape (3, bins): number of predictions, sum of their confidences,
-        number of right ones.
+        number of correct predictions.
 
-    Raises: ShapeError unless there is one confidence and one answer a prediction.
+    Raises: ShapeError unless both are (M,).
     """
     if confidence.dim() != 1 or confidence.shape != correct.shape:
         raise ShapeError(
@@ -28,44 +28,41 @@ def calibration_bins(confidence: Tensor, correct: Tensor, *, bins: int = 10) -> 
             f'{tuple(confidence.shape)} and {tuple(correct.shape)}.'
         )
     exact = confidence.double()
-    # A 0.3 of float32 lies above that of float64: compared in its own precision.
+    # 0.3 in float32 exceeds 0.3 in float64: compare in the precision of the input.
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1].to(confidence)
-    index = torch.bucketize(confidence, edges)  # right edges belong to their bin
-    found = exact.new_zeros(3, bins)
+    index = torch.bucketize(confidence, edges)  # a right edge belongs to its bin
+    counted = exact.new_zeros(3, bins)
     for row, values in enumerate((torch.ones_like(exact), exact, correct.double())):
-        found[row].index_add_(0, index, values)
-    return found
+        counted[row].index_add_(0, index, values)
+    return counted
 
 
 def calibration_error(counted: Tensor) -> Tensor:
-    r"""Expected calibration error of predictions that are counted by confidence.
+    r"""Expected calibration error, from counts by confidence.
 
-    .. math:: \sum_b \frac{n_b}{n} \left| \mathrm{right}_b / n_b
+    .. math:: \sum_b \frac{n_b}{n} \left| \mathrm{correct}_b / n_b
         - \mathrm{confidence}_b / n_b \right|
 
     Args:
-        counted: as ``calibration_bins`` gives it, shape (3, B).
+        counted: of :func:`calibration_bins`, shape (3, B).
 
     Returns: scalar from 0 to 1; NaN without predictions.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017,
         https://arxiv.org/abs/1706.04599, eq. 3.
     """
-    number, confidence, right = counted
-    error: Tensor = (right - confidence).abs().sum() / number.sum()
+    number, confidence, correct = counted
+    error: Tensor = (correct - confidence).abs().sum() / number.sum()
     return error
 
 
 def expected_calibration_error(
     confidence: Tensor, correct: Tensor, *, bins: int = 10
 ) -> Tensor:
-    """Mean gap between confidence and accuracy; see ``calibration_error``.
+    """Mean gap between confidence and accuracy; see :func:`calibration_error`.
 
-    Args:
-        confidence: probability of what is predicted, shape (M,).
-        correct: whether it was right, shape (M,).
-        bins: 10, as Stanton et al. count; Guo et al. take 15.
-
+    Arguments: as of :func:`calibration_bins`; Stanton et al. use 10 bins, Guo et al.
+        15.
     Returns: scalar from 0 to 1; NaN without predictions.
 
     Example:

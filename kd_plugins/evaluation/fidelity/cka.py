@@ -1,4 +1,4 @@
-"""How alike two features are, whatever the number and order of their channels."""
+"""Similarity of two features, whatever the number and order of their channels."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ GRID = 4
 
 
 class FeatureMoments:
-    """Sums over rows, of which linear CKA is computed; those of several batches add up.
+    """Sums over rows for linear CKA; those of several batches add up.
 
-    Memory: 8 (C_s + C_t)^2 bytes at most, however many rows there are.
+    Memory: 8 (C_s + C_t)^2 bytes at most, independent of the number of rows.
 
     Attributes:
         count: number of rows.
         sums: of the channels of both, the student's first, shape (C_s + C_t,).
-        products: of each two channels, shape (C_s + C_t, C_s + C_t).
+        products: sums of products of any two channels, shape (C_s + C_t, C_s + C_t).
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class FeatureMoments:
     def add(self, student: Tensor, teacher: Tensor) -> None:
         """Add rows of student (M, C_s) and teacher (M, C_t).
 
-        Raises: ShapeError unless both are rows, and as many.
+        Raises: ShapeError unless both have the same number of rows.
         """
         if student.dim() != 2 or teacher.dim() != 2 or len(student) != len(teacher):
             raise ShapeError(
@@ -45,15 +45,15 @@ class FeatureMoments:
         self.products = self.products + both.T @ both
 
     def linear_cka(self) -> Tensor:
-        """Of all rows; see :func:`linear_cka`."""
+        """Linear CKA of all rows; see :func:`linear_cka`."""
         if not self.count:
             return torch.tensor(float('nan'), dtype=torch.float64)
         mean = self.sums / self.count
         centred = self.products - self.count * mean[:, None] * mean
         split = self._channels
         shared = centred[:split, split:].square().sum()
-        own = centred[:split, :split].norm()
-        cka: Tensor = shared / (own * centred[split:, split:].norm())
+        student_norm = centred[:split, :split].norm()
+        cka: Tensor = shared / (student_norm * centred[split:, split:].norm())
         return cka
 
 
@@ -65,16 +65,16 @@ def linear_cka(student: Tensor, teacher: Tensor) -> Tensor:
 
     with each channel of :math:`X` and :math:`Y` centred over the rows. It is 1 for
     features that differ by a rotation of the channels, a common factor and a shift; the
-    numbers of channels may differ. With fewer rows than channels it is large for
-    whatever features.
+    numbers of channels may differ. With fewer rows than channels it is large for any
+    features.
 
     Args:
         student: shape (M, C_s).
         teacher: shape (M, C_t), of the same rows.
 
-    Returns: float64 scalar, from 0 to 1; NaN where a feature is the same in all rows.
+    Returns: float64 scalar, from 0 to 1; NaN if a feature is the same in all rows.
 
-    Raises: ShapeError unless both are rows, and as many.
+    Raises: ShapeError unless both have the same number of rows.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited,
         ICML 2019, https://arxiv.org/abs/1905.00414.
@@ -86,7 +86,7 @@ def linear_cka(student: Tensor, teacher: Tensor) -> Tensor:
     """
     moments = FeatureMoments()
     if student.dim() == teacher.dim() == 2 and len(student) == len(teacher) > 0:
-        # Nothing changes but the rounding, which a large mean would make worse.
+        # Changes only the rounding error, which grows with the mean.
         student = student.double() - student.double().mean(dim=0)
         teacher = teacher.double() - teacher.double().mean(dim=0)
     moments.add(student, teacher)
@@ -94,13 +94,13 @@ def linear_cka(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def feature_rows(feature: Tensor, valid: Sequence[tuple[float, float]]) -> Tensor:
-    """A map as rows: each image's valid area, averaged over a grid of 4 x 4 cells.
+    """A map as rows: the valid area of each image, averaged over a grid of 4 x 4.
 
-    So maps of other strides give the same rows, and an image takes 64 C bytes.
+    Maps of different strides give the same rows; an image takes 64 C bytes.
 
     Args:
         feature: shape (N, C, H, W).
-        valid: of each image, the shares of height and width that are no padding.
+        valid: of each image, the shares of height and width without padding.
 
     Returns: float32, shape (16 N, C).
     """

@@ -1,4 +1,4 @@
-"""Features that 'layer' pairs compare, read while both models predict."""
+"""Features that 'layer' pairs compare, recorded while both models predict."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ Rows = dict[str, list[Tensor]]
 
 
 class PairFeatures:
-    """Linear CKA of what pairs compare: maps of a layer, without their adapter.
+    """Linear CKA of the maps of a layer that pairs compare, without the adapter.
 
     Args:
-        pairs: of a distiller; those of other views, and inside a RoI head, where each
-            model chooses RoIs of its own, are left aside.
-        teacher: name of the teacher that is compared.
+        pairs: of a distiller. Pairs of other views are ignored, and pairs inside a RoI
+            head, because each model selects different RoIs.
+        teacher: name of the teacher.
 
     Attributes:
         moments: by pair, of each level.
-        left_out: why pairs have no value, by pair.
+        left_out: the reason why a pair has no value, by pair.
     """
 
     def __init__(self, pairs: Sequence[Pair], teacher: str) -> None:
@@ -41,7 +41,7 @@ class PairFeatures:
         self.left_out: dict[str, str] = {}
 
     def recorders(self, side: Side) -> list[LayerRecorder]:
-        """What to attach to the student or the teacher while it predicts."""
+        """Recorders to attach to the student or the teacher while it predicts."""
         return [layer.recorder for _, layer in self._layers(side)]
 
     def _layers(self, side: Side) -> list[tuple[Pair, BoundLayer]]:
@@ -55,12 +55,12 @@ class PairFeatures:
         """Rows of every level of each pair, on the CPU.
 
         Args:
-            records: of what was attached.
-            samples: the predictions; they tell what of each image is padding.
-            side: whose they are.
+            records: of the recorders.
+            samples: the predictions, with the padding of each image.
+            side: 'student' or 'teacher'.
         """
         valid = [_valid_share(sample) for sample in samples]
-        found: Rows = {}
+        rows: Rows = {}
         for pair, layer in self._layers(side):
             record = records[layer.recorder]
             outputs = record.outputs
@@ -69,7 +69,7 @@ class PairFeatures:
                 outputs = [outputs[level] for level in levels]
             fits = len(outputs) == len(pair.tensors) and not record.overwritten
             if fits and all(len(feature) == len(samples) for feature in outputs):
-                found[pair.name] = [
+                rows[pair.name] = [
                     feature_rows(feature, valid).cpu() for feature in outputs
                 ]
                 continue
@@ -78,18 +78,20 @@ class PairFeatures:
                 'training when it predicts: '
                 f'fidelity/{self._keys[pair.name]} is left out.'
             )
-        return found
+        return rows
 
     def add(self, student: Rows, teacher: Rows) -> None:
-        """Add what was read of both models' predictions of the same images."""
+        """Add the rows of both models, of the same images."""
         for name in student.keys() & teacher.keys():
             levels = list(zip(student[name], teacher[name], strict=True))
             moments = self.moments.setdefault(name, [FeatureMoments() for _ in levels])
-            for moment, (own, other) in zip(moments, levels, strict=True):
-                moment.add(own, other)
+            for moment, (student_rows, teacher_rows) in zip(
+                moments, levels, strict=True
+            ):
+                moment.add(student_rows, teacher_rows)
 
     def tensors(self) -> list[Tensor]:
-        """What is added up over processes."""
+        """The sums, to be added up over processes."""
         return [
             tensor
             for name in sorted(self.moments)
@@ -99,21 +101,21 @@ class PairFeatures:
 
     def values(self) -> dict[str, float]:
         """``cka_<pair>``, the mean of its levels; no key contains 'loss'."""
-        found = {}
+        means = {}
         for name, moments in self.moments.items():
             values = [float(moment.linear_cka()) for moment in moments]
-            found[self._keys[name]] = sum(values) / len(values)
-        return found
+            means[self._keys[name]] = sum(values) / len(values)
+        return means
 
 
 def _valid_share(sample: DataSample) -> tuple[float, float]:
-    """Shares of height and width of a sample's image that are no padding."""
+    """Shares of height and width of a sample's image without padding."""
     meta = sample.metainfo
-    whole = meta.get('batch_input_shape')
-    if whole is None:
+    padded = meta.get('batch_input_shape')
+    if padded is None:
         return 1.0, 1.0
     height, width = (
-        min(own / other, 1.0)
-        for own, other in zip(meta['img_shape'][:2], whole[:2], strict=True)
+        min(side / padded_side, 1.0)
+        for side, padded_side in zip(meta['img_shape'][:2], padded[:2], strict=True)
     )
     return height, width

@@ -1,4 +1,4 @@
-"""Class logits of pixels: do student and teacher say the same, and are they right."""
+"""Class logits of pixels: fidelity and calibration."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from .calibration import calibration_bins, calibration_error
 
 
 def sample_pixels(labels: Tensor, ignore_index: int | None, number: int) -> Tensor:
-    """Indices of pixels whose label counts: all, or as many, drawn without return.
+    """Indices of labelled pixels: all, or a random sample without replacement.
 
-    The same ones whenever it is called, and from no generator of the host's.
+    The sample is the same at each call, and uses no generator of the host.
 
     Args:
         labels: shape (H, W), or any other.
-        ignore_index: the label that does not count; None if all do.
-        number: how many at most, >= 1.
+        ignore_index: label of the pixels that are left out; None: there is none.
+        number: the most pixels, >= 1.
 
     Returns: indices into the flattened labels, ascending.
     """
@@ -39,19 +39,19 @@ class PixelFidelity:
     - ``ece_student``, ``ece_teacher``: expected calibration error of the largest
       softmax probability.
 
-    Without pixels they have no value: NaN.
+    Without pixels the values are NaN.
 
-    Source: Stanton et al., 2021, https://arxiv.org/abs/2106.05945, a pixel being a
-        sample.
+    Source: Stanton et al., 2021, https://arxiv.org/abs/2106.05945, with
+        pixels as samples.
     """
 
     def __init__(self) -> None:
-        # Pixels, those of the same class, and their divergence.
+        # Number of pixels, pixels of the same class, and divergence.
         self.sums = torch.zeros(3, dtype=torch.float64)
         self.counted = torch.zeros(2, 3, 10, dtype=torch.float64)
 
     def tensors(self) -> list[Tensor]:
-        """What is added up over processes."""
+        """The sums, to be added up over processes."""
         return [self.sums, self.counted]
 
     def add(self, student: Tensor, teacher: Tensor, labels: Tensor) -> None:
@@ -68,7 +68,7 @@ class PixelFidelity:
         self.sums += torch.tensor(
             [
                 rows,
-                # The mean is of float32, and the number of rows may be large.
+                # The mean is float32, and the number of rows may be large.
                 round(float(agreement(student, teacher)) * rows),
                 float(predictive_divergence(student, teacher, reduction='sum')),
             ],
@@ -79,7 +79,7 @@ class PixelFidelity:
             counted += calibration_bins(confidence, predicted == labels).cpu()
 
     def values(self) -> dict[str, float]:
-        """What can be said of all pixels, by name."""
+        """The values over all pixels, by name."""
         pixels, same, divergence = self.sums
         return {
             'agreement': float(same / pixels),

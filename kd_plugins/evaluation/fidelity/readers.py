@@ -1,4 +1,4 @@
-"""What of a host's predictions is compared, and of the teacher's is kept."""
+"""Readers of the parts of a host's predictions that are compared."""
 
 from typing import Any, Protocol
 
@@ -10,27 +10,27 @@ from ...host_types import DataSample, HostModule
 from ...teachers.class_map import ClassMap
 from .boxes import Boxes, BoxFidelity, plain_boxes
 from .pixels import PixelFidelity, sample_pixels
-from .rois import other_classes
+from .rois import class_mismatch
 
 
 class Reader(Protocol):
-    """Reads predictions of images one by one, and adds them up."""
+    """Reads the predictions of each image, and adds them up."""
 
     @property
     def fidelity(self) -> PixelFidelity | BoxFidelity:
-        """What is added up."""
+        """The sums."""
 
     def read(self, predicted: DataSample, annotated: DataSample, which: str) -> Any:
-        """What is compared of one image: small, and on the CPU.
+        """The part of one image's prediction that is compared, small, on the CPU.
 
         Args:
             predicted: a data sample of the host, from ``predict``.
-            annotated: likewise, whose annotations are read.
-            which: whose prediction it is, 'student' or 'teacher'.
+            annotated: the data sample with the annotations.
+            which: model of the prediction, 'student' or 'teacher'.
         """
 
     def add(self, student: Any, teacher: Any, annotated: DataSample) -> None:
-        """Add what was read of both models' predictions of one image."""
+        """Add what :meth:`read` returned for both models, of one image."""
 
 
 def reader_of(
@@ -41,18 +41,18 @@ def reader_of(
     pixels: int,
     score_thr: float,
 ) -> Reader:
-    """The reader for what a model predicts.
+    """The reader for the predictions of a model.
 
     Args:
         predicted: a data sample of the host, from ``predict``.
         student: the student model.
-        teacher: the teacher's.
-        class_map: where it knows other classes.
-        pixels: of each image at most, where pixels are classified.
+        teacher: the teacher model.
+        class_map: for a teacher of other classes; None: the same classes.
+        pixels: the most pixels of an image, for segmentation.
         score_thr: lowest score of a detection.
 
-    Raises: ConfigError for predictions that have neither, and for heads whose pixels
-        cannot be compared.
+    Raises: ConfigError for predictions with neither pixels nor boxes, and for heads
+        whose pixels cannot be compared.
     """
     if 'seg_logits' in predicted:
         for which, model in (('student', student), ('teacher', teacher)):
@@ -71,7 +71,7 @@ def reader_of(
 class PixelReader:
     """Logits of an image's sampled pixels, (M, K); 4 M K bytes.
 
-    With a class map of the shared classes alone, and of pixels whose label is one.
+    With a class map only those of shared classes, of pixels labelled with one.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class PixelReader:
                 'Load annotations after Resize in the validation pipeline, as the '
                 "host's configurations do."
             )
-        if len(logits) == 1:  # the host gives the probability of the second of two
+        if len(logits) == 1:  # the host gives the probability of the second class
             logits = torch.cat([torch.zeros_like(logits), logits.logit(eps=1e-7)])
         indices, _ = self._sampled(labels)
         rows: Tensor = logits.flatten(1)[:, indices.to(logits.device)].T
@@ -109,22 +109,22 @@ class PixelReader:
         self.fidelity.add(student, teacher, labels.cpu())
 
     def _sampled(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Which pixels are compared, and their labels."""
+        """Indices of the pixels to compare, and their labels."""
         ignored, flat = self._ignore_index, labels.flatten()
         if self._classes is not None:
             kept = (flat >= 0) & (flat < len(self._classes.student))
             if ignored is not None:
                 kept &= flat != ignored
-            flat, known = self._classes.shared_labels(flat.masked_fill(~kept, 0))
-            ignored, flat = -1, flat.masked_fill(~(kept & known), -1)
+            flat, shared = self._classes.shared_labels(flat.masked_fill(~kept, 0))
+            ignored, flat = -1, flat.masked_fill(~(kept & shared), -1)
         indices = sample_pixels(flat, ignored, self._pixels)
         return indices, flat[indices]
 
 
 class BoxReader:
-    """Detections of an image, from a score on; 28 bytes each.
+    """Detections of an image with at least ``score_thr``; 28 bytes each.
 
-    With a class map those of the shared classes, and the annotations likewise.
+    With a class map only detections and annotations of shared classes.
     """
 
     def __init__(self, score_thr: float, class_map: ClassMap | None) -> None:
@@ -132,9 +132,11 @@ class BoxReader:
         self._classes = class_map
 
     def read(self, predicted: DataSample, annotated: DataSample, which: str) -> Boxes:
-        found = predicted.pred_instances
+        instances = predicted.pred_instances
         boxes = Boxes(
-            plain_boxes(found.bboxes).cpu(), found.labels.cpu(), found.scores.cpu()
+            plain_boxes(instances.bboxes).cpu(),
+            instances.labels.cpu(),
+            instances.scores.cpu(),
         )
         return self._shared(boxes, which).above(self.fidelity.score_thr)
 
@@ -150,15 +152,15 @@ class BoxReader:
         self.fidelity.add(student, teacher, truth)
 
     def _shared(self, boxes: Boxes, which: str) -> Boxes:
-        """Those of shared classes, whose labels then are these classes' numbers."""
+        """The boxes of shared classes, labelled with the numbers of these classes."""
         if self._classes is None:
             return boxes
-        labels, known = (
+        labels, shared = (
             self._classes.shared_labels(boxes.labels)
             if which == 'student'
             else self._classes.shared_labels_of_teacher(boxes.labels)
         )
-        return Boxes(boxes.boxes[known], labels[known], boxes.scores[known])
+        return Boxes(boxes.boxes[shared], labels[shared], boxes.scores[shared])
 
 
 def _labels(annotated: DataSample) -> Tensor:
@@ -179,12 +181,12 @@ def _head(model: HostModule) -> Any:
 def _check_classes(
     student: HostModule, teacher: HostModule, class_map: ClassMap | None
 ) -> None:
-    """See to it that two segmentors score the same classes, or those of the map."""
-    # A single column of logits says the second of two.
+    """Check that two segmentors have the same classes, or those of the map."""
+    # A single column of logits stands for two classes.
     columns = [max(_head(model).out_channels, 2) for model in (student, teacher)]
     if class_map is None:
         if columns[0] != columns[1]:
-            raise other_classes(*columns)
+            raise class_mismatch(*columns)
         return
     with located('FidelityHook'):
         class_map.check_numbers(columns[0], columns[1])
@@ -197,7 +199,7 @@ def _check_classes(
 
 
 def _check_softmax(model: HostModule, which: str) -> None:
-    """See to it that a segmentor's logits become probabilities by a softmax."""
+    """Check that a softmax turns a segmentor's logits into probabilities."""
     head = _head(model)
     losses = getattr(head, 'loss_decode', None)
     every = list(losses) if isinstance(losses, nn.ModuleList) else [losses]

@@ -1,4 +1,4 @@
-"""Class logits of the same RoIs: do two RoI heads say the same."""
+"""Fidelity of the class logits of two RoI heads on the same RoIs."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from .agreement import agreement, predictive_divergence
 
 @dataclass
 class KeptRoIs:
-    """What is kept of the teacher's RoIs of a batch, on the CPU.
+    """The teacher's RoIs of a batch, and their logits, on the CPU.
 
     Attributes:
         rois: (R, 5), image number and corners in pixels of the student's input.
-        logits: of the teacher, (R, K + 1), background last; with a class map of the
-            shared classes alone.
+        logits: of the teacher, (R, K + 1), background last; with a class map only of
+            the shared classes.
     """
 
     rois: Tensor
@@ -32,9 +32,9 @@ class KeptRoIs:
 class RoIFidelity:
     """Agreement and divergence of two RoI heads on the teacher's best proposals.
 
-    Each head pools the RoIs from its own features; of a cascade it is the first stage.
-    As the teacher proposes, the RoIs are the same at every validation, and it runs only
-    once.
+    Each head pools the RoIs from the features of its model; of a cascade only the first
+    stage is compared. The proposals of the teacher are the same at every validation, so
+    the teacher runs only once.
 
     - ``roi_agreement``: :func:`~kd_plugins.evaluation.fidelity.agreement` of classes,
       background included,
@@ -44,7 +44,7 @@ class RoIFidelity:
     Args:
         number: RoIs of an image, at most.
         scale: the teacher's input size over the student's.
-        class_map: where the teacher knows other classes.
+        class_map: for a teacher of other classes; None: the same classes.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class RoIFidelity:
         self._number = number
         self._scale = scale
         self._classes = class_map
-        # RoIs, those of the same class, and their divergence.
+        # Number of RoIs, RoIs of the same class, and divergence.
         self.sums = torch.zeros(3, dtype=torch.float64)
 
     def recorders(self) -> list[RoIRecorder]:
-        """What to attach to either model while it predicts."""
+        """Recorders to attach to each model while it predicts."""
         return [RoIRecorder()]
 
     def read(self, records: Records) -> KeptRoIs | None:
-        """The teacher's best RoIs of a batch; None where it proposed nothing.
+        """The teacher's best RoIs of a batch; None without proposals.
 
         Args:
-            records: of what was attached to the teacher.
+            records: of the teacher's recorders.
         """
-        found = records[RoIRecorder()]
-        if 0 not in found:
+        stages = records[RoIRecorder()]
+        if 0 not in stages:
             return None
-        outputs = found[0]
+        outputs = stages[0]
         assert outputs.logits is not None
-        # Image after image, of each the best first.
+        # Sorted by image, and by score within an image.
         image = outputs.rois[:, 0].contiguous()
         rank = torch.arange(len(image), device=image.device)
         best = rank - torch.searchsorted(image, image) < self._number
@@ -89,13 +89,13 @@ class RoIFidelity:
 
         Args:
             student: the student model, whose features were recorded.
-            records: of what was attached to it.
-            teacher: as :meth:`read`.
+            records: of the student's recorders.
+            teacher: as returned by :meth:`read`.
         """
-        found = records[RoIRecorder()]
-        if teacher is None or 0 not in found:
+        stages = records[RoIRecorder()]
+        if teacher is None or 0 not in stages:
             return
-        maps = found[0].maps
+        maps = stages[0].maps
         with frozen(student):
             scored = score_rois(student, 0, maps, teacher.rois.to(maps[0]))
         assert scored.logits is not None
@@ -113,7 +113,7 @@ class RoIFidelity:
         )
 
     def values(self) -> dict[str, float]:
-        """What can be said of all RoIs, by name; NaN without any."""
+        """The values over all RoIs, by name; NaN without RoIs."""
         rois, same, divergence = self.sums
         return {
             'roi_agreement': float(same / rois),
@@ -128,22 +128,22 @@ def roi_fidelity(
     number: int,
     scale: float,
 ) -> RoIFidelity | None:
-    """That of two models; None unless both have RoI heads that can be compared.
+    """The RoI fidelity of two models; None unless their RoI heads can be compared.
 
     Args:
         student: the student model.
-        teacher: the teacher's.
-        class_map: where it knows other classes.
+        teacher: the teacher model.
+        class_map: for a teacher of other classes; None: the same classes.
         number: RoIs of an image, at most.
         scale: the teacher's input size over the student's.
 
-    Raises: ConfigError for heads of other numbers of classes.
+    Raises: ConfigError for heads of different numbers of classes.
     """
     models, heads = (student, teacher), []
     with suppress(ConfigError):  # a RoI head of another kind
         if all(hasattr(model, 'roi_head') for model in models):
             heads = [roi_stages(model)[0][1] for model in models]
-    # Of columns trained by a sigmoid no softmax gives probabilities.
+    # A softmax of sigmoid logits gives no probabilities.
     if not heads or any(getattr(head.loss_cls, 'use_sigmoid', False) for head in heads):
         return None
     classes = [head.num_classes for head in heads]
@@ -151,12 +151,12 @@ def roi_fidelity(
         with located('FidelityHook'):
             class_map.check_numbers(classes[0], classes[1])
     elif classes[0] != classes[1]:
-        raise other_classes(*classes)
+        raise class_mismatch(*classes)
     return RoIFidelity(number, scale, class_map)
 
 
-def other_classes(student: int, teacher: int) -> ConfigError:
-    """What to say where two models know other numbers of classes, and no map is."""
+def class_mismatch(student: int, teacher: int) -> ConfigError:
+    """The error for models of different numbers of classes without a class map."""
     return ConfigError(
         f'FidelityHook: the student scores {student} classes, the teacher {teacher}. '
         "Name those of both in the teacher's class_map, choose another teacher, or "

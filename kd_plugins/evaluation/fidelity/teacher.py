@@ -22,17 +22,17 @@ class _Kept:
 
 
 class TeacherPredictions:
-    """Runs a teacher on a batch, and keeps what is read of it for the next time.
+    """Runs a teacher on a batch, and keeps the result for later validations.
 
-    A batch is known by its number and the values of its images: of a data set that is
-    augmented at random, each time anew, nothing is taken for something else.
+    The key of a batch is its number and a checksum of its images. Under random
+    augmentation the checksum changes, and the teacher runs again.
 
     Args:
-        teacher: is loaded, when it first runs.
+        teacher: loaded at its first run.
 
     Attributes:
         runs: batches that the teacher was run on.
-        repeated: of these, batches that had been seen with other values.
+        repeated: of these, batches that were run before with other images.
     """
 
     def __init__(self, teacher: Teacher) -> None:
@@ -44,12 +44,12 @@ class TeacherPredictions:
     def get(
         self, number: int, batch: Mapping[str, Any], read: Callable[[], Any]
     ) -> Any:
-        """What was read of a batch.
+        """The result of a batch.
 
         Args:
             number: of the batch in the data set.
             batch: as the host's loader gives it.
-            read: runs the teacher on it and reads what is compared.
+            read: runs the teacher on the batch and returns the result.
         """
         fingerprint = _fingerprint(batch['inputs'])
         kept = self._kept.get(number)
@@ -62,8 +62,8 @@ class TeacherPredictions:
     def predict(self, batch: Mapping[str, Any], device: torch.device) -> Any:
         """Data samples with the teacher's predictions of a batch.
 
-        By its own preprocessing and the host's ``predict``, in the data type of its
-        weights; neither the batch nor any random state is changed.
+        With the teacher's preprocessing and the host's ``predict``, in the data type of
+        the weights. The batch and all random states stay the same.
 
         Args:
             batch: as the host's loader gives it.
@@ -100,7 +100,7 @@ def _scale(data: dict[str, Any], scale: float) -> None:
         changed: dict[str, Any] = {'img_shape': tuple(image.shape[-2:])}
         if 'pad_shape' in meta:
             changed['pad_shape'] = tuple(image.shape[-2:])
-        if 'scale_factor' in meta:  # by which a detector's boxes are scaled back
+        if 'scale_factor' in meta:  # a detector scales its boxes back by it
             changed['scale_factor'] = tuple(
                 float(factor) * scale for factor in meta['scale_factor']
             )

@@ -1,4 +1,4 @@
-"""How strongly each pair pulls at the student, beside the task's own losses."""
+"""Gradients of each pair at the student, compared with the task's gradient."""
 
 from .gradients import gradient_shares
 from .shares import GradientShares, PairGradient, median_shares

@@ -1,4 +1,4 @@
-"""Gradients of the task and of each pair, on one batch, leaving no trace."""
+"""Gradients of the task and of each pair, on one batch, without side effects."""
 
 import copy
 import math
@@ -25,21 +25,20 @@ def gradient_shares(
     *,
     optim_wrapper: OptimWrapper | OptimWrapperDict | None = None,
 ) -> GradientShares:
-    """Loss and gradient of the task and of every pair, at the present weights.
+    """Loss and gradient of the task and of every pair, at the current weights.
 
-    A copy of the distiller computes them, in its present mode, with the random numbers
-    that its next step will draw; nothing of the distiller changes, nor the random
-    states, nor the batch. It costs one forward pass and a backward pass for each term,
-    and memory for a second student. In several processes all of them must call it;
-    each gets the shares of its own batch.
+    A copy of the distiller computes them, in its current mode, with the random numbers
+    of its next step. The distiller, the random states and the batch stay the same. It
+    costs one forward pass, a backward pass for each term, and memory for a second
+    student. All processes must call it; each gets the shares of its batch.
 
     Args:
-        distiller: itself, not what distributes it.
+        distiller: not wrapped for distributed training.
         data: a batch of the host's loader.
-        optim_wrapper: of the training, whose precision is used; None: the model's own.
+        optim_wrapper: of the training, for its precision; None: the model's precision.
 
-    Returns: the shares; see :class:`GradientShares` for the parameters they are taken
-        over. A pair whose weight is 0 is measured at weight 1.
+    Returns: the shares; see :class:`GradientShares` for the parameters that count. A
+        pair of weight 0 is measured at weight 1.
     """
     state = get_random_state()
     try:
@@ -68,11 +67,11 @@ def _measure(
     }
     task, _ = model.parse_losses(losses)
     gradients = _Gradients(model, task, wrapper)
-    found = {}
+    gradients_by_pair = {}
     for name, pair in pairs.items():
         weight, used = weights[name], pair.loss.loss_weight
         reaches, norms, cosines = gradients.of_pair(values[name])
-        found[name] = PairGradient(
+        gradients_by_pair[name] = PairGradient(
             key=pair.key,
             weight=weight,
             value=values[name].item() / used,
@@ -81,20 +80,20 @@ def _measure(
             reaches=reaches,
             alive=norms[WHOLE] != 0,
         )
-    return GradientShares(task.item(), gradients.task_norms, found)
+    return GradientShares(task.item(), gradients.task_norms, gradients_by_pair)
 
 
 def _check_forwards(model: Distiller) -> None:
-    """See to it that a copy runs its own layers, not the original's.
+    """Check that the forward of a copy runs the layers of the copy.
 
-    Raises: ConfigError for a layer whose instance has a function for its ``forward``:
-        that is the same in a copy, with the layers it was made for.
+    Raises: ConfigError for a layer whose instance has a function as ``forward``: a copy
+        of the layer has the same function, which runs the original's layers.
     """
     for name, module in model.student.named_modules():
         forward = vars(module).get('forward')
         if not isinstance(forward, FunctionType):
             continue
-        # The host's `activation_checkpointing`: without it, the result is the same.
+        # The host's `activation_checkpointing`; the result is the same without it.
         if not isinstance(getattr(forward, '__wrapped__', None), MethodType):
             raise ConfigError(
                 f"model.student: the forward of '{name}' ({type(module).__name__}) was "
@@ -105,23 +104,23 @@ def _check_forwards(model: Distiller) -> None:
 
 
 def _fix_weight(pair: Pair, model: Distiller) -> float:
-    """Its present weight; the copied pair computes with it, or with 1 where it is 0."""
+    """The current weight; the copied pair computes with it, or with 1 for 0."""
     pair.set_weight(model.clock)
     pair.schedule = None
     weight = pair.loss.loss_weight
     pair.loss.loss_weight = weight or 1.0
-    # In training a pair without gradient is an error; here it gets its verdict.
+    # In training a pair without gradient is an error; here it gets a verdict.
     pair.check = False
     return weight
 
 
 class _Gradients:
-    """Backward passes from one term after the other, through the same graph.
+    """Backward passes of each term through the same graph.
 
     Args:
-        model: a copy, whose gradients are nobody's.
-        task: the task's losses together.
-        wrapper: the student's; a scaler of losses in it is asked for its scale.
+        model: a copy, whose gradients are overwritten.
+        task: sum of the task's losses.
+        wrapper: the student's, for the scale of its loss scaler, if it has one.
     """
 
     def __init__(
@@ -134,10 +133,10 @@ class _Gradients:
             if parameter.requires_grad
         ]
         self._parameters = [parameter for _, parameter in named]
-        inside = torch.tensor([name.startswith(f'{BACKBONE}.') for name, _ in named])
-        everywhere = torch.ones_like(inside)
-        self._parts = {BACKBONE: inside, HEADS: ~inside, WHOLE: everywhere}
-        # As in training: what is small would be lost in float16.
+        backbone = torch.tensor([name.startswith(f'{BACKBONE}.') for name, _ in named])
+        whole = torch.ones_like(backbone)
+        self._parts = {BACKBONE: backbone, HEADS: ~backbone, WHOLE: whole}
+        # As in training: small gradients would be 0 in float16.
         scaler = getattr(wrapper, 'loss_scaler', None)
         self._scale = 1.0 if scaler is None else float(scaler.get_scale())
         self._anchor = 0 * task if get_world_size() > 1 else None
@@ -147,13 +146,13 @@ class _Gradients:
     def of_pair(self, value: Tensor) -> tuple[bool, dict[str, float], dict[str, float]]:
         """Whether a pair reaches the student; norms, and cosines with the task's."""
         if self._anchor is not None:
-            # Synchronised batch norms wait for all ranks in a backward pass: on each
-            # it leads through the same ones, also where a level or stage had no rows.
+            # Synchronised batch norms wait for all ranks in a backward pass. The anchor
+            # makes it pass the same layers on each rank, even without rows.
             value = value + self._anchor
-        found = self._backward(value)
-        reaches = any(gradient is not None for gradient in found)
-        norms, cosines = self._norms(found), {}
-        for part, dot in self._sums(found, self._task).items():
+        gradients = self._backward(value)
+        reaches = any(gradient is not None for gradient in gradients)
+        norms, cosines = self._norms(gradients), {}
+        for part, dot in self._sums(gradients, self._task).items():
             product = norms[part] * self.task_norms[part]
             cosine = dot / product if product else math.nan
             cosines[part] = max(min(cosine, 1.0), -1.0)  # of a NaN: NaN
@@ -166,19 +165,22 @@ class _Gradients:
             (self._scale * value).backward(retain_graph=True)
         return [parameter.grad for parameter in self._parameters]
 
-    def _norms(self, found: list[Tensor | None]) -> dict[str, float]:
-        return {part: math.sqrt(dot) for part, dot in self._sums(found, found).items()}
+    def _norms(self, gradients: list[Tensor | None]) -> dict[str, float]:
+        squares = self._sums(gradients, gradients)
+        return {part: math.sqrt(dot) for part, dot in squares.items()}
 
     def _sums(
-        self, one: list[Tensor | None], other: list[Tensor | None]
+        self, first: list[Tensor | None], second: list[Tensor | None]
     ) -> dict[str, float]:
         """Inner products, by part of the student."""
         products = [
             parameter.new_zeros((), dtype=torch.float32)
-            if mine is None or yours is None
-            else (mine.float() * yours.float()).sum()
-            for parameter, mine, yours in zip(self._parameters, one, other, strict=True)
+            if left is None or right is None
+            else (left.float() * right.float()).sum()
+            for parameter, left, right in zip(
+                self._parameters, first, second, strict=True
+            )
         ]
-        # One copy from the device for all of them.
-        found = torch.stack(products).cpu().double() / self._scale**2
-        return {part: float(found[which].sum()) for part, which in self._parts.items()}
+        # A single copy from the device.
+        dots = torch.stack(products).cpu().double() / self._scale**2
+        return {part: float(dots[mask].sum()) for part, mask in self._parts.items()}

@@ -1,4 +1,4 @@
-"""Gradient shares as a table, and what to do about them in words."""
+"""Gradient shares as a table, with advice."""
 
 import math
 
@@ -22,11 +22,11 @@ _ZERO = (
 
 
 def shares_table(shares: GradientShares, share: float) -> str:
-    """A row for the task and for every pair, what the columns mean, and advice.
+    """A row for the task and for every pair, a legend, and advice.
 
     Args:
         shares: of one batch, or medians of several.
-        share: for which a weight is suggested.
+        share: the table suggests a weight for it.
     """
     header = (
         *('term', 'loss', 'weight', 'at', 'gradient', 'share', 'cosine'),
@@ -62,7 +62,7 @@ def shares_table(shares: GradientShares, share: float) -> str:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
-        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        '  '.join(text.ljust(width) for text, width in zip(row, widths, strict=True))
         for row in rows
     ]
     lines.insert(1, '  '.join('-' * width for width in widths))
@@ -84,11 +84,11 @@ def _legend(shares: GradientShares, share: float) -> list[str]:
 
 
 def advice(shares: GradientShares, share: float) -> list[str]:
-    """A sentence for every pair that is not as it should be.
+    """A sentence for every pair with a problem.
 
     Args:
         shares: of one batch, or medians of several.
-        share: for which a weight is suggested.
+        share: the table suggests a weight for it.
     """
     lines = []
     for name, pair in shares.pairs.items():

@@ -1,10 +1,10 @@
-"""What a validation tells. Metrics of a host are there where the host is."""
+"""Metrics of a validation; the metrics of a host need that host."""
 
 from contextlib import suppress
 
 from .calibration import CalibrationMetric
 
-# The registry imports this package in an environment without mmsegmentation, too.
+# The registry also imports this package without mmsegmentation.
 with suppress(ImportError):
     from .classwise_iou import ClasswiseIoUMetric
 

@@ -1,4 +1,4 @@
-"""Whether a model's confidences can be believed, as a metric of either host."""
+"""Calibration of a model's confidences, as a metric of both hosts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,25 +12,26 @@ from ...checks import check_float, check_int
 from ...errors import ConfigError
 from ...registry import METRICS
 from ..fidelity import Boxes, calibration_bins, calibration_error
-from ..fidelity.boxes import plain_boxes, right_boxes
+from ..fidelity.boxes import correct_boxes, plain_boxes
 
 
 @METRICS.register_module()
 class CalibrationMetric(BaseMetric):
     """Expected calibration error of a segmentor's pixels or a detector's boxes.
 
-    ``calibration/ece``, from 0 to 1, beside whatever other metric: of all pixels that
-    are not ignored, by the largest softmax probability; of all boxes from a score on,
-    right where an annotation of their label overlaps by half, each annotation matching
-    once. A model that predicts none has no entry. See
+    ``calibration/ece``, from 0 to 1. For segmentors it is over all pixels that are not
+    ignored, by the largest softmax probability. For detectors it is over all boxes with
+    at least ``score_thr``; a box is correct if its IoU with an annotation of its label
+    is at least 0.5, and each annotation matches once. Without predictions there is no
+    entry. See
     :func:`~kd_plugins.evaluation.fidelity.calibration_error`.
 
     Args:
         bins: of confidence, of equal width, >= 1.
-        ignore_index: label of the pixels that do not count.
+        ignore_index: label of the pixels that are left out.
         score_thr: lowest score of a box.
-        collect_device: as of any metric of the host.
-        prefix: likewise.
+
+    Other arguments: as of any metric of the host.
     """
 
     default_prefix = 'calibration'
@@ -88,7 +89,7 @@ class CalibrationMetric(BaseMetric):
 
     def _pixels(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
         logits = sample['seg_logits']['data'].float()
-        if len(logits) == 1:  # the host gives the probability of the second of two
+        if len(logits) == 1:  # the host gives the probability of the second class
             probs = torch.cat([1 - logits, logits])
         else:
             probs = logits.softmax(dim=0)
@@ -98,15 +99,21 @@ class CalibrationMetric(BaseMetric):
         return confidence[valid], (predicted == labels)[valid]
 
     def _boxes(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        found, given = sample['pred_instances'], sample.get('gt_instances', {})
-        if 'bboxes' not in given:
+        instances, annotations = (
+            sample['pred_instances'],
+            sample.get('gt_instances', {}),
+        )
+        if 'bboxes' not in annotations:
             raise ConfigError(
                 'CalibrationMetric needs annotations: add LoadAnnotations with '
                 "with_bbox=True to the validation dataset's pipeline, and gt_instances "
                 'will be in the samples.'
             )
-        boxes = Boxes(plain_boxes(found['bboxes']), found['labels'], found['scores'])
+        boxes = Boxes(
+            plain_boxes(instances['bboxes']), instances['labels'], instances['scores']
+        )
         boxes = boxes.above(self.score_thr)
-        labels = given['labels']
-        truth = Boxes(plain_boxes(given['bboxes']), labels, torch.ones(len(labels)))
-        return boxes.scores, right_boxes(boxes, truth)
+        labels = annotations['labels']
+        scores = torch.ones(len(labels))
+        truth = Boxes(plain_boxes(annotations['bboxes']), labels, scores)
+        return boxes.scores, correct_boxes(boxes, truth)

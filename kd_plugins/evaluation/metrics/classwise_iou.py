@@ -1,4 +1,4 @@
-"""The host's segmentation metric, that also gives what it prints class by class."""
+"""The host's segmentation metric, with an entry for each class."""
 
 import math
 from typing import Any
@@ -11,12 +11,12 @@ from ...registry import METRICS
 
 @METRICS.register_module()
 class ClasswiseIoUMetric(IoUMetric):
-    """``IoUMetric`` of mmsegmentation, and a value a class beside each mean.
+    """``IoUMetric`` of mmsegmentation, with a value for each class.
 
-    The host's own values and arguments, unchanged; beside 'mIoU' there is
-    'IoU.<class>' for each class, beside 'mDice' 'Dice.<class>', beside 'mFscore'
-    'Fscore.<class>': in percent, rounded as the table that the host prints. A class
-    that is neither labelled nor predicted anywhere has no value, and no entry.
+    The host's values and arguments are unchanged. 'mIoU' adds 'IoU.<class>' for each
+    class, 'mDice' adds 'Dice.<class>', 'mFscore' adds 'Fscore.<class>': in percent,
+    rounded as in the host's table. A class that is neither labelled nor predicted has
+    no entry.
     """
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
@@ -30,13 +30,13 @@ class ClasswiseIoUMetric(IoUMetric):
         if self.format_only:
             return metrics
         areas = [sum(area) for area in zip(*results, strict=True)]
-        found = self.total_area_to_metrics(
+        measures = self.total_area_to_metrics(
             *areas, self.metrics, self.nan_to_num, self.beta
         )
         means = [self.metrics] if isinstance(self.metrics, str) else self.metrics
         for mean in means:
             measure = mean.removeprefix('m')
-            values = np.round(found[measure] * 100, 2)
+            values = np.round(measures[measure] * 100, 2)
             for name, value in zip(self.dataset_meta['classes'], values, strict=True):
                 if math.isfinite(value):
                     metrics[f'{measure}.{name}'] = round(float(value), 2)

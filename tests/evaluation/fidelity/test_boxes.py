@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_iou as torchvision_iou
 
 from kd_plugins.evaluation.fidelity import Boxes, BoxFidelity, box_iou, match_boxes
-from kd_plugins.evaluation.fidelity.boxes import right_boxes
+from kd_plugins.evaluation.fidelity.boxes import correct_boxes
 
 
 def boxes(*entries: tuple[float, int, float]) -> Boxes:
@@ -96,5 +96,5 @@ def test_without_detections_nothing_has_a_value() -> None:
 def test_an_annotation_makes_one_detection_right() -> None:
     found = boxes((0, 0, 0.9), (1, 0, 0.8), (40, 1, 0.7), (0, 1, 0.6))
     truth = boxes((0, 0, 1), (40, 0, 1), (0, 1, 1))
-    assert right_boxes(found, truth).tolist() == [True, False, False, True]
-    assert right_boxes(found, boxes()).tolist() == [False] * 4
+    assert correct_boxes(found, truth).tolist() == [True, False, False, True]
+    assert correct_boxes(found, boxes()).tolist() == [False] * 4
