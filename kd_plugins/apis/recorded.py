@@ -15,7 +15,6 @@ from mmengine.config import Config
 
 from ..config_files import config_path
 from ..errors import ConfigError, HostError
-from ..host_types import HostModule
 
 # Names in headers: the host's metric, and its factor to what headers say.
 METRICS = {'mAP': ('coco/bbox_mAP', 100.0), 'mIoU': ('mIoU', 1.0)}
@@ -105,7 +104,7 @@ def result_sentence(cfg: Config, validated: Mapping[str, float]) -> str | None:
     return f'{subject} scores {first}{rest}{source}.'
 
 
-def _teacher_file(teacher: HostModule) -> Path | None:
+def _teacher_file(teacher: object) -> Path | None:
     if not isinstance(teacher, Mapping) or not isinstance(teacher.get('cfg'), str):
         return None  # a model dict, or several by name
     try:

@@ -16,7 +16,6 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS, Registry
 
 from ..errors import CheckpointError
-from ..host_types import HostModule
 
 _OURS = 'kd_plugins'
 _ADVICE = 'Give the config it was trained with: --config.'
@@ -52,7 +51,7 @@ def stored_config(checkpoint: Mapping[str, Any], source: str) -> Config:
     return Config(content)
 
 
-def check_types(model: HostModule, source: str) -> None:
+def check_types(model: object, source: str) -> None:
     """Refuse a model config with types that no registry knows.
 
     Args:
