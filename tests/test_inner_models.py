@@ -9,6 +9,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from kd_plugins.engine.hooks.fidelity import _check_predicts_on_images
 from kd_plugins.errors import ConfigError
 from kd_plugins.inner_models import inner_path
 from kd_plugins.registry import MODELS
@@ -277,3 +278,13 @@ def test_of_two_with_a_backbone_the_detector_is_meant() -> None:
     del whole.detector
     whole.other = MODELS.build(faster_rcnn())
     assert inner_path(whole) == ''
+
+
+@pytest.mark.parametrize('of_student', [True, False])
+def test_fidelity_of_trackers_is_refused(of_student: bool) -> None:
+    student, teacher = faster_rcnn(), teacher_of(tracker())
+    if of_student:
+        student, teacher = tracker(), teacher_of(faster_rcnn())
+    model = distiller({}, student, teacher)
+    with pytest.raises(ConfigError, match='a tracker predicts on clips. Remove the ho'):
+        _check_predicts_on_images(model, model.teachers['teacher'])

@@ -23,6 +23,7 @@ from ...evaluation.fidelity.rois import KeptRoIs, RoIFidelity, roi_fidelity
 from ...host_types import HostModule
 from ...recorders import Recorder, Records, recording
 from ...registry import HOOKS
+from ...teachers import Teacher
 from ...views import Side
 
 
@@ -125,6 +126,7 @@ class FidelityHook(Hook):
                 f'{nearest(name, model.teachers)}'
             )
         teacher = model.teachers[name]
+        _check_predicts_on_images(model, teacher)
         metainfo = getattr(runner.val_dataloader.dataset, 'metainfo', None) or {}
         if metainfo.get('classes') is not None:
             teacher.set_class_names([str(each) for each in metainfo['classes']])
@@ -268,3 +270,13 @@ def _student(runner: Runner) -> HostModule:
     assert isinstance(model, Distiller)
     student: HostModule = model.student
     return student
+
+
+def _check_predicts_on_images(model: Distiller, teacher: Teacher) -> None:
+    """Refuse trackers, which predict on clips."""
+    tracked = model.inner_student is not model.student
+    if tracked or teacher.inner_path == 'detector':
+        raise ConfigError(
+            'FidelityHook compares predictions on single images, and a tracker '
+            'predicts on clips. Remove the hook from custom_hooks.'
+        )
