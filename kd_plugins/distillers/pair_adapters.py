@@ -11,6 +11,7 @@ from ..errors import ConfigError, ShapeError, located
 from ..registry import ADAPTERS
 from ..signatures import arguments
 from ..views import TensorSpec
+from ..views.layer.levels import levels_of_equal_size, shown_levels
 from .dry_run import known_shape
 from .pair import adapt
 
@@ -30,11 +31,39 @@ def build_adapters(
     Raises: ConfigError proposing the entry that makes student and teacher comparable.
     """
     if cfg is None:
+        _check_shifted(specs)
         for spec in specs:
             _check_without_adapter(spec, specs, same_channels)
         return None
     with located('adapter'):
         return nn.ModuleList(_build_adapter(cfg, spec) for spec in specs)
+
+
+def _check_shifted(specs: Sequence[TensorSpec]) -> None:
+    """Refuse levels that all lie apart, where others of both models do not.
+
+    Raises: ConfigError with the levels of one size: resized, the student's P3 would be
+        compared with the teacher's P2, and so on.
+    """
+    maps = [spec for spec in specs if len(spec.student) == len(spec.teacher) == 4]
+    if len(maps) < 2 or any(spec.scale_factor == (1.0, 1.0) for spec in maps):
+        return
+    equal = levels_of_equal_size(
+        [spec.student for spec in maps], [spec.teacher for spec in maps]
+    )
+    if not equal:
+        return
+    contexts = [spec.context for spec in maps]
+    choice = shown_levels(
+        [contexts[one].level or 0 for one, _ in equal],
+        [contexts[other].teacher_level or 0 for _, other in equal],
+    )
+    raise ConfigError(
+        'the levels of student and teacher are shifted: at '
+        f'{maps[0].name} student {_shown(maps[0].student)} meets teacher '
+        f'{_shown(maps[0].teacher)}, and none is as large as its counterpart. Compare '
+        f'those of one size: {choice}.'
+    )
 
 
 def _check_without_adapter(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -17,8 +16,9 @@ from ..registry import ADAPTERS, LOSSES
 from ..schedules import Schedule, build_schedule
 from ..signatures import arguments
 from ..teachers import Teacher
-from ..views import BoundView, LayerView, Probe, TensorSpec, View, build_view
-from ..views.probe import DryRunError, Size
+from ..views import BoundView, LayerView, Probe, TensorSpec, View, bind, build_view
+from ..views.base import SIDES
+from ..views.probe import Size
 from .dry_run import dry_run
 from .pair import LEVELS_REDUCTIONS, Pair, optional_inputs
 from .pair_adapters import build_adapters
@@ -115,6 +115,7 @@ def _build_pair(name: str, given: object, probes: Mapping[str, Probe]) -> Pair:
     with collected(faults), located('loss'):
         if bound is not None and loss is not None and not faults:
             _check_target(bound, loss, cfg)
+            _check_activations(bound, loss)
             if loss.auxiliary_optimizers() and len(specs) > 1:
                 raise ConfigError(
                     f'{type(loss).__name__} learns from a single map, and '
@@ -136,23 +137,6 @@ def _build_pair(name: str, given: object, probes: Mapping[str, Probe]) -> Pair:
         bool(cfg.get('per_level', False)),
         reduction,
     )
-
-
-def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
-    """Bind a view by the smallest image that both models run on.
-
-    Returns: the bound view, and the image's height and width.
-    Raises: ConfigError for what cannot be compared; that of the first size where no
-        size runs.
-    """
-    first: DryRunError | None = None
-    for size in probe.sizes():
-        try:
-            return view.bind(replace(probe, size=size)), size
-        except DryRunError as error:
-            first = first or error
-    assert first is not None
-    raise first
 
 
 def _checked(name: str, cfg: object) -> dict[str, Any]:
@@ -272,3 +256,17 @@ def _check_target(
             else f"Remove roi_source='{source}' from this pair's view."
         )
     )
+
+
+def _check_activations(view: BoundView, loss: DistillationLoss) -> None:
+    """Refuse logits that both models read differently, for a loss that reads them."""
+    if view.activations is None or not loss.same_activation:
+        return
+    student, teacher = (view.activations[side] for side in SIDES)
+    if student != teacher:
+        raise ConfigError(
+            f'the student trains its classes by a {student}, the teacher by a '
+            f'{teacher}: {type(loss).__name__} cannot compare their logits. Set the '
+            'same use_sigmoid in both decode_head.loss_decode, or use loss='
+            "dict(type='CWDLoss'), which compares where on the map a class is seen."
+        )

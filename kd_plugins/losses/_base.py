@@ -91,11 +91,14 @@ class DistillationLoss(nn.Module):
 
     Class attributes:
         same_channels: whether student and teacher must have the same channels.
+        same_activation: whether both must turn logits into probabilities in the same
+            way, where a view compares logits.
 
     Raises: ConfigError for another value of either argument.
     """
 
     same_channels: ClassVar[bool] = True
+    same_activation: ClassVar[bool] = True
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
         super().__init__()

@@ -94,6 +94,9 @@ class CWDLoss(DistillationLoss):
     Raises: ConfigError for invalid values.
     """
 
+    # It softens each channel over its pixels, whatever turns it into a probability.
+    same_activation = False
+
     def __init__(
         self,
         loss_weight: float = 1.0,

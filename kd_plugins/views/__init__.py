@@ -2,6 +2,7 @@
 
 from ..hosts import required  # noqa: F401
 from .base import BoundView, MatchedTensors, Side, TensorSpec, View
+from .binding import bind
 from .build import build_view
 from .dense.cross_head import (
     CrossBoxesView,
@@ -51,6 +52,7 @@ __all__ = [
     'Side',
     'TensorSpec',
     'View',
+    'bind',
     'build_view',
     'run_until',
 ]

@@ -1,13 +1,13 @@
 """What a view is: tensors of student and teacher that match sample by sample."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
-from ..errors import DistillationError
+from ..errors import ConfigError, DistillationError
 from ..host_types import Samples
 from ..losses import LossContext
 from ..recorders import Recorder
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Side = Literal['student', 'teacher']
+Activation = Literal['softmax', 'sigmoid']
 SIDES: tuple[Side, Side] = ('student', 'teacher')
 
 
@@ -90,6 +91,8 @@ class BoundView:
             as it predicts, its recorders attached: as many as ``tensors``, or more
             where one of these holds all levels. None where rows are compared.
         layers: of a view of layers, what is read of 'student' and 'teacher'.
+        activations: of logits, how each model turns its own into probabilities, where
+            they may do it differently; then the context knows of none.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -101,6 +104,7 @@ class BoundView:
     requires_same_classes: bool = False
     maps: Maps | None = None
     layers: 'dict[Side, BoundLayer] | None' = None
+    activations: dict[Side, Activation] | None = None
 
 
 class View(ABC):
@@ -121,6 +125,15 @@ class View(ABC):
         """
 
 
+class UnservedError(ConfigError):
+    """A view does not know this kind of model: another view or a layer may serve it."""
+
+    def propose(self, choices: Sequence[str]) -> None:
+        """Name what can be compared of the two models, as a pair writes it."""
+        listed = ', '.join(choices) or 'nothing that kd_plugins knows'
+        self.args = (f'{self.args[0]} Of these two models can be compared: {listed}.',)
+
+
 def check_same_images(student: int, teacher: int, what: str) -> None:
     """Refuse a student whose heads look at other images than the batch's.
 
@@ -133,8 +146,21 @@ def check_same_images(student: int, teacher: int, what: str) -> None:
     """
     if student != teacher:
         raise DistillationError(
-            f'{what} of the student works on {student} images, the batch has {teacher}:'
-            ' in training the model shows its heads several copies of each image, as '
-            'TridentNet does, and the teacher sees each once. Use a pair of layers '
-            "before that, such as layer='backbone.layer2'."
+            f'{several_copies(what, student, teacher)} Use a pair of layers before '
+            "that, such as layer='backbone.layer2'."
         )
+
+
+def several_copies(what: str, student: int, teacher: int) -> str:
+    """Why a student that looks at several copies of an image cannot be matched.
+
+    Args:
+        what: of the student looks at them.
+        student: how many images it looks at.
+        teacher: how many there are.
+    """
+    return (
+        f'{what} of the student works on {student} images, the batch has {teacher}: '
+        'in training the model shows its heads several copies of each image, as '
+        'TridentNet does, and the teacher sees each once.'
+    )

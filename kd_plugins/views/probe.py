@@ -14,8 +14,9 @@ from ..host_types import HostModule
 from ..inner_models import without_prefix
 from ..random_stream import RandomStream
 from ..recorders import Recorder, recording
+from ..recorders.recorder import tensors_in
 from ..teachers.class_map import ClassMap
-from .base import SIDES, Side
+from .base import SIDES, Side, UnservedError, several_copies
 from .run import FrozenRun, frozen
 
 Size = tuple[int, int]
@@ -73,22 +74,38 @@ class Probe:
             )
 
     def sizes(self) -> list[Size]:
-        """Sizes to try in turn: the smallest standard one, what the models say, larger.
+        """Sizes to try in turn, the smallest first: standard ones, what the models say.
 
         A backbone's ``img_size``, a preprocessor's ``size`` and a ``crop_size`` say
         that a model may want just this one.
         """
-        first, *others = ((side, side) for side in STANDARD_SIZES)
-        declared = [
-            size
-            for model in (self.student, self.teacher)
-            for size in declared_sizes(model)
-        ]
-        return list(dict.fromkeys([first, *declared, *others]))
+        sizes = {(side, side) for side in STANDARD_SIZES}
+        for model in (self.student, self.teacher):
+            sizes.update(declared_sizes(model))
+        return sorted(sizes, key=lambda size: (size[0] * size[1], size))
+
+    def check_images(self, what: str) -> None:
+        """Refuse a student that in training looks at several copies of each image.
+
+        Args:
+            what: of the student looks at them, for messages.
+
+        Raises: UnservedError; nothing for a student that cannot be run, of which the
+            first step tells.
+        """
+        try:
+            with self.run('student', ()) as run:
+                maps = tensors_in(run.features)
+        except DryRunError:
+            return
+        if maps and len(maps[0]) != run.batch_size:
+            raise UnservedError(
+                several_copies(what, len(maps[0]), run.batch_size), key='(student)'
+            )
 
     @contextmanager
     def run(
-        self, side: Side, recorders: Sequence[Recorder[Any]]
+        self, side: Side, recorders: Sequence[Recorder[Any]], gradient: bool = False
     ) -> Iterator[FrozenRun]:
         """Features of either model for a black image.
 
@@ -98,6 +115,7 @@ class Probe:
         Args:
             side: which model.
             recorders: what to attach to it.
+            gradient: whether its tensors carry a graph, as they do in training.
 
         Raises: DryRunError if the model cannot be run that way.
         """
@@ -113,11 +131,11 @@ class Probe:
         run: FrozenRun | None = None
         try:
             # A model may draw: the adapters' initial weights must not depend on it.
-            with RandomStream(_SEED).active(), frozen(model):
+            with RandomStream(_SEED).active(), frozen(model, gradient):
                 if side == 'student':
                     _as_in_training(model)
                 with recording(model, recorders) as records:
-                    run = FrozenRun(model, records, inputs)
+                    run = FrozenRun(model, records, inputs, gradient=gradient)
                     run.compute_features('heads')
                     yield run
         except LocatedError:
@@ -191,5 +209,7 @@ def _black_image(model: HostModule, size: Sequence[int]) -> Tensor:
 def _as_in_training(model: nn.Module) -> None:
     """Let the model's own code see that it trains, without statistics or dropout."""
     for module in model.modules():
-        if any(module.children()) and not isinstance(module, _LEAVES):
+        # DropPath and its like have neither, and draw.
+        parts = (*module.children(), *module.parameters(recurse=False))
+        if parts and not isinstance(module, _LEAVES):
             module.training = True

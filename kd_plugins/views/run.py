@@ -60,6 +60,8 @@ class FrozenRun(ModelRun):
             model's own preprocessing adds at the right and below.
         scale: its input's size over that of the student.
         samples: data samples of the batch, preprocessed for the student.
+        gradient: whether its tensors carry a graph: so a dry run sees which of them
+            train.
 
     Attributes:
         features: of its neck, where heads are to read them; None before they ran.
@@ -76,8 +78,10 @@ class FrozenRun(ModelRun):
         unpadded: tuple[int, int] | None = None,
         scale: float = 1.0,
         samples: Samples = (),
+        gradient: bool = False,
     ) -> None:
         super().__init__(model, records, len(inputs))
+        self._gradient = gradient
         self.scale = scale
         self._samples = samples
         self.features: Any = None
@@ -112,7 +116,7 @@ class FrozenRun(ModelRun):
             self._results[FEATURES] = None  # frees what no head reads
 
     def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """Result of ``compute``, run without gradient when first asked for."""
+        """Result of ``compute``, run when first asked for."""
         if key not in self._results:
             before = {
                 recorder: (record, len(record.outputs))
@@ -120,7 +124,7 @@ class FrozenRun(ModelRun):
                 if isinstance(recorder, LayerRecorder)
                 and isinstance(record, LayerRecord)
             }
-            with torch.no_grad():
+            with torch.set_grad_enabled(self._gradient):
                 self._results[key] = compute()
             if key != FEATURES:
                 self.heads.append(compute)
@@ -147,12 +151,17 @@ class FrozenRun(ModelRun):
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Run a model in ``eval()`` without gradient; its modes come back afterwards."""
+def frozen(model: nn.Module, gradient: bool = False) -> Iterator[None]:
+    """Run a model in ``eval()``; its modes come back afterwards.
+
+    Args:
+        model: any.
+        gradient: whether what it gives carries a graph.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradient):
             yield
     finally:
         for module, mode in modes.items():

@@ -3,20 +3,26 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ...build import build_together
 from ...checks import check_int
 from ...errors import ConfigError, located
 from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ..anchors import Maps, by_anchor
-from ..base import SIDES, BoundView, MatchedTensors, Shape, Side, TensorSpec, View
+from ..base import (
+    SIDES,
+    BoundView,
+    MatchedTensors,
+    Shape,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..layer.source import BoundLayers, LayerSource
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
@@ -77,13 +83,15 @@ class CrossHeadView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = dense_heads(probe)
-        build_together(*(partial(self._check, heads[side], side) for side in SIDES))
-        check_same_points(heads['student'], heads['teacher'], probe)
+        for side in SIDES:
+            with located(f'({side})'):
+                check_towers(heads[side], self.layer)
         with located('(student)'):
             _check_assigns(heads['student'])
         with located('(teacher)'):
-            check_sigmoid(heads['teacher'], 'cross.*')
+            check_sigmoid(heads['teacher'], self.name)
             shape = self.shape(heads['teacher'])
+        check_same_points(heads['student'], heads['teacher'], probe)
         for source in self.sources:
             source.check(probe)
         towers = []
@@ -103,10 +111,6 @@ class CrossHeadView(View):
             tuple(tower.teacher.recorder for tower in towers),
             ('neck', BBOX_HEAD),
         )
-
-    def _check(self, head: HostModule, side: Side) -> None:
-        with located(f'({side})'):
-            check_towers(head, self.layer)
 
     def _check_width(self, student: int, teacher: int) -> None:
         if student == teacher:
@@ -279,20 +283,17 @@ def _check_predicts(head: HostModule, value: str) -> None:
     elif hasattr(head, 'loss_centerness'):
         known.append('centerness')
     if value not in known:
-        names = ', '.join(f"'cross.{name}'" for name in known)
-        raise ConfigError(
-            f'{type(head).__name__} predicts no {value}. Use one of {names}.'
-        )
+        names = ' and '.join([', '.join(known[:-1]), known[-1]])
+        raise UnservedError(f'{type(head).__name__} predicts no {value}, but {names}.')
 
 
 def _check_assigns(head: HostModule) -> None:
     """Refuse a student's head of which nobody knows how its loss weighs its points."""
     if assigned_columns(head) is None:
-        raise ConfigError(
+        raise UnservedError(
             'cross.* weighs points as the class loss of the student does, of '
             'RetinaHead, ATSSHead, GFLHead or FCOSHead; bbox_head is a '
-            f"{type(head).__name__}, which has its own. Use 'head.logits', or a "
-            "'layer' pair."
+            f'{type(head).__name__}, which has its own.'
         )
 
 

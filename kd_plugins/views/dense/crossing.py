@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...host_types import HostModule
 from ..anchors import Maps
+from ..base import UnservedError
 
 TOWERS = ('cls_convs', 'reg_convs')
 # Added by the released code to a deviation; here its least value, so that a feature
@@ -23,7 +24,8 @@ def check_towers(head: HostModule, layer: int) -> None:
         head: of a one-stage detector.
         layer: the convolution after which it is left or entered; 0: before the first.
 
-    Raises: ConfigError for heads of other kinds.
+    Raises: UnservedError for heads of other kinds; ConfigError for a layer there is
+        not.
     """
     from mmcv.cnn import ConvModule
     from mmdet.models import dense_heads as heads
@@ -40,10 +42,9 @@ def check_towers(head: HostModule, layer: int) -> None:
             for tower in towers
         )
     ):
-        raise ConfigError(
-            'crossed heads need a GFLHead, RetinaHead, FCOSHead or ATSSHead '
-            f'with two towers of convolutions; bbox_head is a {type(head).__name__}. '
-            "Use 'head.logits', or a 'layer' pair."
+        raise UnservedError(
+            'crossed heads need a GFLHead, RetinaHead, FCOSHead or ATSSHead with two '
+            f'towers of convolutions; bbox_head is a {type(head).__name__}.'
         )
     number = min(len(tower) for tower in towers if tower is not None)
     if number < max(layer, 1):

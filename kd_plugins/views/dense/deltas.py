@@ -5,10 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...errors import ConfigError, located
+from ...errors import located
 from ...host_types import HostModule
 from ..anchors import Maps, by_anchor, rows_at
-from ..base import MatchedTensors, TensorSpec
+from ..base import MatchedTensors, TensorSpec, UnservedError
 from ..coders import same_coder, translate
 from .assignment import Assignment, assigned_columns
 
@@ -22,7 +22,7 @@ _NAMES = {
 def box_coding(head: HostModule) -> Coding:
     """Whether a head says a box as deltas of an anchor, or as distances from a point.
 
-    Raises: ConfigError for a head of which that is not known.
+    Raises: UnservedError for a head of which that is not known.
     """
     from mmdet.models.dense_heads import FCOSHead, GFLHead, RTMDetHead
     from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
@@ -35,10 +35,10 @@ def box_coding(head: HostModule) -> Coding:
     found = type(head).__name__
     if hasattr(head, 'bbox_coder'):
         found += f' with a {type(head.bbox_coder).__name__}'
-    raise ConfigError(
-        f'head.deltas reads the boxes of RetinaHead and ATSSHead with a '
+    raise UnservedError(
+        'head.deltas reads the boxes of RetinaHead and ATSSHead with a '
         'DeltaXYWHBBoxCoder, FCOSHead, GFLHead, LDHead and RTMDetHead; bbox_head is a '
-        f"{found}. Use head.logits, or a 'layer' pair."
+        f'{found}.'
     )
 
 
@@ -49,7 +49,7 @@ def deltas_spec(student: HostModule, teacher: HostModule) -> TensorSpec:
         student: the student's head.
         teacher: the teacher's.
 
-    Raises: ConfigError for heads that are not known, and for two that say a box
+    Raises: UnservedError for heads that are not known, and for two that say a box
         differently.
     """
     with located('(student)'):
@@ -57,11 +57,10 @@ def deltas_spec(student: HostModule, teacher: HostModule) -> TensorSpec:
     with located('(teacher)'):
         teacher_coding = box_coding(teacher)
     if student_coding != teacher_coding:
-        raise ConfigError(
+        raise UnservedError(
             f'{type(student).__name__} of the student says a box as '
             f'{_NAMES[student_coding]}, {type(teacher).__name__} of the teacher as '
-            f"{_NAMES[teacher_coding]}. Choose heads of one kind, or use a 'layer' "
-            'pair.'
+            f'{_NAMES[teacher_coding]}. Choose heads of one kind.'
         )
     return TensorSpec('head.deltas', (-1, 4), (-1, 4), target=(-1, 4))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...errors import ConfigError
 from ...host_types import HostModule, Samples
 from ..anchors import Maps
-from ..base import SIDES, MatchedTensors, TensorSpec
+from ..base import SIDES, MatchedTensors, TensorSpec, UnservedError
 from .localization_region import TOPK, valuable_region
 
 REGIONS = ('main', 'vlr')
@@ -17,16 +17,16 @@ REGIONS = ('main', 'vlr')
 def distributions_spec(student: HostModule, teacher: HostModule) -> TensorSpec:
     """The rows that two heads of distributions give.
 
-    Raises: ConfigError for other heads, and for other numbers of bins.
+    Raises: UnservedError for other heads; ConfigError for other numbers of bins.
     """
     from mmdet.models.dense_heads import GFLHead
 
     for side, head in zip(SIDES, (student, teacher), strict=True):
         if not isinstance(head, GFLHead):
-            raise ConfigError(
+            raise UnservedError(
                 'head.distributions needs a GFLHead or LDHead, which gives a '
                 'distribution for each edge of a box; bbox_head is a '
-                f"{type(head).__name__}. Use head.logits, or a 'layer' pair.",
+                f'{type(head).__name__}.',
                 key=f'({side})',
             )
     if student.reg_max != teacher.reg_max:

@@ -11,7 +11,7 @@ from ...errors import ConfigError, DistillationError, located
 from ...host_types import HostModule
 from ...recorders import Recorder
 from ..anchors import check_priors
-from ..base import SIDES, Side, check_same_images
+from ..base import SIDES, Side, UnservedError, check_same_images
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
@@ -41,7 +41,7 @@ class DenseHeadRecorder(Recorder[list[Any]]):
 def dense_head(model: nn.Module) -> HostModule:
     """The head of a one-stage detector.
 
-    Raises: ConfigError if there is none, or one of another kind.
+    Raises: UnservedError if there is none, or one of another kind.
     """
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
@@ -49,10 +49,9 @@ def dense_head(model: nn.Module) -> HostModule:
     head = getattr(model, BBOX_HEAD, None)
     if not isinstance(head, BaseDenseHead) or not hasattr(head, 'prior_generator'):
         found = 'no bbox_head' if head is None else f'a {type(head).__name__}'
-        raise ConfigError(
-            f'{type(model).__name__} has {found}; views of one-stage heads '
-            'need one with points or anchors on a grid, such as FCOSHead, RetinaHead '
-            "or GFLHead. Use a 'layer' pair."
+        raise UnservedError(
+            f'{type(model).__name__} has {found}; views of one-stage heads need one '
+            'with points or anchors on a grid, such as FCOSHead, RetinaHead or GFLHead.'
         )
     return head  # type: ignore[no-any-return]
 
@@ -60,7 +59,7 @@ def dense_head(model: nn.Module) -> HostModule:
 def dense_heads(probe: Probe) -> dict[Side, HostModule]:
     """The heads of both models.
 
-    Raises: ConfigError naming the model whose head is another.
+    Raises: UnservedError naming the model whose head is another.
     """
     heads = {}
     for side in SIDES:
@@ -81,6 +80,7 @@ def check_same_points(student: HostModule, teacher: HostModule, probe: Probe) ->
             'distil layers only.'
         )
     check_priors(student, teacher, 'strides and anchors of bbox_head')
+    probe.check_images('bbox_head')
 
 
 def student_outputs(student: ModelRun, teacher: FrozenRun, view: str) -> Any:

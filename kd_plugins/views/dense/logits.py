@@ -9,7 +9,7 @@ from ...errors import ConfigError
 from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...teachers.class_map import ClassMap
-from ..base import MatchedTensors
+from ..base import MatchedTensors, UnservedError
 from .assignment import Assignment
 
 
@@ -20,20 +20,26 @@ def check_sigmoid(head: HostModule, view: str) -> None:
         head: of a one-stage detector.
         view: which reads them, for messages.
 
-    Raises: ConfigError naming what to change.
+    Raises: UnservedError naming what to change.
     """
     name = type(head).__name__
     if getattr(getattr(head, 'loss_cls', None), 'activated', False):
-        raise ConfigError(
-            f"{name} gives probabilities, not logits. Use a 'layer' pair."
+        raise UnservedError(
+            f'{name} gives probabilities, and {view} reads the logits of a sigmoid.'
         )
-    if getattr(head, 'cls_out_channels', None) != head.num_classes:
+    columns = getattr(head, 'cls_out_channels', None)
+    if columns is None:
+        raise UnservedError(
+            f'{name} gives one map of boxes, objectness and classes together, and '
+            f'{view} reads class logits by themselves.'
+        )
+    if columns != head.num_classes:
         change = ''
-        if hasattr(head, 'loss_cls'):
-            change = 'Set use_sigmoid=True in bbox_head.loss_cls, or use'
-        raise ConfigError(
-            f'{name} does not train its classes by a sigmoid each, as {view} reads '
-            f"them. {change or 'Use'} a 'layer' pair."
+        if hasattr(getattr(head, 'loss_cls', None), 'use_sigmoid'):
+            change = ' Set use_sigmoid=True in bbox_head.loss_cls.'
+        raise UnservedError(
+            f'{name} trains its classes by a softmax over them and the background, and '
+            f'{view} reads the logits of a sigmoid each.{change}'
         )
 
 
@@ -57,7 +63,7 @@ def check_classes(
 def class_logits(head: HostModule, output: Any) -> list[Tensor]:
     """Class logits (N A, K, H, W) a level, of what a head gives.
 
-    Raises: ConfigError if it gives something else.
+    Raises: UnservedError if it gives something else.
     """
     maps = output[0]
     anchors = head.prior_generator.num_base_priors
@@ -66,9 +72,9 @@ def class_logits(head: HostModule, output: Any) -> list[Tensor]:
     if not all(
         isinstance(item, Tensor) and item.shape[1] == anchors * columns for item in maps
     ):
-        raise ConfigError(
+        raise UnservedError(
             f'{type(head).__name__} does not give class logits of {anchors} x '
-            f"{columns} channels first. Use a 'layer' pair."
+            f'{columns} channels first.'
         )
     return [item.reshape(-1, columns, *item.shape[2:]) for item in maps]
 

@@ -57,10 +57,10 @@ class DenseLogitsView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = dense_heads(probe)
-        check_same_points(heads['student'], heads['teacher'], probe)
         for side in SIDES:
             with located(f'({side})'):
                 check_sigmoid(heads[side], 'head.logits')
+        check_same_points(heads['student'], heads['teacher'], probe)
         check_classes(heads['student'], heads['teacher'], probe.class_map)
         shapes = {}
         for side in SIDES:
@@ -156,9 +156,10 @@ class DenseDeltasView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = dense_heads(probe)
+        spec = deltas_spec(heads['student'], heads['teacher'])
         check_same_points(heads['student'], heads['teacher'], probe)
         return BoundView(
-            (deltas_spec(heads['student'], heads['teacher']),),
+            (spec,),
             _match_deltas,
             (DenseHeadRecorder(), TargetsRecorder()),
             teacher_parts=_PARTS,
@@ -203,9 +204,10 @@ class DenseDistributionsView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = dense_heads(probe)
+        spec = distributions_spec(heads['student'], heads['teacher'])
         check_same_points(heads['student'], heads['teacher'], probe)
         return BoundView(
-            (distributions_spec(heads['student'], heads['teacher']),),
+            (spec,),
             _Distributions(self.region).match,
             (DenseHeadRecorder(), TargetsRecorder()),
             teacher_parts=_PARTS,

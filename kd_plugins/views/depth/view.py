@@ -6,11 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError, located
+from ...errors import located
 from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import SIDES, BoundView, MatchedTensors, Side, TensorSpec, View
+from ..base import (
+    SIDES,
+    BoundView,
+    MatchedTensors,
+    Side,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
@@ -20,15 +28,15 @@ from ..seg.decode import DECODE_HEAD, DecodeRecorder, decode_stage, resized
 def depth_head(model: nn.Module) -> HostModule:
     """The decode head of a depth estimator.
 
-    Raises: ConfigError if there is none, or one of another kind.
+    Raises: UnservedError if there is none, or one of another kind.
     """
     from mmseg.models.decode_heads.vpd_depth_head import VPDDepthHead
 
     head = decode_stage(model, None, 'depth.map')
     if not isinstance(head, VPDDepthHead):
-        raise ConfigError(
+        raise UnservedError(
             f'depth.map needs a VPDDepthHead, the decode head is a '
-            f'{type(head).__name__}. Use seg.logits for classes.'
+            f'{type(head).__name__}.'
         )
     return cast(HostModule, head)
 

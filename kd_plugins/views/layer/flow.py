@@ -6,14 +6,22 @@ from torch import Tensor
 
 from ...build import build_together
 from ...checks import check_choice
-from ...errors import ConfigError, located
+from ...errors import ConfigError, ShapeError, located
 from ...host_types import Samples
 from ...losses import LossContext, flow_matrix
 from ...registry import VIEWS
-from ..base import SIDES, BoundView, MatchedTensors, TensorSpec, View
+from ..base import (
+    SIDES,
+    BoundView,
+    MatchedTensors,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
 from .source import BoundLayers, Choice, LayerSource
+from .view import trains
 
 _POOLS = ('max', 'average')
 
@@ -60,11 +68,21 @@ class FlowView(View):
                 'one of them gives maps of RoIs, the other of images. Choose both '
                 'inside the roi_head, or both outside.'
             )
+        of_student = [student for student, _ in tensors]
+        if trains(probe.student) and not any(item.requires_grad for item in of_student):
+            raise UnservedError(
+                f"neither '{bound[0].student.path}' nor '{bound[1].student.path}' of "
+                'the student trains: all parameters before them are frozen '
+                '(frozen_stages, requires_grad). Choose a later layer as the last.'
+            )
         flow = _Flow(bound[0], bound[1], self.pool)
-        shapes = [
-            tuple(flow.between(start, end).shape)
-            for start, end in zip(*tensors, strict=True)
-        ]
+        try:
+            shapes = [
+                tuple(flow.between(start, end).shape)
+                for start, end in zip(*tensors, strict=True)
+            ]
+        except ShapeError as error:
+            raise UnservedError(str(error)) from error
         if shapes[0] != shapes[1]:
             raise ConfigError(
                 f'the flow of the student has {" x ".join(map(str, shapes[0][1:]))} '

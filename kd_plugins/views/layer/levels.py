@@ -39,6 +39,43 @@ def read_levels(levels: Any) -> Levels:
     return chosen
 
 
+def levels_of_equal_size(
+    student: Sequence[Sequence[int]], teacher: Sequence[Sequence[int]]
+) -> list[tuple[int, int]]:
+    """Numbers of the student's and the teacher's levels that are of one size.
+
+    Sizes that a model has twice are left out: which of them is meant is not known.
+
+    Args:
+        student: height and width, or the whole shape, of each level.
+        teacher: likewise.
+
+    Example:
+        >>> levels_of_equal_size([(8, 8), (4, 4)], [(16, 16), (8, 8), (4, 4)])
+        [(0, 1), (1, 2)]
+    """
+    sizes = [[tuple(shape[-2:]) for shape in levels] for levels in (student, teacher)]
+    return [
+        (sizes[0].index(size), sizes[1].index(size))
+        for size in sizes[0]
+        if sizes[0].count(size) == sizes[1].count(size) == 1
+    ]
+
+
+def shown_levels(student: Sequence[int], teacher: Sequence[int]) -> str:
+    """Levels as a pair writes them.
+
+    Example:
+        >>> shown_levels([1, 2], [1, 2])
+        'levels=[1, 2]'
+        >>> shown_levels([0, 1], [1, 2])
+        'levels=dict(student=[0, 1], teacher=[1, 2])'
+    """
+    if list(student) == list(teacher):
+        return f'levels={list(student)}'
+    return f'levels=dict(student={list(student)}, teacher={list(teacher)})'
+
+
 def chosen_levels(
     outputs: Sequence[Tensor], levels: Sequence[int] | None, what: str
 ) -> list[Tensor]:

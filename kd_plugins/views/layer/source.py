@@ -17,7 +17,7 @@ from ...recorders import (
     find_layer,
 )
 from ...recorders.recorder import Value
-from ..base import SIDES, Side
+from ..base import SIDES, Side, UnservedError
 from ..heads import part_of, refuse_behind_features, run_for
 from ..probe import Probe
 from ..roi.outputs import ROI_HEAD, RoIRecorder, roi_stages, stage_of
@@ -51,6 +51,10 @@ class BoundLayer:
     def path(self) -> str:
         """Its dotted name."""
         return self.recorder.path
+
+    def number(self, place: int) -> int:
+        """Which level is compared at this place, from 0."""
+        return place if self.levels is None else self.levels[place]
 
     def choose(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """Of all levels those that are compared."""
@@ -183,7 +187,7 @@ class LayerSource:
             model, path = probe.model(side), probe.layer(side, self.paths[side])
             try:
                 with located(f'({side})'):
-                    find_layer(model, path)
+                    _find_part(model, path)
                     refuse_behind_queries(model, path)
                     refuse_behind_features(model, path)
             except ConfigError as error:
@@ -210,7 +214,8 @@ class LayerSource:
             rois = torch.tensor([[0.0, 8.0, 8.0, 72.0, 72.0]], device=device)
         recorder = LayerRecorder(path, value=self.value)
         norm_recorder = NormRecorder(path, self.value)
-        with probe.run(side, (norm_recorder, recorder)) as run:
+        gradient = side == 'student'  # a frozen level has none
+        with probe.run(side, (norm_recorder, recorder), gradient) as run:
             key = run_for(run, path, rois, 'probe')
             outputs = list(run.recorded(recorder, key))
             record = run.records[recorder]
@@ -230,6 +235,19 @@ class LayerSource:
         levels = None if self.levels[side] is None else tuple(numbers)
         bound = BoundLayer(side, recorder, levels, on_rois, len(tensors))
         return bound, DryRun(tensors, [norms[number] for number in numbers])
+
+
+def _find_part(model: nn.Module, path: str) -> None:
+    """Look a layer up.
+
+    Raises: ConfigError if there is none; UnservedError if the model has no such part.
+    """
+    try:
+        find_layer(model, path)
+    except ConfigError as error:
+        if part_of(path) in dict(model.named_children()):
+            raise
+        raise UnservedError(str(error)) from error
 
 
 def _check_record(record: LayerRecord) -> None:

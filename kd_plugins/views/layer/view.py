@@ -10,11 +10,19 @@ from ...errors import ConfigError
 from ...host_types import Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import BoundView, MatchedTensors, Side, TensorSpec, View
+from ..base import (
+    BoundView,
+    MatchedTensors,
+    Side,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..heads import run_for
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
-from .source import BoundLayers, Choice, LayerSource
+from .levels import levels_of_equal_size, shown_levels
+from .source import BoundLayers, Choice, DryRun, LayerSource
 
 
 @VIEWS.register_module(name='layer')
@@ -51,11 +59,13 @@ class LayerView(View):
         layers, student, teacher = self.source.bind(probe)
         if layers.student.count != layers.teacher.count:
             raise ConfigError(
-                f"student '{layers.student.path}' gives {layers.student.count} maps, "
-                f"teacher '{layers.teacher.path}' {layers.teacher.count}. Choose as "
-                'many of both: levels=dict(student=[...], teacher=[...]).',
+                f"student '{layers.student.path}' gives {layers.student.count} maps "
+                f"{_shapes(student.tensors)}, teacher '{layers.teacher.path}' "
+                f'{layers.teacher.count} {_shapes(teacher.tensors)}. Choose as many of '
+                f'both: {_choice(layers, student.tensors, teacher.tensors)}.',
                 key='levels',
             )
+        check_trains(probe, layers, student, teacher)
         compared = zip(student.tensors, teacher.tensors, teacher.norms, strict=True)
         tensors = tuple(
             _spec(layers, number, *specimens)
@@ -71,6 +81,64 @@ class LayerView(View):
             maps=None if layers.on_rois else matching.maps,
             layers={'student': layers.student, 'teacher': layers.teacher},
         )
+
+
+def check_trains(
+    probe: Probe, layers: BoundLayers, student: DryRun, teacher: DryRun
+) -> None:
+    """Refuse a layer of the student, or levels of it, that no parameter leads to.
+
+    Raises: ConfigError naming the levels that train; UnservedError if none does.
+    """
+    training = [item.requires_grad for item in student.tensors]
+    # Where nothing trains, it is no student.
+    if all(training) or not trains(probe.student):
+        return
+    name = f"'{layers.student.path}'"
+    why = (
+        'does not train: all parameters before it are frozen (frozen_stages, '
+        'requires_grad), or the model detaches it'
+    )
+    if not any(training):
+        raise UnservedError(f'{name} of the student {why}.', key='layer')
+    numbers = [layers.student.number(place) for place in range(len(training))]
+    dead = [
+        number for number, alive in zip(numbers, training, strict=True) if not alive
+    ]
+    kept = [place for place, alive in enumerate(training) if alive]
+    choice = shown_levels(
+        [layers.student.number(place) for place in kept],
+        [layers.teacher.number(place) for place in kept],
+    )
+    raise ConfigError(
+        f'level {" and ".join(map(str, dead))} of {name} of the student {why}. Choose '
+        f'those that train: {choice}.',
+        key='levels',
+    )
+
+
+def trains(model: nn.Module) -> bool:
+    """Whether any of its parameters does."""
+    return any(parameter.requires_grad for parameter in model.parameters())
+
+
+def _choice(
+    layers: BoundLayers, student: Sequence[Tensor], teacher: Sequence[Tensor]
+) -> str:
+    """Levels of one size, where both models have such."""
+    equal = levels_of_equal_size(
+        [item.shape for item in student], [item.shape for item in teacher]
+    )
+    if not equal:
+        return 'levels=dict(student=[...], teacher=[...])'
+    return shown_levels(
+        [layers.student.number(place) for place, _ in equal],
+        [layers.teacher.number(place) for _, place in equal],
+    )
+
+
+def _shapes(tensors: Sequence[Tensor]) -> str:
+    return ', '.join(str(tuple(item.shape)) for item in tensors)
 
 
 @dataclass(frozen=True)
@@ -118,17 +186,14 @@ def _spec(
             key='layer',
         )
     if student.dim() == 4 and len(student) != len(teacher):
-        raise ConfigError(
+        raise UnservedError(
             f"of one image '{layers.student.path}' of the student gives {len(student)} "
             f"maps, '{layers.teacher.path}' of the teacher {len(teacher)}: in training "
             'one of them looks at several copies of each image, as TridentNet does. '
-            'Choose layers before that, such as those of the stem.',
+            'Choose layers before that.',
             key='layer',
         )
-    levels = [
-        number if layer.levels is None else layer.levels[number]
-        for layer in (layers.student, layers.teacher)
-    ]
+    levels = [layer.number(number) for layer in (layers.student, layers.teacher)]
     name = layers.student.path
     if layers.student.count > 1:
         name += f'[{levels[0]}]'

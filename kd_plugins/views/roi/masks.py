@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError, DistillationError, located
+from ...errors import DistillationError, located
 from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...recorders import Recorder, record_method
@@ -20,6 +20,7 @@ from ..base import (
     BoundView,
     MatchedTensors,
     TensorSpec,
+    UnservedError,
     View,
     check_same_images,
 )
@@ -57,7 +58,7 @@ class MaskOutputs:
 def mask_heads(model: nn.Module) -> list[HostModule]:
     """The mask head of each stage.
 
-    Raises: ConfigError for a model or a head that does not draw a mask of each class.
+    Raises: UnservedError for a head that does not draw a mask of each RoI.
     """
     from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -65,9 +66,11 @@ def mask_heads(model: nn.Module) -> list[HostModule]:
     name = type(model).__name__
     roi_head = getattr(model, ROI_HEAD, None)
     if roi_head is None or not getattr(roi_head, 'with_mask', False):
-        raise ConfigError(
-            f'{name} has no mask head in a RoI head. Use a model that draws the masks '
-            'of RoIs, such as MaskRCNN, or other views.'
+        found = 'has no mask head'
+        if (head := getattr(model, 'mask_head', None)) is not None:
+            found = f'draws masks of whole images, by a {type(head).__name__}'
+        raise UnservedError(
+            f"{name} {found}: 'roi.masks' reads those of RoIs, as of MaskRCNN."
         )
     known = (StandardRoIHead._mask_forward, CascadeRoIHead._mask_forward)
     heads = roi_head.mask_head
@@ -75,10 +78,9 @@ def mask_heads(model: nn.Module) -> list[HostModule]:
     strange = [head for head in heads if type(head) is not FCNMaskHead]
     if type(roi_head)._mask_forward not in known or strange:
         found = f'{type((strange or heads)[0]).__name__} of a {type(roi_head).__name__}'
-        raise ConfigError(
-            f"{name} draws masks by a {found}, in a way that 'roi.masks' does not "
-            'know. Use an FCNMaskHead of a StandardRoIHead or CascadeRoIHead, or '
-            'roi.logits.'
+        raise UnservedError(
+            f"{name} draws masks by a {found}: 'roi.masks' knows the FCNMaskHead of a "
+            'StandardRoIHead or CascadeRoIHead.'
         )
     return heads
 
@@ -142,6 +144,7 @@ class RoIMasksView(View):
         for side in SIDES:
             with located(f'({side})'):
                 heads[side] = mask_heads(probe.model(side))
+        probe.check_images('the mask head')
         stages = pair_stages(self.stage, *map(len, heads.values()))
         for stage in stages:
             classes = check_same_classes(

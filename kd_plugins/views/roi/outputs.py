@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...host_types import HostModule, Samples
 from ...recorders import Recorder, record_method
+from ..base import UnservedError
 from ..rpn.outputs import uncropped_rpn
 from ..run import FrozenRun, frozen
 
@@ -41,23 +41,20 @@ class RoIOutputs:
 def roi_stages(model: nn.Module) -> list[tuple[nn.Module, HostModule]]:
     """RoI extractor and box head of each stage.
 
-    Raises: ConfigError for a model or a head whose outputs are not plain class logits
-        and box deltas.
+    Raises: UnservedError for a model or a head whose outputs are not class logits and
+        box deltas of each RoI.
     """
     from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 
     name = type(model).__name__
     roi_head = getattr(model, ROI_HEAD, None)
     if roi_head is None:
-        raise ConfigError(
-            f"{name} has no RoI head. Use a two-stage detector, or a 'layer' pair."
-        )
+        raise UnservedError(f'{name} has no RoI head, as two-stage detectors have.')
     known = (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
     if getattr(type(roi_head), '_bbox_forward', None) not in known:
-        raise ConfigError(
-            f'{type(roi_head).__name__} of {name} runs its box head in a way '
-            "of its own, which 'roi' views do not know. Use StandardRoIHead or "
-            'CascadeRoIHead.'
+        raise UnservedError(
+            f'{type(roi_head).__name__} of {name} runs its box head in a way of its '
+            "own: 'roi' views know that of StandardRoIHead and CascadeRoIHead."
         )
     heads = roi_head.bbox_head
     stages: list[tuple[nn.Module, HostModule]] = (
@@ -66,19 +63,17 @@ def roi_stages(model: nn.Module) -> list[tuple[nn.Module, HostModule]]:
         else [(roi_head.bbox_roi_extractor, heads)]
     )
     for _, head in stages:
-        if not (isinstance(getattr(head, 'fc_cls', None), nn.Linear)) or not hasattr(
-            head, 'fc_reg'
-        ):
-            raise ConfigError(
-                f"{type(head).__name__} of {name} has no 'fc_cls' and "
-                "'fc_reg' that 'roi' views could read. Use a BBoxHead such as "
-                'Shared2FCBBoxHead.'
-            )
-        if getattr(head, 'custom_cls_channels', False):
-            raise ConfigError(
-                f'{type(head.loss_cls).__name__} of {name} has class channels '
-                'of its own (custom_cls_channels): its logits are no softmax over '
-                "classes and background. Use loss_cls type='CrossEntropyLoss'."
+        missing = []
+        if not isinstance(getattr(head, 'fc_cls', None), nn.Linear):
+            missing.append('fc_cls')
+        # Of Grid R-CNN, whose boxes another head draws, there need be none.
+        if getattr(head, 'with_reg', True) and not hasattr(head, 'fc_reg'):
+            missing.append('fc_reg')
+        if missing:
+            raise UnservedError(
+                f'{type(head).__name__} of {name} has no linear '
+                f'{" and ".join(missing)}, as BBoxHead and its kind have, which '
+                "'roi' views read."
             )
     return stages
 

@@ -164,15 +164,26 @@ def pair_stages(stage: Stage, student: int, teacher: int) -> tuple[StagePair, ..
     return (pair,)
 
 
+def assigns_targets(model: nn.Module) -> bool:
+    """Whether a RoI head computes its targets by ``loss_and_target`` of its box head.
+
+    PISA computes both by itself, and weighs them by how hard they are.
+    """
+    from mmdet.models.roi_heads import PISARoIHead
+
+    return not isinstance(model.roi_head, PISARoIHead)
+
+
 def box_heads(probe: Probe) -> dict[Side, list[HostModule]]:
     """Box heads of both models, stage by stage.
 
-    Raises: ConfigError naming the model whose heads cannot be read.
+    Raises: UnservedError naming the model whose heads cannot be read.
     """
     heads = {}
     for side in SIDES:
         with located(f'({side})'):
             heads[side] = [head for _, head in roi_stages(probe.model(side))]
+    probe.check_images('the RoI head')
     return heads
 
 

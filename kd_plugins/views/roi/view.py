@@ -8,7 +8,15 @@ from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import SIDES, BoundView, Match, MatchedTensors, TensorSpec, View
+from ..base import (
+    SIDES,
+    BoundView,
+    Match,
+    MatchedTensors,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
 from .match import match_deltas, match_features, match_logits, softmax_context
@@ -17,6 +25,7 @@ from .stages import (
     RoISource,
     Stage,
     StagePair,
+    assigns_targets,
     box_head,
     box_heads,
     check_same_classes,
@@ -51,8 +60,10 @@ class RoILogitsView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = box_heads(probe)
-        stages = pair_stages(self.stage, *map(len, heads.values()))
         has_target = self.source.is_student
+        if has_target:
+            check_assigns(probe)
+        stages = pair_stages(self.stage, *map(len, heads.values()))
         specs = []
         classes = None
         for stage in stages:
@@ -102,12 +113,16 @@ class RoIDeltasView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = box_heads(probe)
+        check_assigns(probe)
         stages = pair_stages(self.stage, *map(len, heads.values()))
         specs = []
         classes = None
         for stage in stages:
             both = (heads['student'][stage.student], heads['teacher'][stage.teacher])
             classes = check_same_classes(*both, probe)
+            for side, head in zip(SIDES, both, strict=True):
+                with located(f'({side})'):
+                    _check_deltas(head)
             specs.append(
                 TensorSpec(
                     stage_name('roi.deltas', stage.student, len(stages)),
@@ -142,7 +157,7 @@ class RoIFeaturesView(View):
     def bind(self, probe: Probe) -> BoundView:
         heads = box_heads(probe)
         stages = pair_stages(self.stage, *map(len, heads.values()))
-        has_target = self.source.is_student
+        has_target = self.source.is_student and assigns_targets(probe.student)
         specs = [
             TensorSpec(
                 stage_name('roi.features', stage.student, len(stages)),
@@ -248,8 +263,7 @@ def check_assigned(outputs: RoIOutputs, view: str) -> None:
     if not outputs.targets:
         raise DistillationError(
             "the student's RoI head did not compute targets by 'loss_and_target', so "
-            f"'{view}' has nothing to match. Distil roi.features, or use "
-            'StandardRoIHead or CascadeRoIHead.'
+            f"'{view}' has nothing to match. Use a StandardRoIHead or CascadeRoIHead."
         )
 
 
@@ -270,13 +284,41 @@ def _bound(
     )
 
 
+def check_assigns(probe: Probe) -> None:
+    """Refuse a student whose RoI head computes its losses past what is recorded.
+
+    Raises: UnservedError naming the head.
+    """
+    if not assigns_targets(probe.student):
+        raise UnservedError(
+            f'{type(probe.student.roi_head).__name__} assigns and weighs its targets '
+            "in a way of its own, past 'loss_and_target' of its box head, so that the "
+            'labels of its RoIs are not known. Without labels can be compared: view='
+            "dict(type='roi.logits', roi_source='teacher').",
+            key='(student)',
+        )
+
+
+def _check_deltas(head: HostModule) -> None:
+    if not hasattr(head, 'fc_reg'):
+        raise UnservedError(
+            f'{type(head).__name__} predicts no box deltas (with_reg=False).'
+        )
+
+
 def _check_softmax(head: HostModule) -> None:
+    name = type(head.loss_cls).__name__
+    if getattr(head, 'custom_cls_channels', False):
+        raise UnservedError(
+            f'{name} of {type(head).__name__} has class channels of its own '
+            '(custom_cls_channels): its logits are no softmax over classes and '
+            "background. Set loss_cls=dict(type='CrossEntropyLoss')."
+        )
     # Of K + 1 columns that are trained by a sigmoid and predict by softmax, no loss
     # can tell what they mean.
     if getattr(head.loss_cls, 'use_sigmoid', False):
-        raise ConfigError(
-            f'{type(head.loss_cls).__name__} of {type(head).__name__} trains '
-            'its classes by a sigmoid, and predicts by softmax: its logits cannot be '
-            "compared. Use loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False), "
-            'or distil roi.deltas or features.'
+        raise UnservedError(
+            f'{name} of {type(head).__name__} trains its classes by a sigmoid, and '
+            'predicts by softmax: its logits cannot be compared. Set loss_cls='
+            "dict(type='CrossEntropyLoss', use_sigmoid=False)."
         )

@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...host_types import HostModule
 from ...recorders import Recorder, record_method
 from ..anchors import Maps
+from ..base import UnservedError
 from ..run import FrozenRun
 
 RPN_KEY = 'rpn'
@@ -49,16 +49,15 @@ class RPNOutputs:
 def rpn_of(model: nn.Module) -> HostModule:
     """The RPN head of a two-stage detector.
 
-    Raises: ConfigError if there is none, or one of another kind.
+    Raises: UnservedError if there is none, or one of another kind.
     """
     from mmdet.models.dense_heads import RPNHead
 
     head = getattr(model, RPN_HEAD, None)
     if type(head) is not RPNHead:
         found = 'no rpn_head' if head is None else f'a {type(head).__name__}'
-        raise ConfigError(
-            f'{type(model).__name__} has {found}; views of the RPN need an RPNHead. '
-            "Use a two-stage detector, or a 'layer' pair."
+        raise UnservedError(
+            f'{type(model).__name__} has {found}; views of the RPN need an RPNHead.'
         )
     return cast(HostModule, head)
 

@@ -10,7 +10,15 @@ from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ..anchors import Maps, by_anchor, check_priors, rows_at
-from ..base import BoundView, Match, MatchedTensors, Side, TensorSpec, View
+from ..base import (
+    BoundView,
+    Match,
+    MatchedTensors,
+    Side,
+    TensorSpec,
+    View,
+    check_same_images,
+)
 from ..base import Maps as ViewMaps
 from ..coders import same_coder, translate
 from ..probe import Probe
@@ -71,6 +79,7 @@ def check_rpns(probe: Probe) -> tuple[HostModule, HostModule]:
             'distil roi.* and layers only.'
         )
     check_priors(student, teacher, 'rpn_head.anchor_generator')
+    probe.check_images('the RPN')
     if student.cls_out_channels != teacher.cls_out_channels:
         raise ConfigError(
             f'the RPN of the student has {student.cls_out_channels} columns of logits, '
@@ -84,7 +93,7 @@ def match_logits(
     student: ModelRun, teacher: FrozenRun, samples: Samples
 ) -> list[MatchedTensors | None]:
     """Objectness of the sampled anchors; targets 1 and 0, or 0 and 1 of a softmax."""
-    outputs = _outputs(student, 'rpn.logits')
+    outputs = _outputs(student, teacher, 'rpn.logits')
     logits, _ = frozen_rpn(teacher)
     head = student.model.rpn_head
     columns = head.cls_out_channels
@@ -105,7 +114,7 @@ def match_deltas(
     student: ModelRun, teacher: FrozenRun, samples: Samples
 ) -> list[MatchedTensors | None]:
     """Deltas of the sampled anchors, all in the coding of the student's head."""
-    outputs = _outputs(student, 'rpn.deltas')
+    outputs = _outputs(student, teacher, 'rpn.deltas')
     _, deltas = frozen_rpn(teacher)
     student_head, teacher_head = student.model.rpn_head, teacher.model.rpn_head
     coder = student_head.bbox_coder
@@ -153,13 +162,14 @@ def _bound(spec: TensorSpec, match: Match, maps: ViewMaps) -> BoundView:
     )
 
 
-def _outputs(student: ModelRun, view: str) -> RPNOutputs:
+def _outputs(student: ModelRun, teacher: FrozenRun, view: str) -> RPNOutputs:
     outputs = student.records[RPNRecorder()]
     if not outputs.targets:
         raise DistillationError(
             "the student's RPN did not compute targets while it computed its losses, "
             f"so '{view}' has nothing to match."
         )
+    check_same_images(len(outputs.logits[0]), teacher.batch_size, 'the RPN')
     return outputs
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError, DistillationError
 from ...host_types import HostModule
 from ...recorders import Recorder, record_method
+from ..base import UnservedError
 
 DECODE_HEAD = 'decode_head'
 
@@ -23,13 +24,13 @@ def decode_stage(model: nn.Module, stage: int | None, view: str) -> HostModule:
         stage: of a cascade, from 0; None: the last.
         view: which asks for it, for messages.
 
-    Raises: ConfigError if there is none.
+    Raises: UnservedError if there is none; ConfigError for a stage there is not.
     """
     found = getattr(model, DECODE_HEAD, None)
     if found is None:
-        raise ConfigError(
-            f'{type(model).__name__} has no decode_head; {view} needs a '
-            "model of mmsegmentation. Use a 'layer' pair."
+        raise UnservedError(
+            f'{type(model).__name__} has no decode_head; {view} needs a model of '
+            'mmsegmentation.'
         )
     stages = [*found] if isinstance(found, nn.ModuleList) else [found]
     if stage is not None and not 0 <= stage < len(stages):

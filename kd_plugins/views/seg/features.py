@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...recorders import Recorder, record_method
+from ..base import UnservedError
 from .decode import decode_stage
 
 
@@ -22,12 +22,12 @@ class ClassifierInputs:
     def last(self) -> Tensor:
         """The last of them.
 
-        Raises: ConfigError if there is none.
+        Raises: UnservedError if there is none.
         """
         if not self.seen:
-            raise ConfigError(
+            raise UnservedError(
                 f"decode_head {self.owner} does not classify pixels by its 'cls_seg', "
-                "so seg.features has nothing to match. Use a 'layer' pair."
+                'so seg.features has nothing to match.'
             )
         return self.seen[-1]
 

@@ -10,13 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ConfigError, DistillationError
+from ...errors import ConfigError, DistillationError, located
 from ...host_types import Samples
 from ...losses import LossContext
 from ...recorders import Recorder
 from ...registry import VIEWS
 from ...teachers.preprocess import InputTranslator
-from ..base import SIDES, BoundView, MatchedTensors, TensorSpec, View
+from ..base import (
+    SIDES,
+    BoundView,
+    MatchedTensors,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..probe import Probe, input_channels
 from ..run import FrozenRun, ModelRun
 from .decode import DECODE_HEAD, DecodeRecorder
@@ -72,23 +79,23 @@ class SegGradientView(View):
     """
 
     def bind(self, probe: Probe) -> BoundView:
-        _, _, activation = bind_logits(probe, None, 'student')
+        _, activations = bind_logits(probe, None, 'student')
         if probe.class_map is not None or probe.scale != 1:
             raise ConfigError(
                 'gradients by the image are compared of the same image and the same '
                 "classes. Remove the teacher's class_map and input_scale."
             )
-        if activation != 'softmax':
-            raise ConfigError(
-                'needs classes of a softmax, the decode_head trains them by a sigmoid. '
-                'Use seg.logits.'
-            )
         for side in SIDES:
-            if isinstance(probe.model(side).decode_head, nn.ModuleList):
-                raise ConfigError(
-                    f'the decode_head of the {side} is a cascade, expected a single '
-                    'one. Use seg.logits.'
-                )
+            with located(f'({side})'):
+                if activations[side] != 'softmax':
+                    raise UnservedError(
+                        'needs classes of a softmax, the decode_head trains them by a '
+                        'sigmoid.'
+                    )
+                if isinstance(probe.model(side).decode_head, nn.ModuleList):
+                    raise UnservedError(
+                        'the decode_head is a cascade, expected a single one.'
+                    )
         shape = (1, input_channels(probe.student), *probe.size)
         translator = InputTranslator(
             probe.student.data_preprocessor, probe.teacher.data_preprocessor

@@ -1,17 +1,16 @@
 """Decode heads that give class logits of pixels, and what of them can be compared."""
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from ...errors import ConfigError, DistillationError, located
+from ...errors import ConfigError, located
 from ...host_types import HostModule
 from ...teachers.class_map import ClassMap
-from ..base import SIDES, Side
+from ..base import SIDES, Activation, Side, UnservedError
 from ..probe import Probe
 from .decode import DECODE_HEAD, decode_stage
 
-Activation = Literal['softmax', 'sigmoid']
 # Where a head gives several maps in training: which is the one it predicts by.
 _MAIN = {
     'DAHead': 0,
@@ -30,21 +29,21 @@ def seg_head(model: nn.Module, stage: int | None) -> HostModule:
         model: a segmentor.
         stage: of a cascade, from 0; None: the last.
 
-    Raises: ConfigError if there is none, or one of another kind.
+    Raises: UnservedError if there is none, or one of another kind.
     """
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
-    head = decode_stage(model, stage, 'seg.logits')
+    head = decode_stage(model, stage, 'a view of pixels')
     name = type(head).__name__
     reason = None
     if name == 'PointHead':
         reason = 'scores points that it samples itself. Set stage=0, the coarse map'
     elif name == _DEPTH:
-        reason = 'predicts a depth. Use depth.map'
+        reason = 'predicts a depth'
     elif not isinstance(head, BaseDecodeHead) or name == 'SideAdapterCLIPHead':
-        reason = "scores masks, not pixels. Use a 'layer' pair"
+        reason = 'scores masks, not pixels'
     if reason is not None:
-        raise ConfigError(f'the decode head {name} {reason}.')
+        raise UnservedError(f'the decode head {name} {reason}.')
     return head
 
 
@@ -57,7 +56,7 @@ def seg_heads(
         probe: of the two models.
         stage: of the student; the same of a teacher that is a cascade too.
 
-    Raises: ConfigError naming the model whose head is another.
+    Raises: UnservedError naming the model whose head is another.
     """
     cascade = isinstance(getattr(probe.teacher, DECODE_HEAD, None), nn.ModuleList)
     stages: dict[Side, int | None] = {
@@ -74,17 +73,16 @@ def seg_heads(
 def main_logits(head: HostModule, output: Any) -> Tensor:
     """Of what a head gives, the map that it predicts by.
 
-    Raises: DistillationError for a head that is not known to give several.
+    Raises: UnservedError for a head that is not known to give several.
     """
     if isinstance(output, Tensor):
         return output
     names = [kind.__name__ for kind in type(head).__mro__]
     name = next((name for name in names if name in _MAIN), '')
     if not name:
-        raise DistillationError(
+        raise UnservedError(
             f'decode_head {type(head).__name__} gives a {type(output).__name__} in '
-            'training, and seg.logits does not know which map it predicts by. Use a '
-            "'layer' pair."
+            'training, and seg.logits does not know which map it predicts by.'
         )
     logits: Tensor = output[_MAIN[name]]
     return logits
@@ -92,10 +90,10 @@ def main_logits(head: HostModule, output: Any) -> Tensor:
 
 def check_classes(
     heads: dict[Side, HostModule], class_map: ClassMap | None
-) -> Activation:
-    """How both heads turn the same classes into probabilities.
+) -> dict[Side, Activation]:
+    """How each head turns the same classes into probabilities.
 
-    Raises: ConfigError where classes or activations differ.
+    Raises: ConfigError where classes differ.
     """
     student, teacher = (heads[side].out_channels for side in SIDES)
     if class_map is not None:
@@ -110,19 +108,13 @@ def check_classes(
             f'the student scores {student} classes, the teacher {teacher}. Choose a '
             'teacher of the same classes, or name those of both in its class_map.'
         )
-    kind, teacher_kind = (_activation(heads[side]) for side in SIDES)
-    if kind != teacher_kind:
-        raise ConfigError(
-            f'the student trains its classes by a {kind}, the teacher by a '
-            f'{teacher_kind}: their logits cannot be compared. Set the same '
-            'use_sigmoid in both decode_head.loss_decode.'
-        )
-    if class_map and kind == 'softmax' and len(class_map.shared) == 1:
+    kinds = {side: _activation(heads[side]) for side in SIDES}
+    if class_map and 'softmax' in kinds.values() and len(class_map.shared) == 1:
         raise ConfigError(
             f"only '{class_map.shared[0]}' is shared, and a softmax over one class is "
             "always 1. Name more in the teacher's class_map.rename, or distil features."
         )
-    return kind
+    return kinds
 
 
 def _activation(head: HostModule) -> Activation:

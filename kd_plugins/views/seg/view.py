@@ -1,24 +1,32 @@
 """Segmentation heads: class logits or features of every pixel, at the head's stride."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ...checks import check_choice
-from ...host_types import HostModule, Samples
+from ...host_types import Samples
 from ...losses import LossContext
 from ...recorders import Recorder
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import SIDES, BoundView, MatchedTensors, Side, TensorSpec, View
+from ..base import (
+    SIDES,
+    Activation,
+    BoundView,
+    MatchedTensors,
+    Side,
+    TensorSpec,
+    View,
+)
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
 from .decode import DECODE_HEAD, DecodeRecorder, resized
 from .features import ClassifierRecorder
-from .heads import Activation, check_classes, main_logits, seg_head, seg_heads
+from .heads import check_classes, main_logits, seg_head, seg_heads
 from .labels import LabelCheck, labels_at
 
 
@@ -39,6 +47,7 @@ class PixelMatching:
     classes: ClassMap | None = None
 
     name: ClassVar[str]
+    requires_same_classes: ClassVar[bool] = False
 
     @abstractmethod
     def student_map(self, student: ModelRun, output: Any) -> Tensor:
@@ -108,7 +117,7 @@ class PixelMatching:
             self.recorders('teacher'),
             ('neck', DECODE_HEAD),
             has_target=True,
-            requires_same_classes=self.context.activation is not None,
+            requires_same_classes=self.requires_same_classes,
             maps=self.maps,
         )
 
@@ -118,6 +127,7 @@ class LogitsMatching(PixelMatching):
     """Class logits of pixels."""
 
     name = 'seg.logits'
+    requires_same_classes = True
 
     def student_map(self, student: ModelRun, output: Any) -> Tensor:
         return main_logits(seg_head(student.model, self.stages['student']), output)
@@ -147,16 +157,17 @@ class FeaturesMatching(PixelMatching):
 
 def bind_logits(
     probe: Probe, stage: int | None, size: str
-) -> tuple[LogitsMatching, dict[Side, HostModule], Activation]:
-    """How class logits of two decode heads are matched, the heads, their activation.
+) -> tuple[LogitsMatching, dict[Side, Activation]]:
+    """How class logits of two decode heads are matched, and the activation of each.
 
     Raises: ConfigError for heads that cannot be compared.
     """
     heads, stages = seg_heads(probe, stage)
-    activation = check_classes(heads, probe.class_map)
-    context = LossContext(activation=activation)
+    activations = check_classes(heads, probe.class_map)
+    same = activations['student'] == activations['teacher']
+    context = LossContext(activation=activations['student'] if same else None)
     matching = LogitsMatching(stages, size, context, probe.class_map)
-    return matching, heads, activation
+    return matching, activations
 
 
 @VIEWS.register_module(name='seg.logits')
@@ -182,8 +193,8 @@ class SegLogitsView(View):
         self.size = check_choice('size', size, SIDES)
 
     def bind(self, probe: Probe) -> BoundView:
-        matching, _, _ = bind_logits(probe, self.stage, self.size)
-        return matching.bound(probe)
+        matching, activations = bind_logits(probe, self.stage, self.size)
+        return replace(matching.bound(probe), activations=activations)
 
 
 @VIEWS.register_module(name='seg.features')

@@ -13,7 +13,15 @@ from ...host_types import Samples
 from ...losses import LossContext
 from ...recorders import Recorder, record_method
 from ...registry import VIEWS
-from ..base import SIDES, BoundView, MatchedTensors, Side, TensorSpec, View
+from ..base import (
+    SIDES,
+    BoundView,
+    MatchedTensors,
+    Side,
+    TensorSpec,
+    UnservedError,
+    View,
+)
 from ..layer.levels import Levels, chosen_levels, read_levels
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
@@ -120,10 +128,9 @@ class EncoderMemoryView(View):
         for side in SIDES:
             model = probe.model(side)
             if not is_transformer(model):
-                raise ConfigError(
+                raise UnservedError(
                     f'{type(model).__name__} has no encoder of a transformer, as '
-                    'encoder.memory reads it of DETR, DeformableDETR or DINO. Use a '
-                    "'layer' pair, such as layer='neck'.",
+                    'encoder.memory reads it of DETR, DeformableDETR or DINO.',
                     key=f'({side})',
                 )
             with probe.run(side, ()) as run:
@@ -139,10 +146,9 @@ class EncoderMemoryView(View):
                 'teacher=[...])).',
                 key='levels',
             )
-        numbers = self.levels['student'] or range(len(student))
+        numbers = (self.levels[side] or range(len(maps[side])) for side in SIDES)
         specs = tuple(
-            _spec(number, one, other)
-            for number, one, other in zip(numbers, student, teacher, strict=True)
+            _spec(*level) for level in zip(*numbers, student, teacher, strict=True)
         )
         return BoundView(
             specs,
@@ -185,14 +191,16 @@ class _Memories:
         return chosen_levels(maps, self.levels[side], 'encoder.memory')
 
 
-def _spec(number: int, student: Tensor, teacher: Tensor) -> TensorSpec:
+def _spec(
+    level: int, teacher_level: int, student: Tensor, teacher: Tensor
+) -> TensorSpec:
     return TensorSpec(
-        f'encoder.memory[{number}]',
+        f'encoder.memory[{level}]',
         tuple(student.shape),
         tuple(teacher.shape),
         (
             teacher.shape[2] / student.shape[2],
             teacher.shape[3] / student.shape[3],
         ),
-        LossContext(level=number),
+        LossContext(level=level, teacher_level=teacher_level),
     )

@@ -2,9 +2,7 @@
 
 from torch import nn
 
-from ...errors import ConfigError
-
-_USE = "Use view='encoder.memory', or layer='neck'."
+from ..base import UnservedError
 
 
 def is_transformer(model: nn.Module) -> bool:
@@ -15,23 +13,23 @@ def is_transformer(model: nn.Module) -> bool:
 def refuse_queries(model: nn.Module) -> None:
     """Refuse a transformer where a view compares answers point by point.
 
-    Raises: ConfigError saying what to use instead.
+    Raises: UnservedError.
     """
     if is_transformer(model):
-        raise ConfigError(
+        raise UnservedError(
             f'{type(model).__name__} answers by queries, not at points of the '
             'image: no query of the student is one of the teacher, so that their '
-            f'logits and boxes cannot be compared row by row. {_USE}'
+            'logits and boxes cannot be compared row by row.'
         )
 
 
 def refuse_behind_queries(model: nn.Module, path: str) -> None:
     """Refuse a layer of a transformer that its features do not run through.
 
-    Raises: ConfigError saying what to use instead.
+    Raises: UnservedError for every layer of its encoder, decoder and head.
     """
     if is_transformer(model) and path.split('.')[0] not in ('backbone', 'neck'):
-        raise ConfigError(
+        raise UnservedError(
             f"'{path}' of {type(model).__name__} is no layer of its backbone "
-            f'or neck, and reads more than their features. {_USE}'
+            'or neck, and reads more than their features.'
         )
