@@ -31,9 +31,10 @@ def build(registry: Any, cfg: object) -> Any:
     accepted = arguments(cls)
     unknown = [key for key in options if key not in accepted]
     if unknown:
+        name = kind if isinstance(kind, str) else cls.__name__
         raise ConfigError(
-            f"{cls.__name__} has no argument '{unknown[0]}'. "
-            f'{nearest(unknown[0], accepted)}'
+            f"{_bare(name)} has no argument '{unknown[0]}'. "
+            f'{nearest(unknown[0], accepted) or "It takes none."}'
         )
     try:
         return cls(**options)

@@ -42,6 +42,9 @@ class LocatedError(Exception):
         """Put a key in front of its own, or of those of its parts."""
         for part in self.parts:
             part.put_under(key)
+        if key.startswith('(') and self.key:  # whose it is stands behind what it is
+            self.key = f'{self.key} {key}'
+            return
         joint = '' if not self.key or self.key[0] == '[' else '.'
         if self.key.startswith(('(', 'at ')):
             joint = ' '

@@ -124,7 +124,7 @@ class Pair:
         with located(self.key), located('loss.loss_weight'):
             if clock is None:
                 raise ConfigError(
-                    'is a schedule, and nobody tells the iteration. Set '
+                    'is a schedule, and the iteration is not known. Set '
                     "runner_type='kd_plugins.DistillRunner', as "
                     'configs/_base_/distill.py does.'
                 )

@@ -66,11 +66,11 @@ class TaskLossWeights:
         weight = self._weights[pattern]
         if not isinstance(weight, Schedule):
             return weight
-        if clock is None:
-            raise ConfigError(
-                f"{_WHERE}['{pattern}'] is a schedule, and nobody tells the iteration. "
-                "Set runner_type='kd_plugins.DistillRunner', as "
-                'configs/_base_/distill.py does.'
-            )
         with located(f"{_WHERE}['{pattern}']"):
+            if clock is None:
+                raise ConfigError(
+                    'is a schedule, and the iteration is not known. Set '
+                    "runner_type='kd_plugins.DistillRunner', as "
+                    'configs/_base_/distill.py does.'
+                )
             return weight(clock)

@@ -103,8 +103,8 @@ def test_a_weight_follows_its_schedule() -> None:
 def test_a_schedule_without_a_clock_says_who_sets_it() -> None:
     pair = dict(layer='neck', loss=dict(type='HintLoss', loss_weight=RAMP))
     message = (
-        r'model.pairs.a.loss.loss_weight: is a schedule, and nobody tells the '
-        r"iteration. Set runner_type='kd_plugins.DistillRunner'"
+        r'model.pairs.a.loss.loss_weight: is a schedule, and the '
+        r"iteration is not known. Set runner_type='kd_plugins.DistillRunner'"
     )
     with pytest.raises(ConfigError, match=message):
         losses_of(distiller(dict(a=pair)))

@@ -107,7 +107,7 @@ def refused(message: str, pairs: Any, **options: Any) -> None:
         ),
         (
             dict(view=dict(type='roi.logits', stge=1), loss=KD),
-            r"model.pairs.a.view: RoILogitsView has no argument 'stge'. Close: 'stage'",
+            r"model.pairs.a.view: roi.logits has no argument 'stge'. Close: 'stage'",
         ),
         (
             dict(view=3, loss=KD),
@@ -247,6 +247,7 @@ def test_models_of_images_with_other_channels_are_refused_at_build() -> None:
     for model in (grey, plain):
         model.data_preprocessor.update(mean=None, std=None, bgr_to_rgb=False)
     with pytest.raises(
-        ConfigError, match='^model.teacher: the student reads images of 3 channels, the'
+        ConfigError,
+        match=r'^model\.teacher: the student reads images of 3 channels, the',
     ):
         distiller(dict(a=hint()), plain, teacher_of(grey))

@@ -77,8 +77,8 @@ def test_without_weights_the_losses_are_the_same_objects() -> None:
         ),
         (
             {'loss_cls': dict(type='LinearRamp', start=0, end=1, until=5)},
-            r"model.task_loss_weights\['loss_cls'\] is a schedule, and nobody tells "
-            r"the iteration. Set runner_type='kd_plugins.DistillRunner'",
+            r"model.task_loss_weights\['loss_cls'\]: is a schedule, and "
+            r"the iteration is not known. Set runner_type='kd_plugins.DistillRunner'",
         ),
     ],
 )

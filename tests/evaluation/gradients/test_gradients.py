@@ -128,7 +128,7 @@ def test_the_suggested_weight_gives_the_share() -> None:
 def test_a_schedule_is_read_at_the_clock_and_left_alone() -> None:
     ramp = dict(type='LinearRamp', start=0, end=1, begin=0, until=10)
     model, data = distiller(pairs(hint=ramp)), raw_batch()
-    with pytest.raises(ConfigError, match='is a schedule, and nobody tells'):
+    with pytest.raises(ConfigError, match='is a schedule, and the iter'):
         gradient_shares(model, data)
     model.set_clock(Clock(0, 0, 10, None, by_epoch=False))
     assert gradient_shares(model, data).verdict('hint') == 'off'
