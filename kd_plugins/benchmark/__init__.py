@@ -1,3 +1,3 @@
-"""What a recipe gains and what it costs, over seeds: tables, and a page of them."""
+"""Gain and cost of recipes over seeds, as tables and as a page."""
 
 from ..hosts import required  # noqa: F401

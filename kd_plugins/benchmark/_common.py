@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and what several modules here name."""
+"""Atomic files, and names shared by several modules."""
 
 import json
 import os
@@ -9,9 +9,9 @@ DISTILLERS = ('kd_plugins.Distiller', 'Distiller')  # model.type of a distillati
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename it.
+    """Write a temporary file in the same folder, then rename it.
 
-    Two benchmarks may write the same report at once: each writes a file of its own.
+    Two benchmarks may write the same report at once: each has its temporary file.
     """
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     part.write_text(text, encoding='utf-8')
@@ -19,12 +19,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, atomically."""
     write_text(path, json.dumps(content, indent=2) + '\n')
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Content of a JSON file holding an object; None if there is none."""
+    """The object in a JSON file; None if there is none."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,11 +1,11 @@
-"""What a distilling step costs beyond student, teacher and adapters.
+"""Cost of a distilling step beyond student, teacher and adapters.
 
-The parts are timed in turn, on one batch, in one process: the student's step alone (the
-plain model, with its optimiser), the teacher's forward as far as this recipe's pairs
-need it, the adapters' forward and backward on fixed tensors, and the distilling step.
-Where weights follow a schedule, all of it is at the moment of the training, of five
-from its first iteration to its last, at which most pairs are at work. Where at another
-of them none is, as when a first stage is over, the step of that phase is timed as well.
+The parts are timed in turn, on one batch, in one process: the step of the student alone
+(the plain model, with its optimiser), the teacher's forward as far as the pairs of the
+recipe need it, the adapters' forward and backward on fixed tensors, and the distilling
+step. With weight schedules, the time is that at the moment when most pairs have a
+weight, of five moments from the first iteration to the last. If at one of them no pair
+has a weight, as after a first stage, the step of that phase is timed too.
 """
 
 import copy
@@ -42,11 +42,11 @@ class Cost:
     """Times of one recipe.
 
     Attributes:
-        recipe: its name.
+        recipe: name of the recipe.
         seconds: of each round, by part.
         stages: median seconds of each stage of a step, of the student alone and of the
-            distiller; one that begins with '- ' is part of the one before it.
-        bound: largest ratio allowed; None where there is none.
+            distiller; a label that begins with '- ' is part of the stage before it.
+        bound: largest ratio allowed; None: there is none.
     """
 
     recipe: str
@@ -57,7 +57,7 @@ class Cost:
     @property
     def medians(self) -> dict[str, float]:
         """Median seconds by part."""
-        return {name: statistics.median(found) for name, found in self.seconds.items()}
+        return {name: statistics.median(times) for name, times in self.seconds.items()}
 
     @property
     def ratio(self) -> float:
@@ -69,12 +69,12 @@ class Cost:
 
     @property
     def step_ratio(self) -> float:
-        """Median over the rounds of the distilling step over the student's own."""
+        """Median over the rounds of: distilling step / step of the student alone."""
         return self._over_student(DISTILLING)
 
     @property
     def idle_ratio(self) -> float | None:
-        """As ``step_ratio``, of a phase in which no pair is at work; None without."""
+        """As ``step_ratio``, of a phase without pairs; None: there is none."""
         return self._over_student(IDLE) if IDLE in self.seconds else None
 
     def _over_student(self, part: str) -> float:
@@ -83,10 +83,10 @@ class Cost:
 
     @property
     def paired_ratio(self) -> float:
-        """Median over the rounds of that ratio within a round."""
-        others = [name for name in self.seconds if name in _PARTS]
+        """Median over the rounds of the ratio within a round."""
+        parts = [name for name in self.seconds if name in _PARTS]
         return statistics.median(
-            step / sum(self.seconds[name][number] for name in others)
+            step / sum(self.seconds[name][number] for name in parts)
             for number, step in enumerate(self.seconds[DISTILLING])
         )
 
@@ -100,13 +100,13 @@ def measure_cost(
     warmup: int = 10,
     bound: float | None = None,
 ) -> Cost:
-    """Time a recipe's step and its parts, with the threads that torch is set to.
+    """Time a recipe's step and its parts, with the current threads of torch.
 
     Args:
         recipe: name, for the report.
-        cfg: of a distillation; ``open_config`` made its scope the current one.
-        batch: as the data loader gives it.
-        steps: rounds that count, >= 1.
+        cfg: of a distillation, from ``open_config``, which sets the current scope.
+        batch: of the data loader.
+        steps: number of timed rounds, >= 1.
         warmup: rounds before them.
         bound: of the ratio, for the report.
 
@@ -133,7 +133,7 @@ def measure_cost(
 
 
 def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
-    """The plain student and the distiller, on this machine's device, weights equal."""
+    """The plain student and the distiller, with equal weights, on the device."""
     device = get_device()
     plain = student_config(cfg)
     student = MODELS.build(plain.model)
@@ -156,8 +156,8 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
 def _moments(cfg: Config) -> list[Clock]:
     """Five moments of a training, from its first iteration to its last.
 
-    Where the loop counts epochs, by epochs alone: how many iterations one has, the
-    config does not say.
+    For a loop of epochs, only by epochs: the config does not say how many iterations an
+    epoch has.
     """
     train_cfg = cfg.get('train_cfg') or {}
     iterations, epochs = train_cfg.get('max_iters'), train_cfg.get('max_epochs')
@@ -172,7 +172,7 @@ def _moments(cfg: Config) -> list[Clock]:
 
 
 def _at_work(pairs: Sequence[Pair], clock: Clock) -> int:
-    """How many pairs have a weight at a moment."""
+    """Number of pairs that have a weight at a moment."""
     for pair in pairs:
         pair.set_weight(clock)
     return sum(pair.loss.loss_weight != 0 for pair in pairs)
@@ -184,7 +184,7 @@ def busiest_moment(cfg: Config, pairs: Sequence[Pair]) -> Clock:
 
 
 def moment_without_pairs(cfg: Config, distiller: Distiller) -> Clock | None:
-    """The first moment at which pairs of schedules have none, if there is one."""
+    """The first moment at which no pair has a weight, if there are schedules."""
     pairs = distiller.pairs
     if not any(pair.schedule is not None for pair in pairs):
         return None
@@ -193,7 +193,7 @@ def moment_without_pairs(cfg: Config, distiller: Distiller) -> Clock | None:
 
 
 def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
-    """The teacher's and the adapters' own work in one step, to be repeated alone."""
+    """Functions that repeat the work of the teacher and of the adapters in a step."""
     distiller = trainee.model
     data = distiller.data_preprocessor(copy.copy(trainee.batch), True)
     inputs, samples = data['inputs'], data['data_samples']
@@ -218,7 +218,7 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
     def adapters_both_ways() -> None:
         for adapter, student, teacher in adapted:
             output = adapt(adapter, student, teacher.shape)
-            wanted = [student, *adapter.parameters()]
-            torch.autograd.grad(output, wanted, teacher.to(output.dtype))
+            leaves = [student, *adapter.parameters()]
+            torch.autograd.grad(output, leaves, teacher.to(output.dtype))
 
     return {TEACHER: teacher_forward, ADAPTERS: adapters_both_ways}

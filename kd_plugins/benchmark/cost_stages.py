@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, stage by stage."""
+"""Times of a training step, stage by stage."""
 
 import copy
 import inspect
@@ -15,76 +15,78 @@ from ..distillers.distiller import merge
 from .stopwatch import Stopwatch
 
 WHOLE, WITHIN = 'whole step', '- '
-LOSSES, EXTRAS = 'adapters and distillation losses', "steps of the losses' own"
+LOSSES, AUXILIARY = 'adapters and distillation losses', "steps of the losses' own"
 _FORWARD = 'student forward and losses'
 _ROUNDS = 10
 
 
 @dataclass
 class Trainee:
-    """A model with its optimiser and the batch it sees again and again."""
+    """A model with its optimiser and a batch that it trains on repeatedly."""
 
     model: Any
     optim_wrapper: Any
     batch: dict[str, Any]
 
     def step(self) -> None:
-        """One training step, as the host's loop does it."""
-        # The containers anew, as a preprocessor may fill them in; tensors as they are.
+        """One training step, as in the host's loop."""
+        # A copy of the containers, which a preprocessor may change; the same tensors.
         self.model.train_step(copy.copy(self.batch), self.optim_wrapper)
 
-    def timed_step(self, watch: Stopwatch) -> None:
-        """The same step, spelled out so that each stage of it counts by itself."""
+    def timed_step(self, stopwatch: Stopwatch) -> None:
+        """The same step, with each stage timed."""
         model, wrapper = self.model, self.optim_wrapper
         if isinstance(wrapper, OptimWrapperDict):
             wrapper = wrapper[STUDENT]
-        with watch.timing(WHOLE):
+        with stopwatch.timing(WHOLE):
             with wrapper.optim_context(model):
-                with watch.timing('preprocessing'):
+                with stopwatch.timing('preprocessing'):
                     data = model.data_preprocessor(copy.copy(self.batch), True)
                 if isinstance(model, Distiller):
-                    losses = _timed_losses(model, watch, **data)
+                    losses = _timed_losses(model, stopwatch, **data)
                 else:
-                    with watch.timing(_FORWARD):
+                    with stopwatch.timing(_FORWARD):
                         losses = model(**data, mode='loss')
             loss, _ = model.parse_losses(losses)
-            with _watching_update(wrapper, watch):
+            with _timing_update(wrapper, stopwatch):
                 wrapper.update_params(loss)
             if wrapper is not self.optim_wrapper:
-                with watch.timing(EXTRAS):
+                with stopwatch.timing(AUXILIARY):
                     model.step_auxiliary(self.optim_wrapper)
 
 
 def stages_of(alone: Trainee, distilling: Trainee) -> dict[str, tuple[float, float]]:
     """Median seconds of each stage: of the student alone, and of the distiller.
 
-    The two take turns. The label of a stage within another begins with ``WITHIN``.
+    The two take turns. The label of a stage within another one begins with ``WITHIN``.
     """
-    watches = (Stopwatch(), Stopwatch())
+    stopwatches = (Stopwatch(), Stopwatch())
     with ExitStack() as stack:
-        for watched in _watched(distilling):
-            stack.enter_context(watches[1].watching(*watched))
+        for method in _timed_methods(distilling):
+            stack.enter_context(stopwatches[1].timing_method(*method))
         for _ in range(_ROUNDS):
-            for trainee, stopwatch in zip((alone, distilling), watches, strict=True):
+            for trainee, stopwatch in zip(
+                (alone, distilling), stopwatches, strict=True
+            ):
                 stopwatch.next_round()
                 trainee.timed_step(stopwatch)
-    first, second = (stopwatch.medians() for stopwatch in watches)
+    first, second = (stopwatch.medians() for stopwatch in stopwatches)
     return {label: (first.get(label, 0.0), second[label]) for label in second}
 
 
 def _timed_losses(
-    model: Distiller, watch: Stopwatch, inputs: Any, data_samples: Any
+    model: Distiller, stopwatch: Stopwatch, inputs: Any, data_samples: Any
 ) -> dict[str, Any]:
-    """What ``Distiller.loss`` does, stage by stage."""
+    """The work of ``Distiller.loss``, stage by stage."""
     with ExitStack() as stack:
-        with watch.timing('teacher features'):
+        with stopwatch.timing('teacher features'):
             step = stack.enter_context(model.step(inputs, data_samples))
-        with watch.timing(_FORWARD):
+        with stopwatch.timing(_FORWARD):
             losses = model.task_losses(step)
         with model.random_stream.active():
-            with watch.timing('matching, teacher heads in it'):
+            with stopwatch.timing('matching, teacher heads in it'):
                 matched = model.match(step)
-            with watch.timing(LOSSES):
+            with stopwatch.timing(LOSSES):
                 return merge(
                     losses,
                     *(
@@ -95,19 +97,19 @@ def _timed_losses(
 
 
 @contextmanager
-def _watching_update(wrapper: Any, watch: Stopwatch) -> Iterator[None]:
-    """Count the two halves of the host's update by themselves."""
+def _timing_update(wrapper: Any, stopwatch: Stopwatch) -> Iterator[None]:
+    """Time the two parts of the host's update."""
     with (
-        watch.watching(wrapper, 'backward', 'backward'),
-        watch.watching(wrapper, 'step', 'optimiser step'),
+        stopwatch.timing_method(wrapper, 'backward', 'backward'),
+        stopwatch.timing_method(wrapper, 'step', 'optimiser step'),
     ):
         yield
 
 
-def _watched(trainee: Trainee) -> list[tuple[Any, ...]]:
-    """Methods of the hosts and of losses that count as parts of a stage."""
+def _timed_methods(trainee: Trainee) -> list[tuple[Any, ...]]:
+    """Methods of the hosts and of losses that are parts of a stage."""
     distiller: Distiller = trainee.model
-    watched: list[tuple[Any, ...]] = []
+    methods: list[tuple[Any, ...]] = []
     for teacher in distiller.teachers.values():
         for part, method in (
             ('rpn_head', 'forward'),
@@ -117,16 +119,16 @@ def _watched(trainee: Trainee) -> list[tuple[Any, ...]]:
         ):
             head = getattr(teacher.model, part, None)
             if head is not None and hasattr(head, method):
-                watched.append((head, method, f'{WITHIN}teacher heads'))
+                methods.append((head, method, f'{WITHIN}teacher heads'))
     for key, (_, name, auxiliary) in auxiliary_of(distiller.losses).items():
         part = f'{WITHIN}{name}:'
         wrapper = trainee.optim_wrapper[key]
-        watched += [
+        methods += [
             (auxiliary.module, 'forward', f'{part} forward, for the student', LOSSES),
             (wrapper, 'backward', f'{part} backward'),
             (wrapper, 'step', f'{part} optimiser step'),
         ]
         if inspect.ismethod(auxiliary.loss):
             owner, called = auxiliary.loss.__self__, auxiliary.loss.__name__
-            watched.append((owner, called, f'{part} its own loss', EXTRAS))
-    return watched
+            methods.append((owner, called, f'{part} its own loss', AUXILIARY))
+    return methods

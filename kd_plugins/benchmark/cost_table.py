@@ -17,7 +17,7 @@ def cost_markdown(
     versions: Mapping[str, str],
     threads: int,
 ) -> str:
-    """A table of the parts of every recipe, then where each one's step spends it."""
+    """A table of the parts of every recipe, then the stages of each step."""
     rounds = len(costs[0].seconds[DISTILLING])
     lines = [
         '# Step cost',
@@ -65,16 +65,16 @@ def cost_json(
     keys: Mapping[str, str],
     earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All of it, every round included.
+    """All costs, with every round.
 
     Args:
-        costs: one a recipe.
-        machine: that measured.
+        costs: one for each recipe.
+        machine: of the measurement.
         versions: of the packages.
         threads: of torch.
         keys: hashes of the recipes' configs, by name.
-        earlier: what this function gave before; its other recipes are kept, if all of
-            it was measured with the same machine, versions and threads.
+        earlier: an earlier result of this function; its other recipes are kept if
+            machine, versions and threads are the same.
     """
     facts = {
         'threads': threads,
@@ -87,9 +87,9 @@ def cost_json(
         **facts,
         'recipes': [
             *(
-                each
-                for each in (earlier.get('recipes', ()) if same else ())
-                if each['recipe'] not in keys
+                recipe
+                for recipe in (earlier.get('recipes', ()) if same else ())
+                if recipe['recipe'] not in keys
             ),
             *(
                 {
@@ -102,7 +102,7 @@ def cost_json(
                     'idle_ratio': cost.idle_ratio,
                     'median_seconds': cost.medians,
                     'seconds': {
-                        part: list(found) for part, found in cost.seconds.items()
+                        part: list(times) for part, times in cost.seconds.items()
                     },
                     'stages': {
                         label: {'alone': alone, 'distilling': distilling}
@@ -118,7 +118,7 @@ def cost_json(
 def with_rest(
     stages: Mapping[str, tuple[float, float]],
 ) -> dict[str, tuple[float, float]]:
-    """Stages with what none of them covers, before the whole step.
+    """Stages, then the time that no stage covers, then the whole step.
 
     Example:
         >>> with_rest({'loss': (1.0, 2.0), '- heads': (0.0, 1.0), 'whole step': (3, 5)})
@@ -126,9 +126,9 @@ def with_rest(
         'whole step': (3, 5)}
     """
     whole = stages[WHOLE]
-    listed = {label: found for label, found in stages.items() if label != WHOLE}
-    covered = [found for label, found in listed.items() if not label.startswith(WITHIN)]
-    rest = tuple(whole[n] - sum(found[n] for found in covered) for n in (0, 1))
+    listed = {label: times for label, times in stages.items() if label != WHOLE}
+    covered = [times for label, times in listed.items() if not label.startswith(WITHIN)]
+    rest = tuple(whole[n] - sum(times[n] for times in covered) for n in (0, 1))
     return {**listed, _REST: (rest[0], rest[1]), WHOLE: whole}
 
 

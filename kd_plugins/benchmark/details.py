@@ -14,9 +14,9 @@ class Detail:
     """One metric of all recipes.
 
     Attributes:
-        metric: its key among the validation's.
-        recipes: by name; None for a recipe none of whose runs gave it.
-        teacher: its value; None if it has none.
+        metric: key of the metric in the validation.
+        recipes: values by name; None for a recipe whose runs have no value.
+        teacher: value of the teacher; None if it has none.
     """
 
     metric: str
@@ -30,44 +30,45 @@ def find_details(
     teacher: Mapping[str, Any] | None,
     scale: float,
 ) -> tuple[tuple[Detail, ...], tuple[str, ...]]:
-    """Metrics that the patterns name, in their order, and what they do not find.
+    """Metrics that match the patterns, in their order, and patterns without match.
 
     Args:
         patterns: names or globs, as in the protocol.
         results: finished runs, by recipe and seed.
-        teacher: result of its evaluation.
+        teacher: result of the teacher's evaluation.
         scale: factor on every value.
 
-    Returns: the details, and a sentence for each pattern that no finished run has.
+    Returns: the details, and a sentence for each pattern without match.
     """
-    runs = [result for found in results.values() for result in found.values()]
+    runs = [result for seeds in results.values() for result in seeds.values()]
     if teacher is not None:
         runs.append(teacher)
-    known = list(dict.fromkeys(key for run in runs for key in run['metrics']))
-    chosen: dict[str, None] = {}
+    metrics = list(dict.fromkeys(key for run in runs for key in run['metrics']))
+    keys: dict[str, None] = {}
     faults = []
     for pattern in patterns if runs else ():
-        matching = [key for key in known if fnmatchcase(key, pattern)]
-        chosen.update(dict.fromkeys(matching))
-        if not matching:
+        matches = [key for key in metrics if fnmatchcase(key, pattern)]
+        keys.update(dict.fromkeys(matches))
+        if not matches:
             faults.append(
-                f"details: no finished run gave '{pattern}'. {nearest(pattern, known)}"
+                f"details: no finished run gave '{pattern}'. "
+                f'{nearest(pattern, metrics)}'
             )
     details = tuple(
         Detail(
             key,
-            {name: _summary(key, found, scale) for name, found in results.items()},
+            {name: _summary(key, seeds, scale) for name, seeds in results.items()},
             _value(key, teacher, scale) if teacher is not None else None,
         )
-        for key in chosen
+        for key in keys
     )
     return details, tuple(faults)
 
 
 def _summary(
-    key: str, found: Mapping[int, Mapping[str, Any]], scale: float
+    key: str, results: Mapping[int, Mapping[str, Any]], scale: float
 ) -> Summary | None:
-    values = [_value(key, result, scale) for result in found.values()]
+    values = [_value(key, result, scale) for result in results.values()]
     numbers = [value for value in values if value is not None]
     return summarise(numbers) if numbers else None
 

@@ -1,4 +1,4 @@
-"""Reasons why figures of a benchmark may not be compared."""
+"""Reasons against a comparison of a benchmark's figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,13 +16,13 @@ def doubts(
     *,
     steps_timed: bool = False,
 ) -> tuple[str, ...]:
-    """One sentence each; none if there is no reason.
+    """A sentence for each reason; empty if there is none.
 
     Args:
-        protocol: what is compared.
-        runs: of all recipes and seeds asked for.
-        results: what is finished, by recipe and seed.
-        steps_timed: whether cost is that of steps, measured apart from the runs.
+        protocol: of the benchmark.
+        runs: of all requested recipes and seeds.
+        results: of finished runs, by recipe and seed.
+        steps_timed: whether the cost is that of steps, measured apart from the runs.
     """
     return (
         *_outdated(runs),
@@ -69,7 +69,7 @@ def _of_machines(results: Mapping[str, Results], steps_timed: bool) -> Iterator[
 
 
 def _differ(key: str, results: Mapping[str, Results]) -> bool:
-    finished = (result for found in results.values() for result in found.values())
+    finished = (result for seeds in results.values() for result in seeds.values())
     return len({str(result[key]) for result in finished}) > 1
 
 
@@ -82,17 +82,17 @@ def _warnings(protocol: Protocol, results: Mapping[str, Results]) -> list[str]:
         ('batches', 'first batches'),
     ):
         by_seed: dict[int, dict[str, list[str]]] = {}
-        for name, found in results.items():
+        for name, seeds in results.items():
             if key == 'student' and protocol.recipes[name].own_start:
                 continue
-            for seed, result in found.items():
+            for seed, result in seeds.items():
                 start = (result.get('start') or {}).get(key)
                 by_seed.setdefault(seed, {}).setdefault(str(start), []).append(name)
         for seed, groups in sorted(by_seed.items()):
-            unknown = groups.pop('None', [])
-            if unknown:
+            unrecorded = groups.pop('None', [])
+            if unrecorded:
                 warnings.append(
-                    f'Seed {seed}: {what} of {", ".join(unknown)} were not recorded.'
+                    f'Seed {seed}: {what} of {", ".join(unrecorded)} were not recorded.'
                 )
             if len(groups) > 1:
                 shown = '; '.join(', '.join(group) for group in groups.values())

@@ -1,4 +1,4 @@
-"""What a run started from: two recipes are compared only if they started alike."""
+"""Hashes of a run's start: compared recipes must have the same start."""
 
 import hashlib
 from collections.abc import Iterable
@@ -21,8 +21,8 @@ class FingerprintHook(Hook):
     """Writes ``fingerprint.json``: hashes of the first weights and the first batches.
 
     ``student`` is the hash of the student's weights before the first iteration,
-    ``batches`` that of the images, as augmented, of the first 20 iterations (fewer if
-    the run is shorter). A resumed run leaves the file as it is.
+    ``batches`` that of the augmented images of the first 20 iterations (fewer if the
+    run is shorter). A resumed run does not change the file.
     """
 
     def __init__(self) -> None:

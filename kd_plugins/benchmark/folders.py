@@ -1,4 +1,4 @@
-"""The folder of a run: one process at a time, and nothing of an earlier run."""
+"""The folder of a run: one process at a time, without files of earlier runs."""
 
 import fcntl
 import shutil
@@ -11,11 +11,11 @@ from mmengine.logging import print_log
 from ..errors import DistillationError
 
 STARTED = 'started.json'
-_TAIL = 15  # lines of output shown of a run that failed
+_TAIL = 15  # lines of output in the message of a failed run
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier run left in its folder; the lock stays."""
+    """Remove the files of an earlier run from its folder, except the lock."""
     for path in _entries(folder):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -30,13 +30,13 @@ def _entries(folder: Path) -> Iterable[Path]:
             f"'{folder}' holds files that no benchmark wrote. Choose another "
             '--work-dir.'
         )
-    # The mark of a folder of ours goes last: a kill in between leaves it.
+    # The file that marks the folder goes last: it remains after a kill in between.
     return sorted(entries, key=lambda path: path.name == STARTED)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Hold a lock file, once no other process does; its descriptor, to be passed on."""
+    """Wait for a lock file, and hold it; yields its descriptor, for child processes."""
     with open(path, 'w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What the host's log files say of a run."""
+"""Metrics and times of a run, from the host's log files."""
 
 import json
 import math
@@ -15,13 +15,13 @@ _NO_METRIC = ('data_time', 'time', 'step')
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """A training run, all its attempts together.
+    """A training run, over all its attempts.
 
     Attributes:
-        metrics: of the last validation, those that are finite numbers.
-        iterations: done.
-        iteration_seconds: median over the logged windows. Validation and saving fall
-            into single windows, which a median does not follow.
+        metrics: of the last validation, finite numbers only.
+        iterations: number of finished iterations.
+        iteration_seconds: median over the logged windows. The median ignores validation
+            and saving, which fall into single windows.
         cuda_memory: largest amount allocated, MiB; None on a CPU.
     """
 
@@ -41,18 +41,18 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
 
     Args:
         folder: the work directory.
-        metric: key by which lines of validations are known.
+        metric: key that the lines of validations must have.
 
-    Returns: None if no iteration or no validation was logged.
+    Returns: None without a logged iteration or validation.
 
-    Raises: ConfigError if the validations have no such metric, DistillationError if
-        it is no finite number.
+    Raises: ConfigError if the validations have no such metric, DistillationError if it
+        is not a finite number.
     """
     windows: dict[int, dict[str, Any]] = {}
     validations: list[dict[str, Any]] = []
     for line in scalar_lines(folder):
         if 'loss' in line:
-            # A step done again after a resume counts once, as it was last.
+            # Of a step repeated after a resume, the last line counts.
             windows[int(line['step'])] = line
         else:
             validations.append(line)
@@ -71,7 +71,7 @@ def read_training(folder: Path, metric: str) -> TrainingLog | None:
 def read_validation(folder: Path, metric: str) -> dict[str, float] | None:
     """Metrics of the last validation in a work directory; None if there is none.
 
-    Raises: as :func:`read_training`.
+    Raises: as of :func:`read_training`.
     """
     validations = [line for line in scalar_lines(folder) if 'loss' not in line]
     return _metrics(validations[-1], metric) if validations else None
@@ -80,18 +80,18 @@ def read_validation(folder: Path, metric: str) -> dict[str, float] | None:
 def read_test(folder: Path, metric: str) -> dict[str, float] | None:
     """Metrics that the host's test wrote to ``<timestamp>/<timestamp>.json``.
 
-    Raises: as :func:`read_training`.
+    Raises: as of :func:`read_training`.
     """
-    found = sorted(
+    files = sorted(
         path for path in folder.glob('*/*.json') if path.stem == path.parent.name
     )
-    if not found:
+    if not files:
         return None
-    return _metrics(json.loads(found[-1].read_text()), metric)
+    return _metrics(json.loads(files[-1].read_text()), metric)
 
 
 def _metrics(line: dict[str, Any], wanted: str) -> dict[str, float]:
-    """Finite numbers of a validation, the wanted one among them."""
+    """Finite numbers of a validation, which must include the wanted metric."""
     numbers = {
         key: float(value)
         for key, value in line.items()

@@ -1,4 +1,4 @@
-"""The machine and the versions that figures were measured with."""
+"""The machine and the versions of a measurement."""
 
 import os
 import platform
@@ -17,16 +17,16 @@ _DISTRIBUTIONS = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package, and of what it builds on."""
+    """Versions of Python, of this package, and of its requirements."""
     from .. import __version__
 
-    found = {'python': platform.python_version(), 'kd_plugins': __version__}
+    names = {'python': platform.python_version(), 'kd_plugins': __version__}
     for name in _DISTRIBUTIONS:
         try:
-            found[name] = metadata.version(name)
+            names[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return names
 
 
 def machine() -> dict[str, Any]:
@@ -47,13 +47,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_words(described: Mapping[str, Any], found: Mapping[str, str]) -> str:
+def in_words(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:
     """One line for the head of a table."""
-    shown = ', '.join(f'{name} {version}' for name, version in found.items())
-    processor = described['processor']
-    device = described['device']
+    packages = ', '.join(f'{name} {version}' for name, version in versions.items())
+    processor = machine['processor']
+    device = machine['device']
     gpu = '' if device == 'CPU' else f', {device}'
-    return f'{processor}, {described["cores"]} cores{gpu}; {shown}'
+    return f'{processor}, {machine["cores"]} cores{gpu}; {packages}'
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""The benchmark from end to end: plan, run, report; and the measurement of cost."""
+"""The whole benchmark: runs and reports; and the measurement of cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ _COST = 'cost.json'
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a benchmark ended with.
+    """Outcome of a benchmark.
 
     Attributes:
         markdown: the tables.
-        failures: what went wrong, one text a run.
+        failures: one text for each failed run.
     """
 
     markdown: str
@@ -50,52 +50,54 @@ def benchmark(
     jobs: int | None = None,
     report_only: bool = False,
 ) -> Outcome:
-    """Run what is not finished, and report all that is.
+    """Run unfinished runs, and report all finished ones.
 
-    ``benchmark.{md,csv,json}`` in the work directory are written anew after each run,
-    so that they can be read while others go on; ``benchmark.png``, the plot, at the
+    ``benchmark.{md,csv,json}`` in the work directory are rewritten after each run, and
+    can be read while others continue; ``benchmark.png``, the plot, is written at the
     end.
 
     Args:
-        protocol: what is compared.
+        protocol: of the benchmark.
         work_dir: of the benchmark.
         commands: the tools that train and test.
         seeds: instead of the protocol's.
-        recipes: names of those to run; the baseline always is.
+        recipes: names of the recipes to run; the baseline is always included.
         options: dotted keys to values, for every run.
-        jobs: runs side by side; default: the protocol's, or one a core (on a GPU one).
-        report_only: run nothing.
+        jobs: parallel runs; default: the protocol's, or one for each core (on a GPU 1).
+        report_only: only report, without runs.
 
-    Raises: ConfigError for recipes or options that there are not.
+    Raises: ConfigError for unknown recipes or options.
     """
-    chosen = protocol.chosen(recipes)
+    recipes_by_name = protocol.select(recipes)
     _check_fidelity(protocol)
-    runs = plan_runs(protocol, work_dir, chosen, seeds or protocol.seeds, options)
+    runs = plan_runs(
+        protocol, work_dir, recipes_by_name, seeds or protocol.seeds, options
+    )
     teacher = teacher_run(protocol, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
 
-    def report() -> Report:
-        found = make_report(protocol, runs, teacher)
-        write_text(work_dir / 'benchmark.md', to_markdown(found))
-        write_text(work_dir / 'benchmark.csv', to_csv(found))
-        write_json(work_dir / 'benchmark.json', to_json(found))
-        return found
+    def write_report() -> Report:
+        report = make_report(protocol, runs, teacher)
+        write_text(work_dir / 'benchmark.md', to_markdown(report))
+        write_text(work_dir / 'benchmark.csv', to_csv(report))
+        write_json(work_dir / 'benchmark.json', to_json(report))
+        return report
 
     failures = []
     if not report_only:
-        write_configs(work_dir, chosen)
+        write_configs(work_dir, recipes_by_name)
         executor = Executor(
             commands, protocol.metric, jobs or protocol.workers or _default_jobs()
         )
         everything = [*([teacher] if teacher is not None else []), *runs]
-        failures = executor.run_all(everything, report)
-    final = report()
+        failures = executor.run_all(everything, write_report)
+    final = write_report()
     save_plot(final, work_dir / 'benchmark.png')
     return Outcome(to_markdown(final), failures)
 
 
 def _check_fidelity(protocol: Protocol) -> None:
-    """Before hours of training: would its hook take the arguments?"""
+    """Check the arguments of the fidelity hook before hours of training."""
     try:
         FidelityHook(**(protocol.fidelity or {}))
     except TypeError as error:
@@ -109,18 +111,17 @@ def report_pages(
     *,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[Path, Path]:
-    """Write what is finished of several benchmarks as one HTML and one Markdown page.
+    """Write one HTML and one Markdown page of several benchmarks.
 
-    Nothing is run. What a step costs is told where :func:`cost` measured all methods
-    that have run; otherwise the time of their trainings. All recipes and seeds of the
-    protocols are on it, those that are not run yet too; in how many pieces the others
-    were run makes no difference.
+    It starts no runs. The pages show all recipes and seeds of the protocols, including
+    those without a run. Time is that of steps if :func:`cost` measured all methods that
+    have runs; otherwise that of trainings.
 
     Args:
-        protocols: what was compared, at least one.
-        work_dirs: of each.
-        out: of the pages, without their endings.
-        options: as given to the runs.
+        protocols: of the benchmarks, at least one.
+        work_dirs: one for each protocol.
+        out: path of the pages, without the endings.
+        options: of the runs.
 
     Returns: the two pages.
     Raises: ConfigError for protocols of the same name.
@@ -159,17 +160,17 @@ def cost(
     steps: int = 30,
     warmup: int = 10,
 ) -> str:
-    """Measure the step cost of the protocol's ``cost`` recipes, or of those named.
+    """Measure the step cost of the protocol's ``cost`` recipes, or of named ones.
 
-    ``cost.{md,json}`` in the work directory hold the outcome, recipe by recipe;
-    ``cost.json`` keeps those of earlier calls, with the same machine and versions.
+    ``cost.{md,json}`` in the work directory hold the cost of each recipe; ``cost.json``
+    keeps the costs of earlier calls with the same machine and versions.
 
     Returns: the tables, as Markdown.
     Raises: ConfigError if there is nothing to measure.
     """
     names = [
         name
-        for name in protocol.chosen(recipes)
+        for name in protocol.select(recipes)
         if (name in protocol.cost if recipes is None else name in recipes)
     ]
     if not names:
@@ -177,7 +178,7 @@ def cost(
             f"{protocol.path}: 'cost' names no recipe. Give some with --recipes."
         )
     torch.set_num_threads(threads)
-    # Else the host lists every initial weight.
+    # Otherwise the host logs every initial weight.
     MMLogger.get_instance('kd_plugins_cost', log_level='WARNING')
     costs: list[Cost] = []
     keys: dict[str, str] = {}
@@ -208,16 +209,16 @@ def cost(
 def _step_times(
     protocol: Protocol, work_dir: Path, options: Mapping[str, Any] | None
 ) -> StepTimes | None:
-    """What ``--cost`` measured, of configs that have not changed since."""
+    """Step times from ``--cost``, of configs that have not changed since."""
     measured = read_json(work_dir / _COST)
     if measured is None:
         return None
-    found = {each['recipe']: each for each in measured['recipes']}
+    costs = {item['recipe']: item for item in measured['recipes']}
     ratios = {
-        name: float(found[name]['step_ratio'])
+        name: float(costs[name]['step_ratio'])
         for name, recipe in protocol.recipes.items()
-        if name in found
-        and found[name].get('key')
+        if name in costs
+        and costs[name].get('key')
         == key_of(recipe.config, {**recipe.options, **(options or {})})
     }
     words = in_words(measured['machine'], measured['versions'])

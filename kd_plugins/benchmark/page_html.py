@@ -16,7 +16,7 @@ KINDS = {
 
 
 def html_figure(picture: Picture) -> str:
-    """A picture within the page itself, its text below."""
+    """A picture, embedded in the page, with its text below."""
     kind = KINDS[picture.file.suffix.lower()]
     content = base64.b64encode(picture.file.read_bytes()).decode()
     text = escape(picture.text)
@@ -36,12 +36,12 @@ def html_table(
     table: Table,
     drawings: Mapping[tuple[str, int], str] | None = None,
 ) -> str:
-    """A table that sorts and scrolls by itself.
+    """A table with sorting and scrolling.
 
     Args:
-        chapter: its name, which that of the table follows.
-        table: what it holds.
-        drawings: beside the text of cells, by row and column.
+        chapter: name of the chapter, a prefix of the table's id.
+        table: its content.
+        drawings: in cells, with their text, by row and column.
     """
     name = f'{chapter}-{table.name}'
     heads = ''.join(
@@ -75,7 +75,7 @@ def _cell(table: Table, line: Line, number: int, drawing: str) -> str:
     words = number in table.texts
     wide = table.name == 'recipes' and number > 0
     kinds = ' '.join(
-        each for each in (cell.kind, 'word' * words, 'wide' * wide) if each
+        kind for kind in (cell.kind, 'word' * words, 'wide' * wide) if kind
     )
     value = '' if cell.value is None else f' data-value="{escape(str(cell.value))}"'
     text = escape(cell.text)

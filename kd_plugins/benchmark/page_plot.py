@@ -1,4 +1,4 @@
-"""Drawings of a report's page, as SVG whose colours the page's style sheet gives."""
+"""Drawings of a report's page, as SVG; the page's style sheet sets the colours."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 _FONT = 13  # of labels, px
-_WIDTH_OF_LETTER = 0.56  # of the font size, at most, on average
+_WIDTH_OF_LETTER = 0.56  # average, of the font size
 _STRIP = (116, 14)
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Point:
-    """A method between gain and cost.
+    """Gain and cost of a method.
 
     Attributes:
         title: its label.
@@ -34,7 +34,7 @@ class Point:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Both ends of its interval; of a single seed the gain is both."""
+        """Both ends of the interval; for a single seed the gain, twice."""
         return self.interval or (self.gain, self.gain)
 
 
@@ -53,7 +53,7 @@ class Scale:
 
 
 def gain_strip(point: Point, low: float, high: float) -> str:
-    """A gain and its interval on an axis that all rows of a table share.
+    """A gain and its interval, on the common axis of a table's rows.
 
     Args:
         point: the method.
@@ -83,15 +83,15 @@ def gain_against_cost(
     time: str,
     lead: float | None = None,
 ) -> str:
-    """Gain upwards, time to the right; every point leads to its row.
+    """Plot of gain over time; every point is a link to its row.
 
     Args:
         points: at least one.
         size: width and height, px.
         kind: class of the drawing in the style sheet.
         unit: of the gain.
-        time: what costs are multiples of, in words.
-        lead: of the teacher over the baseline; a line where it is not far off.
+        time: unit of the cost, in words.
+        lead: of the teacher over the baseline; a line if it is near the gains.
     """
     width, height = size
     x, y = _scales(points, size, lead)
@@ -108,9 +108,10 @@ def gain_against_cost(
     parts[-1] += 'width="8" height="8"><title>baseline</title></rect>'
     parts += [_whisker(point, x, y) for point in points]  # beneath all labels
     for point in sorted(points, key=lambda point: -point.gain):
-        place = (x(point.cost), y(point.gain))
-        label = _label(point.title, place, taken, (x.start, y.end, x.end, y.start))
-        parts.append(_marked(point, place, label, (unit, time)))
+        position = (x(point.cost), y(point.gain))
+        area = (x.start, y.end, x.end, y.start)
+        label = _label(point.title, position, taken, area)
+        parts.append(_marked(point, position, label, (unit, time)))
     described = f'Gain in {unit} against cost, times {time}: {len(points)} methods'
     return (
         f'<svg class="plot {kind}" viewBox="0 0 {width} {height}" width="{width}" '
@@ -120,7 +121,7 @@ def gain_against_cost(
 
 
 def ticks(low: float, high: float, number: int) -> list[float]:
-    """Round values between two others, about so many.
+    """Round values between two bounds, approximately ``number``.
 
     Example:
         >>> ticks(0.9, 2.2, 4)
@@ -128,7 +129,7 @@ def ticks(low: float, high: float, number: int) -> list[float]:
     """
     rough = (high - low) / max(number, 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
+    step = next(power * base for base in (1, 2, 5, 10) if power * base >= rough)
     first, last = math.ceil(low / step), math.floor(high / step)
     return [round(number * step, 10) for number in range(first, last + 1)]
 
@@ -163,10 +164,10 @@ def _axes(x: Scale, y: Scale, unit: str, time: str) -> Iterator[str]:
 
 
 def _label(
-    text: str, place: tuple[float, float], taken: list[Box], inside: Box
+    text: str, position: tuple[float, float], taken: list[Box], inside: Box
 ) -> tuple[float, float] | None:
-    """Left end and base line of a label that covers nothing; None: there is no room."""
-    x, y = place
+    """Left end and base line of a label in free space; None: there is no space."""
+    x, y = position
     width, high = len(text) * _FONT * _WIDTH_OF_LETTER, _FONT
     for left, top in (
         (x + 9, y - high / 2),
@@ -182,16 +183,16 @@ def _label(
             and inside[1] <= box[1]
             and box[2] <= inside[2]
             and box[3] <= inside[3]
-            and not any(_overlap(box, other) for other in taken)
+            and not any(_overlap(box, item) for item in taken)
         ):
             taken.append(box)
             return left, top + high - 3
     return None
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    across = one[0] < other[2] and other[0] < one[2]
-    return across and one[1] < other[3] and other[1] < one[3]
+def _overlap(first: Box, second: Box) -> bool:
+    across = first[0] < second[2] and second[0] < first[2]
+    return across and first[1] < second[3] and second[1] < first[3]
 
 
 def _whisker(point: Point, x: Scale, y: Scale) -> str:
@@ -202,21 +203,21 @@ def _whisker(point: Point, x: Scale, y: Scale) -> str:
 
 def _marked(
     point: Point,
-    place: tuple[float, float],
+    position: tuple[float, float],
     label: tuple[float, float] | None,
     words: tuple[str, str],
 ) -> str:
     unit, time = words
-    told = f'{point.title}: {point.gain:+.2f} {unit} at {point.cost:.2f} times {time}'
+    text = f'{point.title}: {point.gain:+.2f} {unit} at {point.cost:.2f} times {time}'
     if point.interval is None:
-        told += ', one seed'
-    parts = [f'<title>{escape(told)}</title>']
-    parts.append(_dot(point, *place, 5))
+        text += ', one seed'
+    parts = [f'<title>{escape(text)}</title>']
+    parts.append(_dot(point, *position, 5))
     if label is not None:
         parts.append(_text('label', *label, point.title))
     return (
         f'<a href="#{escape(point.anchor)}" class="point {point.kind}" '
-        f'aria-label="{escape(told)}">{"".join(parts)}</a>'
+        f'aria-label="{escape(text)}">{"".join(parts)}</a>'
     )
 
 

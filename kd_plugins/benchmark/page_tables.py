@@ -1,4 +1,4 @@
-"""What the pages of a report tell in tables: every figure, as text and for sorting."""
+"""The tables of a report's pages: every figure as text, and as a sort key."""
 
 from dataclasses import dataclass, field
 
@@ -19,12 +19,12 @@ GAIN = 1  # number of that column in the table of methods
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """One cell of a table.
 
     Attributes:
-        text: what it says.
-        value: what it is sorted by; None goes last.
-        small: said beneath, or after it.
+        text: its text.
+        value: sort key; None comes last.
+        small: additional text.
         kind: class of the style sheet: 'unsure', 'missing', 'alarm', ''.
     """
 
@@ -39,8 +39,8 @@ class Line:
     """One row of a table.
 
     Attributes:
-        name: of the recipe, or what else the row is.
-        cells: as many as there are columns, the first one its heading.
+        name: of the recipe, or of another row.
+        cells: one for each column; the first is the heading of the row.
         kind: class of the style sheet: 'baseline', 'missing', ''.
     """
 
@@ -55,11 +55,11 @@ class Table:
 
     Attributes:
         name: unique on the page.
-        caption: what it shows.
+        caption: its caption.
         columns: headings.
         lines: its rows.
-        texts: numbers of the columns that hold words: they align to the left.
-        sorted_by: number of the column that the rows descend by.
+        texts: numbers of the columns of words, which align to the left.
+        sorted_by: number of the column by which the rows descend.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Table:
 
 
 def methods_table(report: Report) -> Table:
-    """A row a method, by falling gain; what is not run yet comes last."""
+    """A row for each method, by descending gain; methods without a run come last."""
     unit = report.protocol.unit
     rows = sorted(report.rows, key=lambda row: -_gain_value(report, row))
     measured = [detail for detail in report.fidelity if _short(detail) in _MEANINGS]
@@ -101,7 +101,7 @@ def methods_table(report: Report) -> Table:
 
 
 def fidelity_table(report: Report) -> Table | None:
-    """All that was measured of student against teacher; None if nothing was."""
+    """All measures of fidelity; None if there are none."""
     if not report.fidelity:
         return None
     lines = tuple(
@@ -117,7 +117,7 @@ def fidelity_table(report: Report) -> Table | None:
 
 
 def details_table(report: Report) -> Table | None:
-    """Further metrics that the protocol asks for; None if there are none."""
+    """The protocol's further metrics; None if there are none."""
     if not report.details:
         return None
     protocol = report.protocol
@@ -127,9 +127,9 @@ def details_table(report: Report) -> Table | None:
 
     lines = []
     for row in report.rows:
-        found = [detail.recipes[row.name] for detail in report.details]
-        if any(each is not None for each in found):
-            cells = (cell(None if each is None else each.mean) for each in found)
+        summaries = [detail.recipes[row.name] for detail in report.details]
+        if any(item is not None for item in summaries):
+            cells = (cell(None if item is None else item.mean) for item in summaries)
             lines.append(Line(row.name, (_method(report, row), *cells)))
     if any(detail.teacher is not None for detail in report.details):
         cells = (cell(detail.teacher) for detail in report.details)
@@ -139,7 +139,7 @@ def details_table(report: Report) -> Table | None:
 
 
 def comparisons_table(report: Report) -> Table | None:
-    """Directions that the protocol expected; None if it expected none."""
+    """Directions that the protocol expects; None if there are none."""
     if not report.comparisons:
         return None
     lines = []
@@ -152,10 +152,11 @@ def comparisons_table(report: Report) -> Table | None:
             text, interval = gain_interval(report.protocol, item.gain)
             gain = Cell(text, item.gain.mean, interval)
         differences = item.gain.differences if item.gain is not None else {}
-        each = ', '.join(
+        by_seed = ', '.join(
             difference_text(report.protocol, value) for value in differences.values()
         )
-        cells = (Cell(name, name), gain, Cell(each), Cell(item.verdict, item.verdict))
+        verdict = Cell(item.verdict, item.verdict)
+        cells = (Cell(name, name), gain, Cell(by_seed), verdict)
         lines.append(Line(name, cells))
     columns = ('expected', 'gain', 'by seed', 'verdict')
     caption = 'What the protocol expected, and what was seen'
@@ -163,7 +164,7 @@ def comparisons_table(report: Report) -> Table | None:
 
 
 def seeds_table(report: Report) -> Table:
-    """Every score, seed by seed, and the training time behind it."""
+    """Every score, seed by seed, with training time and memory."""
     lines = []
     for row in report.rows:
         cells = [_method(report, row)]
@@ -190,7 +191,7 @@ def seeds_table(report: Report) -> Table:
 
 
 def recipes_table(report: Report) -> Table:
-    """What each row is: its config, and what the protocol notes on it."""
+    """Config and note of each row."""
     lines = []
     for row in report.rows:
         recipe = report.protocol.recipes[row.name]
@@ -206,7 +207,7 @@ def recipes_table(report: Report) -> Table:
 
 
 def gain_cell(report: Report, row: Row) -> Cell:
-    """Gain with its interval; the baseline's is 0 by definition, and not printed."""
+    """Gain with its interval; no number for the baseline, whose gain is 0."""
     if row.name == report.protocol.baseline:
         return Cell('baseline', 0.0, kind='unsure')
     if row.gain is None:
@@ -216,7 +217,7 @@ def gain_cell(report: Report, row: Row) -> Cell:
 
 
 def gain_kind(row: Row) -> str:
-    """'up' or 'down' where the interval leaves out 0, else 'unsure'."""
+    """'up' or 'down' if the interval does not contain 0, else 'unsure'."""
     interval = row.gain.interval if row.gain is not None else None
     if interval is None or interval[0] <= 0 <= interval[1]:
         return 'unsure'
@@ -245,14 +246,14 @@ def _start(report: Report, row: Row) -> Cell:
 
 
 def _seeds(row: Row) -> Cell:
-    run = [seed for seed in row.planned if seed in row.scores]
-    shown = ', '.join(map(str, run or row.planned))
-    small, kind = '', '' if run else 'missing'
-    if len(run) == 1:
+    finished = [seed for seed in row.planned if seed in row.scores]
+    text = ', '.join(map(str, finished or row.planned))
+    small, kind = '', '' if finished else 'missing'
+    if len(finished) == 1:
         small, kind = '(one seed)', 'unsure'
-    if run and row.missing:
-        small = f'({len(run)} of {len(row.planned)} run)'
-    return Cell(shown, float(len(run)), small, kind)
+    if finished and row.missing:
+        small = f'({len(finished)} of {len(row.planned)} run)'
+    return Cell(text, float(len(finished)), small, kind)
 
 
 def _score(report: Report, row: Row) -> Cell:
@@ -292,5 +293,5 @@ _MEANINGS = {'agreement': 'agrees', 'kl': 'KL'}
 
 
 def _fidelity(detail: Detail, row: Row) -> Cell:
-    found = detail.recipes[row.name]
-    return Cell('—') if found is None else Cell(f'{found.mean:.3f}', found.mean)
+    summary = detail.recipes[row.name]
+    return Cell('—') if summary is None else Cell(f'{summary.mean:.3f}', summary.mean)

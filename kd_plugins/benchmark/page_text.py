@@ -1,4 +1,4 @@
-"""What the pages of a report say in words, counted from its runs."""
+"""The text of a report's pages, with numbers from its runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -62,21 +62,21 @@ def story(report: Report) -> str:
 
 
 def warnings(report: Report) -> list[str]:
-    """Reasons for doubt, empty if there is none."""
+    """Reasons for doubt; empty if there are none."""
     return [*report.warnings, *report.unknown_details]
 
 
-def facts(report: Report, given: str) -> list[tuple[str, str]]:
-    """What a reader needs to do it again, as pairs of a word and its meaning.
+def facts(report: Report, options: str) -> list[tuple[str, str]]:
+    """The facts to reproduce a benchmark, as pairs of a word and its meaning.
 
     Args:
         report: of the benchmark.
-        given: what was on the command line for every run.
+        options: of the command line, for every run.
     """
     protocol = report.protocol
     planned = sum(len(row.planned) for row in report.rows)
-    told = [
-        ('Command', f'python tools/benchmark.py {protocol.path}{given}'),
+    pairs = [
+        ('Command', f'python tools/benchmark.py {protocol.path}{options}'),
         (
             'Score',
             f'{protocol.metric}, times {protocol.scale:g}, of the last validation',
@@ -85,28 +85,28 @@ def facts(report: Report, given: str) -> list[tuple[str, str]]:
         ('Runs', f'{len(report.runs)} of {planned} finished'),
     ]
     if protocol.teacher is not None:
-        told.append(('Teacher', str(protocol.teacher.config)))
+        pairs.append(('Teacher', str(protocol.teacher.config)))
     timed = f'steps, measured in turn ({report.timed_with})'
-    told.append(('Time', f'of {timed if report.timed_with else "whole trainings"}'))
+    pairs.append(('Time', f'of {timed if report.timed_with else "whole trainings"}'))
     if not report.fidelity:
-        told.append(('Fidelity', 'not measured'))
-    places = Counter(
+        pairs.append(('Fidelity', 'not measured'))
+    machines = Counter(
         f'{in_words(run["machine"], run["versions"])}; runs side by side: {run["jobs"]}'
         for run in report.runs
     )
-    for place, number in places.items():
-        shown = place if len(places) == 1 else f'{place} ({number} runs)'
-        told.append(('Measured with', shown))
+    for machine, number in machines.items():
+        text = machine if len(machines) == 1 else f'{machine} ({number} runs)'
+        pairs.append(('Measured with', text))
     if report.runs:
         ended = sorted(_in_utc(run['finished']) for run in report.runs)
-        told.append(('Runs ended', f'{ended[0]} to {ended[-1]} UTC'))
+        pairs.append(('Runs ended', f'{ended[0]} to {ended[-1]} UTC'))
         spent = sum(float(run['seconds']) for run in report.runs)
-        told.append(('Training time', f'{duration(spent)}, of all runs together'))
-    return told
+        pairs.append(('Training time', f'{duration(spent)}, of all runs together'))
+    return pairs
 
 
 def _in_utc(moment: str) -> str:
-    """Of runs of several machines the clocks may have different zones."""
+    """A moment in UTC: several machines may have different time zones."""
     read = datetime.strptime(moment, '%Y-%m-%dT%H:%M:%S%z')
     return f'{read.astimezone(timezone.utc):%Y-%m-%d %H:%M}'
 
@@ -128,19 +128,19 @@ def duration(seconds: float) -> str:
 
 
 def _sentences(report: Report) -> list[str]:
-    """What the table amounts to, counted."""
-    others = [
+    """A summary of the table, in sentences."""
+    methods = [
         row
         for row in report.rows
         if row.name != report.protocol.baseline
         and not report.protocol.recipes[row.name].own_start
     ]
-    run = [row for row in others if row.scores]
+    run = [row for row in methods if row.scores]
     single = [row for row in run if len(row.scores) == 1]
-    text = f'{len(run)} of {_count(len(others), "method")} run'
+    text = f'{len(run)} of {_count(len(methods), "method")} run'
     if single:
         text += f', {len(single)} of them with one seed only'
-    found = [text + '.']
+    sentences = [text + '.']
     sure = {
         kind: [
             report.protocol.recipes[row.name].title
@@ -155,8 +155,8 @@ def _sentences(report: Report) -> list[str]:
         text += _names(sure['up'])
         if sure['down']:
             text += f', and below zero for {_names(sure["down"])}'
-        found.append(text + '.')
-    return found
+        sentences.append(text + '.')
+    return sentences
 
 
 def _names(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The runs of a benchmark, each known by a hash of all that decides its result."""
+"""The runs of a benchmark, each with a hash of everything that affects its result."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ class Run:
     """One training of one recipe, or the evaluation of the teacher.
 
     Attributes:
-        recipe: its name; 'teacher' for the teacher.
+        recipe: name of the recipe; 'teacher' for the teacher.
         seed: None for the teacher.
         folder: its work directory.
-        arguments: of the command: config, and checkpoint where it is a test.
+        arguments: of the command: config, and for a test the checkpoint.
         options: dotted keys to values, as text.
-        key: hash of config, options, seed and the weights the config names.
-        fidelity: arguments of the hook that measures it afterwards, of its last
-            checkpoint; None: not measured so.
+        key: hash of config, options, seed and the weights in the config.
+        fidelity: arguments of the hook that measures the last checkpoint after the
+            training; None: it is not measured.
     """
 
     recipe: str
@@ -48,27 +48,27 @@ class Run:
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """Name for messages."""
         return self.recipe if self.seed is None else f'{self.recipe}, seed {self.seed}'
 
     def result(self) -> dict[str, Any] | None:
-        """What the finished run wrote; None if it is not finished, or was another."""
+        """The result file; None if the run is not finished, or the key differs."""
         result = read_json(self.folder / RESULT)
         return result if result and result.get('key') == self.key else None
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of it is left to do."""
+        """Whether the run has its result, and its fidelity if requested."""
         result = self.result()
         return result is not None and not self.lacks_fidelity(result)
 
     def lacks_fidelity(self, result: Mapping[str, Any]) -> bool:
-        """Whether that is still to be measured of what it trained."""
+        """Whether the result lacks the requested fidelity."""
         return self.fidelity is not None and result.get('fidelity') != self.fidelity
 
     @property
     def outdated(self) -> bool:
-        """Whether there is a result, but of another config, weights or options."""
+        """Whether there is a result of another config, weights or options."""
         result = read_json(self.folder / RESULT)
         return result is not None and result.get('key') != self.key
 
@@ -80,14 +80,14 @@ def plan_runs(
     seeds: Sequence[int],
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Run]:
-    """All runs, seed by seed, so that what is finished can be compared at any time.
+    """All runs, seed by seed: finished runs can be compared at any time.
 
     Args:
-        protocol: what is compared.
-        work_dir: of the benchmark; ``<recipe>/seed<k>`` below it are those of the runs.
-        recipes: those to run.
-        seeds: those to run; a recipe that has seeds of its own runs with no others.
-        overrides: options for every run, after a recipe's own.
+        protocol: of the benchmark.
+        work_dir: of the benchmark; the runs use ``<recipe>/seed<k>`` below it.
+        recipes: the recipes to run.
+        seeds: the seeds to run; a recipe with its own seeds runs only with these.
+        overrides: options for every run, after the options of a recipe.
     """
     options = {
         name: {**recipe.options, **(overrides or {})}
@@ -99,7 +99,7 @@ def plan_runs(
     fidelity = {
         name: None if protocol.fidelity is None else dict(protocol.fidelity)
         for name, recipe in recipes.items()
-        if recipe.fidelity and _leaves_fidelity_to_us(recipe.config)
+        if recipe.fidelity and _lacks_fidelity_hook(recipe.config)
     }
     return [
         Run(
@@ -118,7 +118,7 @@ def plan_runs(
 
 
 def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
-    """The evaluation of the teacher; None where its score is known or not wanted."""
+    """The evaluation of the teacher; None for a given score, or without a teacher."""
     teacher = protocol.teacher
     if teacher is None or teacher.score is not None:
         return None
@@ -130,7 +130,7 @@ def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
 
 
 def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
-    """Write each recipe's ``config.py``, with a record of what it starts from.
+    """Write each recipe's ``config.py``, with the hook that records its start.
 
     Args:
         work_dir: of the benchmark.
@@ -148,7 +148,7 @@ def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
         write_text(folder / 'config.py', text)
 
 
-def _leaves_fidelity_to_us(path: Path) -> bool:
+def _lacks_fidelity_hook(path: Path) -> bool:
     """Whether a config is a distillation without the hook that measures fidelity."""
     cfg = Config.fromfile(path, use_environment_variables=False)
     distils = (cfg.get('model') or {}).get('type') in DISTILLERS
@@ -156,30 +156,30 @@ def _leaves_fidelity_to_us(path: Path) -> bool:
 
 
 def key_of(config: Path, options: Mapping[str, Any]) -> str:
-    """Hash of a config after its options, and of the weights that it names.
+    """Hash of a config with its options, and of the weights in the config.
 
-    Raises: ConfigError for options that name nothing.
+    Raises: ConfigError for unknown options.
     """
-    # Without the environment's variables: where the data lie changes no result.
+    # Without environment variables: the folder of the data does not affect the result.
     cfg = Config.fromfile(config, use_environment_variables=False)
     apply_overrides(cfg, options)
     return _digest(_with_contents(cfg.to_dict()))
 
 
 def _with_contents(value: Any) -> Any:
-    """Names of weights and of other configs, with what these hold."""
+    """Names of weights and of other configs, with their contents."""
     if isinstance(value, Mapping):
         return {str(key): _with_contents(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_with_contents(item) for item in value]
     if isinstance(value, str) and value.endswith('.py') and '::' in value:
-        # Such as the teacher's: what is read of it, not where its data lie.
+        # Such as the teacher's: only the parts that are used.
         content = read_config(value).to_dict()
         return [value, {key: content.get(key) for key in _OF_TEACHER}]
     if isinstance(value, str) and value.endswith(_WEIGHTS) and '{}' not in value:
         try:
             weights = locate(value).read_bytes()
-        except CheckpointError:  # the run itself will say so
+        except CheckpointError:  # the run will report it
             return [value, 'missing']
         return [value, hashlib.sha256(weights).hexdigest()]
     return value
@@ -191,9 +191,9 @@ def _digest(content: Any) -> str:
 
 
 def _as_text(options: Mapping[str, Any]) -> dict[str, str]:
-    """Options as the command line takes them.
+    """Options as text for the command line.
 
-    Raises: ConfigError for a value that it cannot take.
+    Raises: ConfigError for a value without a text form.
     """
     for key, value in options.items():
         if DictAction._parse_iterable(str(value)) != value:

@@ -1,4 +1,4 @@
-"""Gains over the baseline, with their intervals and every seed, as a picture."""
+"""A plot of gains over the baseline, with intervals and every seed."""
 
 import os
 from pathlib import Path
@@ -12,9 +12,9 @@ _GAIN, _LOSS, _SEED = '#2a7f3f', '#b03030', '#333333'
 
 
 def draw_gains(report: Report) -> Any:
-    """One line a recipe: mean, 95 % interval, and a dot a seed; a matplotlib figure.
+    """A matplotlib figure: for each recipe mean, 95 % interval, and a dot a seed.
 
-    Recipes without a gain (the baseline, what is not run yet) are left out; the
+    Recipes without a gain (the baseline, recipes without a run) are left out; the
     teacher's lead over the baseline is a dotted line.
     """
     rows = [row for row in report.rows if row.gain is not None][::-1]

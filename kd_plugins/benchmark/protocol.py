@@ -1,4 +1,4 @@
-"""The protocol of a benchmark: what is compared, fixed before it is measured."""
+"""The protocol of a benchmark: the comparison, fixed before the measurement."""
 
 import os
 import re
@@ -30,13 +30,13 @@ class Recipe:
     Attributes:
         name: of its row in the table, and of its folder.
         config: its configuration file.
-        options: dotted keys to values, merged into it.
-        own_start: it starts from other weights than the baseline, on purpose: the
-            tables say so, and nothing warns of it.
-        seeds: of the protocol's, those it runs with; None: all of them.
+        options: dotted keys to values, merged into the config.
+        own_start: it deliberately starts from other weights than the baseline: the
+            tables mark it, and there is no warning.
+        seeds: some of the protocol's seeds; None: all of them.
         method: its name on the report's page; default: ``name``.
-        note: a sentence on it, for the report's page.
-        fidelity: whether the protocol's ``fidelity`` is measured of it.
+        note: a sentence for the report's page.
+        fidelity: whether the protocol's ``fidelity`` applies.
     """
 
     name: str
@@ -50,23 +50,23 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """Name for people."""
+        """Name for the report."""
         return self.method or self.name
 
     def seeds_of(self, seeds: Sequence[int]) -> tuple[int, ...]:
-        """Those of these seeds that it runs with."""
-        own = self.seeds
-        return tuple(seed for seed in seeds if own is None or seed in own)
+        """The seeds of the recipe among these seeds."""
+        allowed = self.seeds
+        return tuple(seed for seed in seeds if allowed is None or seed in allowed)
 
 
 @dataclass(frozen=True)
 class TeacherEntry:
-    """The teacher, whose score is the other end of the gap.
+    """The teacher, whose score is the upper end of the gap.
 
     Attributes:
         config: its configuration file.
-        checkpoint: its weights, as ``tools/test.py`` takes them.
-        score: in units of the metric; None: it is evaluated, once.
+        checkpoint: its weights, as for ``tools/test.py``.
+        score: in units of the metric; None: a run evaluates it once.
     """
 
     config: Path
@@ -76,11 +76,11 @@ class TeacherEntry:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that belongs to a benchmark.
+    """A picture of a benchmark.
 
     Attributes:
         file: PNG, JPEG or WebP.
-        text: what it shows: its caption, and what a screen reader says.
+        text: its caption, also for screen readers.
     """
 
     file: Path
@@ -89,30 +89,29 @@ class Picture:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a benchmark compares. See :func:`read_protocol` for the file.
+    """The comparison of a benchmark. See :func:`read_protocol` for the file.
 
     Attributes:
         path: the file.
-        metric: key of the score among the validation's, such as 'coco/bbox_mAP'.
-        lower_is_better: the score is an error: a gain is by how much it falls.
-        scale: factor on the metrics in all that is reported (100: percent).
+        metric: key of the score in the validation, such as 'coco/bbox_mAP'.
+        lower_is_better: the score is an error: a gain is a decrease.
+        scale: factor of the reported metrics (100: percent).
         unit: name of the score in the tables.
         decimals: of scores in the tables.
-        details: further metrics for a table of their own, by name or glob ('IoU.*').
-        seeds: each recipe runs once with each, unless it has its own.
-        baseline: name of the recipe that gains are taken over.
+        details: further metrics for a separate table, by name or glob ('IoU.*').
+        seeds: each recipe runs once with each seed, unless it has its own seeds.
+        baseline: name of the recipe that gains refer to.
         recipes: by name, the baseline first.
-        options: dotted keys to values, for all of them and the teacher's test.
+        options: dotted keys to values, for all recipes and the teacher's test.
         teacher: None leaves out the share of the gap closed.
-        comparisons: pairs of names: is the first better than the second?
-        workers: runs side by side; None: as many as there are cores.
-        cost: recipes whose step cost is measured, and its bound; None: as measured.
-        title: name for people, on the report's page; default: that of the file.
+        comparisons: pairs of names: the first is expected to be better.
+        workers: parallel runs; None: as many as there are cores.
+        cost: recipes for the step cost, with a bound of the ratio, or None.
+        title: on the report's page; default: the name of the file.
         pictures: for the report's page.
-        fidelity: arguments of :class:`~kd_plugins.engine.hooks.FidelityHook`, which
-            then measures the last checkpoint of every distillation without such a hook
-            of its own, once it is trained; of what was finished before too. None: it is
-            not measured.
+        fidelity: arguments of :class:`~kd_plugins.engine.hooks.FidelityHook`. After the
+            training it measures the last checkpoint of every distillation whose config
+            has no such hook, also of earlier runs. None: it is not measured.
     """
 
     path: Path
@@ -140,13 +139,13 @@ class Protocol:
         return self.path.stem
 
     def gain(self, score: float, reference: float) -> float:
-        """By how much a score is better than another; below 0 if it is worse."""
+        """Improvement of a score over a reference; below 0 if it is worse."""
         return reference - score if self.lower_is_better else score - reference
 
-    def chosen(self, names: Sequence[str] | None) -> dict[str, Recipe]:
-        """Recipes of these names (all by default), the baseline always among them.
+    def select(self, names: Sequence[str] | None) -> dict[str, Recipe]:
+        """Recipes of these names (default: all), and always the baseline.
 
-        Raises: ConfigError for a name that is none.
+        Raises: ConfigError for an unknown name.
         """
         for name in names or ():
             if name not in self.recipes:
@@ -165,11 +164,11 @@ def read_protocol(path: str | Path) -> Protocol:
     """Read and check a protocol file: a Python config with the keys of Protocol.
 
     ``recipes`` maps names to ``dict(config=..., options={...}, own_start=False,
-    seeds=[0], method='KD', note='...', fidelity=True)``, of which only ``config`` is
-    needed; ``teacher`` is ``dict(config=..., checkpoint=..., score=...)``, ``pictures``
-    a list of ``dict(file=..., text=...)``. Files are given relative to this one.
+    seeds=[0], method='KD', note='...', fidelity=True)``, where only ``config`` is
+    required; ``teacher`` is ``dict(config=..., checkpoint=..., score=...)``,
+    ``pictures`` a list of ``dict(file=..., text=...)``. Paths are relative to the file.
 
-    Raises: ConfigError naming the key to change.
+    Raises: ConfigError that names the key to change.
     """
     path = Path(path)
     if not path.is_file():
@@ -239,8 +238,8 @@ def _read_recipe(
     seeds = None
     if entry.get('seeds') is not None:
         seeds = _read_seeds(where, entry['seeds'])
-        other = sorted(set(seeds) - set(content['seeds']))
-        if other:
+        unknown = sorted(set(seeds) - set(content['seeds']))
+        if unknown:
             raise ConfigError(
                 f'{where}.seeds must be some of the seeds of the protocol, '
                 f'{list(content["seeds"])}, as the baseline runs with no others, got '
@@ -291,7 +290,7 @@ def _config(path: Path, entry: Mapping[str, Any], where: str) -> Path:
 
 
 def _beside(path: Path, name: str) -> str:
-    """A file given relative to the protocol, as `_base_` is to a config."""
+    """A path relative to the protocol, as `_base_` is relative to a config."""
     return os.path.relpath((path.parent / name).resolve())
 
 

@@ -1,4 +1,4 @@
-"""What the finished runs say: rows, comparisons, and whether they may be compared."""
+"""The report of finished runs: rows, comparisons and warnings."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -30,18 +30,19 @@ class Row:
     Attributes:
         name: of the recipe.
         scores: by seed, times the protocol's scale.
-        missing: seeds that are not run yet.
-        summary: mean and spread; None if nothing is finished.
-        gain: over the baseline, of the seeds that both have; None for the baseline.
-        gap_closed: share of the teacher's lead over the baseline that the gain closes.
-        time_ratio: training time over that of the baseline, median over the seeds; or
-            its step's time over the student's own, see ``Report.timed_with``.
+        missing: seeds without a run.
+        summary: mean and spread; None without a finished run.
+        gain: over the baseline, of the common seeds; None for the baseline.
+        gap_closed: gain as a share of the teacher's lead over the baseline.
+        time_ratio: training time divided by that of the baseline, median over the
+            seeds; or the same of a step and a step of the student alone, see
+            ``Report.timed_with``.
         seconds: training time, median over the seeds.
         peak_memory: MiB, of the process or, on a GPU, of its tensors; median.
-        extra_memory: how much more that is than the baseline's, median over the seeds.
-        start: how it compares with the baseline's: 'same', 'own' (other weights, on
-            purpose), 'other' or 'not recorded'; empty for the baseline and for what
-            has no seed in common with it.
+        extra_memory: difference to the baseline's, median over the seeds.
+        start: compared with the baseline's: 'same', 'own' (deliberately other weights),
+            'other' or 'not recorded'; empty for the baseline, and without a common
+            seed.
     """
 
     name: str
@@ -58,18 +59,18 @@ class Row:
 
     @property
     def planned(self) -> tuple[int, ...]:
-        """Its seeds, run or not, in order."""
+        """Its seeds, with or without a run, in order."""
         return tuple(sorted({*self.scores, *self.missing}))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether one recipe is better than another, as the protocol asked.
+    """A comparison of two recipes, from the protocol.
 
     Attributes:
         first: expected to be better than the second.
-        second: name of the other.
-        gain: of the first over the second; None if they share no finished seed.
+        second: name of the second recipe.
+        gain: of the first over the second; None without a common finished seed.
     """
 
     first: str
@@ -80,7 +81,7 @@ class Comparison:
     def verdict(self) -> str:
         """'seen in every seed', 'seen in the mean', 'not seen' or 'not run yet'.
 
-        Of a single seed 'seen in the one seed', which proves nothing.
+        For a single seed 'seen in the one seed', which proves nothing.
         """
         if self.gain is None:
             return 'not run yet'
@@ -92,10 +93,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """What ``--cost`` measured.
+    """Step times, measured by ``--cost``.
 
     Attributes:
-        ratios: time of a step over that of the student's own, by recipe.
+        ratios: time of a step divided by that of the student alone, by recipe.
         measured_with: machine, versions and threads, in words.
     """
 
@@ -105,23 +106,22 @@ class StepTimes:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the tables and the plot show.
+    """The content of the tables and the plot.
 
     Attributes:
-        protocol: what was compared.
-        seeds: those asked for; a recipe may have fewer.
-        teacher: its score; None if it is not evaluated yet, or there is none.
+        protocol: of the benchmark.
+        seeds: the requested seeds; a recipe may have fewer.
+        teacher: score of the teacher; None without an evaluation or a teacher.
         rows: the baseline first.
         comparisons: in the protocol's order.
         details: metrics beside the score.
-        fidelity: how far the student does what the teacher does, where that was
-            measured; never scaled.
-        unknown_details: sentences on those that the protocol asks for in vain.
-        warnings: reasons why figures may not be compared; empty if there is none.
-        timed_with: what measured the steps, in words, where ratios of time are those
-            of steps; empty where they are those of whole trainings.
-        measured_with: machine and versions, in words; empty if nothing is finished.
-        runs: results as they were written.
+        fidelity: measures of fidelity, without the scale.
+        unknown_details: sentences on details without a match.
+        warnings: reasons against a comparison; empty if there are none.
+        timed_with: machine of the step times, in words, if time ratios are those of
+            steps; empty if they are those of whole trainings.
+        measured_with: machine and versions, in words; empty without a finished run.
+        runs: results of the finished runs.
     """
 
     protocol: Protocol
@@ -149,14 +149,13 @@ def make_report(
     teacher: Run | None = None,
     times: StepTimes | None = None,
 ) -> Report:
-    """Gather what is finished.
+    """The report of all finished runs.
 
     Args:
-        protocol: what is compared.
-        runs: of all recipes and seeds asked for.
-        teacher: its evaluation, where the protocol does not give its score.
-        times: of steps, taken where there is one for each finished recipe but the
-            baseline.
+        protocol: of the benchmark.
+        runs: of all requested recipes and seeds.
+        teacher: evaluation of the teacher, if the protocol does not give its score.
+        times: of steps; used if each finished recipe but the baseline has one.
     """
     names = list(dict.fromkeys(run.recipe for run in runs))
     seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
@@ -170,7 +169,7 @@ def make_report(
         if result is not None:
             results[run.recipe][run.seed] = result
     scores = {
-        name: _column(found, 'score', protocol.scale) for name, found in results.items()
+        name: _column(items, 'score', protocol.scale) for name, items in results.items()
     }
     evaluated = teacher.result() if teacher is not None else None
     teacher_score = _teacher_score(protocol, evaluated)
@@ -191,7 +190,7 @@ def make_report(
         for first, second in protocol.comparisons
         if first in scores and second in scores
     )
-    finished = [result for found in results.values() for result in found.values()]
+    finished = [result for items in results.values() for result in items.values()]
     details, unknown_details = find_details(
         protocol.details, results, evaluated, protocol.scale
     )
@@ -236,8 +235,8 @@ def _teacher_score(
     return None if result is None else float(result['score']) * protocol.scale
 
 
-def _column(found: Results, key: str, scale: float = 1.0) -> dict[int, float]:
-    return {seed: float(result[key]) * scale for seed, result in found.items()}
+def _column(results: Results, key: str, scale: float = 1.0) -> dict[int, float]:
+    return {seed: float(result[key]) * scale for seed, result in results.items()}
 
 
 def _row(
@@ -252,16 +251,16 @@ def _row(
     missing = tuple(seed for seed in seeds if seed not in scores)
     if not scores:
         return Row(name, scores, missing)
-    found = results[name]
+    recipe = results[name]
+    baseline = results[protocol.baseline]
     reference = all_scores[protocol.baseline]
-    seconds, memory = _column(found, 'seconds'), _column(found, 'peak_memory')
-    others = results[protocol.baseline]
+    seconds, memory = _column(recipe, 'seconds'), _column(recipe, 'peak_memory')
     gain = _gain(protocol, scores, reference) if name != protocol.baseline else None
     closed = None
     if gain is not None and teacher is not None:
         # Over the same seeds as the gain.
-        baseline = statistics.fmean(reference[seed] for seed in gain.differences)
-        closed = gap_closed(gain.mean, protocol.gain(teacher, baseline))
+        mean = statistics.fmean(reference[seed] for seed in gain.differences)
+        closed = gap_closed(gain.mean, protocol.gain(teacher, mean))
     return Row(
         name,
         scores,
@@ -269,17 +268,17 @@ def _row(
         summarise(list(scores.values())),
         gain,
         closed,
-        median_ratio(seconds, _column(others, 'seconds')),
+        median_ratio(seconds, _column(baseline, 'seconds')),
         statistics.median(seconds.values()),
         statistics.median(memory.values()),
-        median_more(memory, _column(others, 'peak_memory')),
-        '' if name == protocol.baseline else _start(protocol, name, found, others),
+        median_more(memory, _column(baseline, 'peak_memory')),
+        '' if name == protocol.baseline else _start(protocol, name, recipe, baseline),
     )
 
 
-def _start(protocol: Protocol, name: str, found: Results, others: Results) -> str:
-    """How the start of a recipe compares with the baseline's, see Row."""
-    seeds = found.keys() & others.keys()
+def _start(protocol: Protocol, name: str, recipe: Results, baseline: Results) -> str:
+    """The start of a recipe compared with the baseline's, see Row."""
+    seeds = recipe.keys() & baseline.keys()
     if not seeds:
         return ''
     keys = ['student', 'batches']
@@ -287,11 +286,11 @@ def _start(protocol: Protocol, name: str, found: Results, others: Results) -> st
         keys.remove('student')
     pairs = [
         tuple((result.get('start') or {}).get(key) for result in both)
-        for both in ((found[seed], others[seed]) for seed in seeds)
+        for both in ((recipe[seed], baseline[seed]) for seed in seeds)
         for key in keys
     ]
     if any(None in pair for pair in pairs):
         return 'not recorded'
-    if any(own != other for own, other in pairs):
+    if any(start != reference for start, reference in pairs):
         return 'other'
     return 'own' if protocol.recipes[name].own_start else 'same'

@@ -1,7 +1,7 @@
 """The report of one or several benchmarks: one HTML page, and one Markdown page.
 
-The HTML page is one file: nothing is fetched, neither from the net nor from beside it.
-Every figure on both comes from the runs' results.
+The HTML page is one file that loads nothing else. Every figure on both pages comes from
+the results of the runs.
 """
 
 import os
@@ -43,8 +43,8 @@ class Chapter:
 
     Attributes:
         report: its figures.
-        pictures: shown after them.
-        options: given on the command line, for every run.
+        pictures: after the figures.
+        options: of the command line, for every run.
     """
 
     report: Report
@@ -53,7 +53,7 @@ class Chapter:
 
     @property
     def title(self) -> str:
-        """Name for people."""
+        """Title of the chapter."""
         return self.report.protocol.title or self.report.protocol.name
 
     @property
@@ -63,7 +63,7 @@ class Chapter:
 
 
 def find_pictures(folder: Path) -> list[Picture]:
-    """Pictures that lie in a benchmark's folder, but for the plot it makes itself."""
+    """Pictures in a benchmark's folder, except the plot of the benchmark."""
     return [
         Picture(path, path.stem.replace('_', ' '))
         for path in sorted(folder.glob('*'))
@@ -76,13 +76,13 @@ def html_page(chapters: Sequence[Chapter], out: Path) -> str:
 
     Args:
         chapters: at least one, their names all different.
-        out: of the pages, without their endings, as the page's own command says it.
+        out: path of the pages, without the endings, for the shown command.
     """
     parts = [f'<header>\n<h1>{TITLE}</h1>\n<p class="lede">{LEDE}</p>']
-    places = {each.name: each.title for each in chapters}
+    titles = {chapter.name: chapter.title for chapter in chapters}
     links = ''.join(
         f'<li><a href="#{name}">{escape(title)}</a></li>'
-        for name, title in {**places, 'how-to-read': 'How to read this'}.items()
+        for name, title in {**titles, 'how-to-read': 'How to read this'}.items()
     )
     parts.append(f'<nav aria-label="Contents"><ul>{links}</ul></nav></header>\n<main>')
     for chapter in chapters:
@@ -114,8 +114,8 @@ def markdown_page(chapters: Sequence[Chapter], out: Path) -> str:
         report = chapter.report
         lines += [f'## {chapter.title}', '', story(report)]
         lines += ['', *_markdown(methods_table(report)), '']
-        lines += [f'- **{each}**' for each in warnings(report)]
-        lines += [f'- {key}: {text}' for key, text in facts(report, _given(chapter))]
+        lines += [f'- **{warning}**' for warning in warnings(report)]
+        lines += [f'- {key}: {text}' for key, text in facts(report, _options(chapter))]
         for table in _other_tables(report):
             lines += ['', f'### {table.caption}', '', *_markdown(table)]
         lines.append('')
@@ -145,11 +145,11 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
             summary = f'<summary>{escape(table.caption)}</summary>'
             shown = f'<details>{summary}{shown}</details>'
         yield shown
-    told = ''.join(
+    items = ''.join(
         f'<dt>{key}</dt><dd>{_with_code(key, text)}</dd>'
-        for key, text in facts(report, _given(chapter))
+        for key, text in facts(report, _options(chapter))
     )
-    yield f'<h3>How it was measured</h3>\n<dl class="facts">{told}</dl>'
+    yield f'<h3>How it was measured</h3>\n<dl class="facts">{items}</dl>'
 
 
 def _other_tables(report: Report) -> list[Table]:
@@ -163,15 +163,15 @@ def _other_tables(report: Report) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def _given(chapter: Chapter) -> str:
+def _options(chapter: Chapter) -> str:
     options = ' '.join(f'{key}={value}' for key, value in chapter.options.items())
     return f' --cfg-options {options}' if options else ''
 
 
 def _report_command(chapters: Sequence[Chapter], out: Path) -> str:
     paths = ' '.join(str(chapter.report.protocol.path) for chapter in chapters)
-    given = f' --out {os.path.relpath(out)}{_given(chapters[0])}'
-    return f'python tools/benchmark.py --report {paths}{given}'
+    options = f' --out {os.path.relpath(out)}{_options(chapters[0])}'
+    return f'python tools/benchmark.py --report {paths}{options}'
 
 
 def _with_code(key: str, text: str) -> str:
@@ -179,7 +179,7 @@ def _with_code(key: str, text: str) -> str:
 
 
 def _point(chapter: Chapter, row: Row) -> Point | None:
-    """The method in the drawings; None where it cannot be compared with the others."""
+    """The method in the drawings; None if it cannot be compared with the others."""
     recipe = chapter.report.protocol.recipes[row.name]
     if row.gain is None or row.time_ratio is None or recipe.own_start:
         return None
@@ -228,12 +228,12 @@ def _plots(report: Report, drawn: Sequence[Point]) -> Iterator[str]:
             lead=lead,
         )
     recipes = [report.protocol.recipes[row.name] for row in report.rows if row.gain]
-    own = [recipe.title for recipe in recipes if recipe.own_start]
-    left_out = f' Not shown, as they start from other weights: {", ".join(own)}.'
+    hidden = [recipe.title for recipe in recipes if recipe.own_start]
+    left_out = f' Not shown, as they start from other weights: {", ".join(hidden)}.'
     yield (
         '<figcaption>Gain against cost. The square is the baseline; the bars are 95 % '
         'intervals; a hollow dot is one seed; grey: the interval holds zero, or there '
-        f'is none.{escape(left_out) if own else ""}</figcaption>\n</figure>'
+        f'is none.{escape(left_out) if hidden else ""}</figcaption>\n</figure>'
     )
 
 

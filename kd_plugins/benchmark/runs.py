@@ -1,4 +1,4 @@
-"""Run what is not finished, several runs side by side; stop and go on at any time."""
+"""Run unfinished runs in parallel; a run can be stopped and continued at any time."""
 
 import math
 import os
@@ -27,7 +27,7 @@ _THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 @dataclass(frozen=True)
 class Commands:
-    """The tools that do the work, as argument lists.
+    """The tools for training and test, as argument lists.
 
     Attributes:
         train: followed by config, ``--work-dir``, ``--resume`` and ``--cfg-options``.
@@ -40,17 +40,17 @@ class Commands:
 
 
 class Executor:
-    """Runs processes of one thread each, and writes what came of them.
+    """Runs processes of one thread each, and writes their results.
 
-    A finished run has a ``result.json`` of its own key, written whole or not at all,
-    and is not run again. One that was interrupted is resumed; one of another key (the
-    config changed) starts anew. Where fidelity is wanted and was not measured yet, the
-    last checkpoint is validated once more, beside the teacher.
+    A finished run has a ``result.json`` of its key, written atomically, and does not
+    run again. An interrupted run resumes; a run of another key (the config changed)
+    starts again. For missing fidelity, the last checkpoint is validated once more,
+    together with the teacher.
 
     Args:
         commands: the tools.
         metric: key of the score.
-        jobs: runs side by side.
+        jobs: number of parallel runs.
     """
 
     def __init__(self, commands: Commands, metric: str, jobs: int = 1) -> None:
@@ -60,13 +60,13 @@ class Executor:
         self._processes: set[subprocess.Popen[bytes]] = set()
 
     def run_all(self, runs: Sequence[Run], finished: Callable[[], object]) -> list[str]:
-        """Run what has no result yet, in order.
+        """Run all runs without a result, in order.
 
         Args:
             runs: all runs of the benchmark.
-            finished: called after each.
+            finished: called after each run.
 
-        Returns: what went wrong, one text a run; the others run all the same.
+        Returns: one text for each failed run; the other runs continue.
         """
         waiting = [run for run in runs if not run.complete]
         print_log(
@@ -86,7 +86,7 @@ class Executor:
                             f'{left}: {run.title}: {self.metric} {result["score"]:.4f}',
                             'current',
                         )
-                    except Exception as error:  # the others run all the same
+                    except Exception as error:  # the other runs continue
                         failures.append(f'{run.title}: {error}')
                         print_log(f'{left}: {failures[-1]}', 'current')
                     finished()
@@ -98,9 +98,9 @@ class Executor:
         return failures
 
     def run(self, run: Run) -> dict[str, Any]:
-        """Result of one run, of which what is not done yet is done.
+        """Result of one run, after its missing parts have run.
 
-        Raises: DistillationError with the end of its output, if it failed.
+        Raises: DistillationError with the end of the output, if it failed.
         """
         run.folder.mkdir(parents=True, exist_ok=True)
         with locked(run.folder / '.lock') as lock:
@@ -114,7 +114,7 @@ class Executor:
         return result
 
     def _train(self, run: Run, lock: int) -> dict[str, Any]:
-        """Result of a training, which is started or resumed."""
+        """Start or resume a training; its result."""
         resume = (read_json(run.folder / STARTED) or {}).get('key') == run.key
         result = self._attempt(run, resume, lock)
         if result is None and resume:
@@ -129,7 +129,7 @@ class Executor:
     def _compare(
         self, run: Run, result: Mapping[str, Any], lock: int
     ) -> dict[str, Any]:
-        """The result, with fidelity among the metrics."""
+        """The result, with fidelity in the metrics."""
         folder = run.folder / 'fidelity'
         last = run.folder / 'last_checkpoint'
         checkpoint = run.folder / (Path(last.read_text()).name if last.exists() else '')
@@ -150,12 +150,12 @@ class Executor:
         command = [*self.commands.test, str(config), str(checkpoint), '--fidelity']
         command += ['--work-dir', str(folder)]
         self._call([*command, *_options(run)], folder / _OUTPUT, lock)
-        found = read_validation(folder, self.metric)
-        if found is None:
+        validation = read_validation(folder, self.metric)
+        if validation is None:
             raise DistillationError(
                 f"the validation logged nothing. See '{folder / _OUTPUT}'."
             )
-        score = found[self.metric]
+        score = validation[self.metric]
         if not math.isclose(score, result['score'], rel_tol=1e-2):
             raise DistillationError(
                 f"{self.metric} of '{checkpoint}' is {score}, and after its training "
@@ -163,7 +163,9 @@ class Executor:
                 f"the folder '{run.folder}' to train it anew."
             )
         measured = {
-            key: value for key, value in found.items() if key.startswith('fidelity/')
+            key: value
+            for key, value in validation.items()
+            if key.startswith('fidelity/')
         }
         kept = {
             key: value
@@ -190,7 +192,7 @@ class Executor:
     def _call(self, command: Sequence[str], log: Path, lock: int) -> float:
         """Peak of resident memory of a command, MiB.
 
-        Raises: DistillationError with the end of its output, if it failed.
+        Raises: DistillationError with the end of the output, if it failed.
         """
         with open(log, 'ab') as output:
             code, peak = self._execute(command, output, lock)
@@ -213,8 +215,8 @@ class Executor:
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            # Held as long as the process lives, even if we are killed: whoever starts
-            # the benchmark anew waits for it instead of writing beside it.
+            # The process holds the lock even after this one is killed: a new benchmark
+            # then waits for it.
             pass_fds=(lock,),
         )
         self._processes.add(process)
@@ -259,6 +261,6 @@ class Executor:
 
 
 def _options(run: Run) -> list[str]:
-    """Of the command line."""
+    """Options of the command line."""
     options = [f'{key}={value}' for key, value in run.options.items()]
     return ['--cfg-options', *options] if options else []

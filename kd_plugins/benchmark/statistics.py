@@ -30,8 +30,8 @@ class Gain:
     """Improvement of one recipe over another, seed by seed.
 
     Attributes:
-        mean: of the differences, above 0 where the one is better.
-        interval: 95 % confidence interval of it, Student's t; None for a single seed.
+        mean: of the differences, above 0 if the recipe is better.
+        interval: 95 % confidence interval, Student's t; None for a single seed.
         differences: by seed.
     """
 
@@ -65,17 +65,17 @@ def paired_gain(
     *,
     lower_is_better: bool = False,
 ) -> Gain | None:
-    """Gain over a reference that started from the same weights and saw the same data.
+    """Gain over a reference with the same initial weights and the same data.
 
-    Differences are taken seed by seed, so that what a seed does to both cancels out.
-    Seeds that only one of them has are left out.
+    Differences are taken seed by seed, which cancels a seed's effect on both. Only
+    common seeds count.
 
     Args:
         scores: by seed.
         reference: by seed.
-        lower_is_better: a gain is by how much the scores are below the reference.
+        lower_is_better: a gain is a decrease.
 
-    Returns: None if they have no seed in common.
+    Returns: None without a common seed.
 
     Example:
         >>> paired_gain({0: 3.0, 1: 5.0, 2: 9.0}, {0: 2.0, 1: 3.0}).mean
@@ -99,7 +99,7 @@ def paired_gain(
 
 
 def gap_closed(gain: float, lead: float) -> float | None:
-    """Share of the teacher's lead over the baseline; None where it is not ahead.
+    """Gain as a share of the teacher's lead over the baseline; None for a lead <= 0.
 
     Args:
         gain: over the baseline.
@@ -115,7 +115,7 @@ def gap_closed(gain: float, lead: float) -> float | None:
 def median_more(
     values: Mapping[int, float], reference: Mapping[int, float]
 ) -> float | None:
-    """Median over the common seeds of value less reference.
+    """Median over the common seeds of value minus reference.
 
     Example:
         >>> median_more({0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0})
@@ -130,7 +130,7 @@ def median_more(
 def median_ratio(
     values: Mapping[int, float], reference: Mapping[int, float]
 ) -> float | None:
-    """Median over the common seeds of value over reference.
+    """Median over the common seeds of value / reference.
 
     Example:
         >>> median_ratio({0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0, 2: 2.0})

@@ -1,4 +1,4 @@
-"""Times of calls, of whole parts in turn and of the methods within them."""
+"""Times of functions in turn, and of blocks and methods within them."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ import torch
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where one is in use."""
+    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -18,14 +18,14 @@ def synchronise() -> None:
 def time_in_turn(
     parts: Mapping[str, Callable[[], Any]], *, steps: int, warmup: int
 ) -> dict[str, list[float]]:
-    """Seconds of each part, the parts taking turns: A B C A B C ...
+    """Seconds of each part; the parts take turns: A B C A B C ...
 
-    So what slows the machine for a while slows all of them.
+    A temporary load of the machine then affects all parts.
 
     Args:
         parts: functions by name.
-        steps: rounds that count, >= 1.
-        warmup: rounds before them that do not.
+        steps: number of timed rounds, >= 1.
+        warmup: rounds before them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for step in range(warmup + steps):
@@ -40,9 +40,9 @@ def time_in_turn(
 
 
 class Stopwatch:
-    """Adds up the seconds spent in watched methods, round by round.
+    """Adds up the seconds of timed blocks and methods, round by round.
 
-    Labels are in the order in which they first began: parts come after the whole.
+    Labels are in the order of their first start: parts come after the whole.
     """
 
     def __init__(self) -> None:
@@ -55,15 +55,15 @@ class Stopwatch:
 
     def medians(self) -> dict[str, float]:
         """Median over the rounds, by label."""
-        labels = dict.fromkeys(label for one in self._rounds for label in one)
+        labels = dict.fromkeys(label for times in self._rounds for label in times)
         return {
-            label: statistics.median(one.get(label, 0.0) for one in self._rounds)
+            label: statistics.median(times.get(label, 0.0) for times in self._rounds)
             for label in labels
         }
 
     @contextmanager
     def timing(self, label: str) -> Iterator[None]:
-        """Count the block under a label."""
+        """Time the block under a label."""
         current = self._rounds[-1]
         current.setdefault(label, 0.0)
         self._running.append(label)
@@ -77,16 +77,16 @@ class Stopwatch:
             self._running.pop()
 
     @contextmanager
-    def watching(
+    def timing_method(
         self, instance: Any, name: str, label: str, within: str | None = None
     ) -> Iterator[None]:
-        """Count a method of this one instance while the block runs.
+        """Time a method of one instance while the block runs.
 
         Args:
-            instance: whose method it is.
+            instance: owner of the method.
             name: of the method.
-            label: under which it counts.
-            within: calls count only while this label runs; None: all.
+            label: of the times.
+            within: only calls while this label runs are timed; None: all.
         """
         method = getattr(instance, name)
 

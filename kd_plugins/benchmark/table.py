@@ -79,7 +79,7 @@ def to_markdown(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """One line a recipe; what is not run yet is empty."""
+    """One line for each recipe; empty without a run."""
     seeds = [f'seed_{seed}' for seed in report.seeds]
     columns = list(_record(report.rows[0]))
     text = io.StringIO()
@@ -92,7 +92,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Everything, the runs as they were written included."""
+    """The whole report, with the results of the runs."""
     protocol = report.protocol
     return {
         'protocol': str(protocol.path),
@@ -134,8 +134,8 @@ def _detail_records(details: Sequence[Detail]) -> list[dict[str, Any]]:
             'metric': item.metric,
             'teacher': item.teacher,
             'recipes': {
-                name: None if found is None else asdict(found)
-                for name, found in item.recipes.items()
+                name: None if summary is None else asdict(summary)
+                for name, summary in item.recipes.items()
             },
         }
         for item in details
@@ -181,7 +181,7 @@ def _cells(report: Report, row: Row, mark: str) -> list[str]:
 
 
 def _by_seed(report: Report, row: Row) -> str:
-    """Scores in the order of the report's seeds; by name where it has fewer."""
+    """Scores in the order of the report's seeds; with names if there are fewer."""
     named = set(row.planned) != set(report.seeds)
     return ', '.join(
         (f'seed {seed}: ' if named else '')
@@ -207,10 +207,10 @@ def _comparison_cells(protocol: Protocol, item: Comparison) -> list[str]:
 
 
 def _detail_table(report: Report) -> list[str]:
-    """A row a metric; the teacher has a column if it was evaluated here."""
+    """A row for each metric; a column for an evaluated teacher."""
     columns = {
         row.name: [
-            None if (found := item.recipes[row.name]) is None else found.mean
+            None if (summary := item.recipes[row.name]) is None else summary.mean
             for item in report.details
         ]
         for row in report.rows
@@ -230,11 +230,11 @@ def _detail_table(report: Report) -> list[str]:
 
 
 def _fidelity_table(report: Report) -> list[str]:
-    """A row a recipe that was measured."""
+    """A row for each measured recipe."""
     rows = [
-        [row.name, *('' if item is None else f'{item.mean:.3f}' for item in found)]
+        [row.name, *('' if item is None else f'{item.mean:.3f}' for item in summaries)]
         for row in report.rows
-        if any(found := [item.recipes[row.name] for item in report.fidelity])
+        if any(summaries := [item.recipes[row.name] for item in report.fidelity])
     ]
     names = [item.metric.removeprefix('fidelity/') for item in report.fidelity]
     return markdown_table(('recipe', *names), rows)
@@ -248,7 +248,7 @@ def _gain_text(protocol: Protocol, gain: Gain | None) -> str:
 
 
 def gain_interval(protocol: Protocol, gain: Gain) -> tuple[str, str]:
-    """A gain, and its interval, which a single seed does not have."""
+    """A gain, and its interval; '(one seed)' for a single seed."""
     text = difference_text(protocol, gain.mean)
     if gain.interval is None:
         return text, '(one seed)'
@@ -273,7 +273,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     ]
     lines = [
         '| '
-        + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        + ' | '.join(text.ljust(width) for text, width in zip(row, widths, strict=True))
         + ' |'
         for row in (head, *rows)
     ]

@@ -21,7 +21,7 @@ from kd_plugins.benchmark.cost import (
     measure_cost,
     moment_without_pairs,
 )
-from kd_plugins.benchmark.cost_stages import EXTRAS, LOSSES, WHOLE
+from kd_plugins.benchmark.cost_stages import AUXILIARY, LOSSES, WHOLE
 from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
 from kd_plugins.benchmark.main import cost
 from kd_plugins.benchmark.protocol import read_protocol
@@ -151,7 +151,7 @@ def test_stopwatch_adds_up_within_a_round_and_lets_go():
             return number + 1
 
     model, stopwatch = Model(), Stopwatch()
-    with stopwatch.watching(model, 'forward', 'forward'):
+    with stopwatch.timing_method(model, 'forward', 'forward'):
         stopwatch.next_round()
         assert model.forward(1) == 2
         stopwatch.next_round()
@@ -169,8 +169,8 @@ def test_stopwatch_counts_a_part_within_its_whole_and_after_it():
 
     model, stopwatch = Model(), Stopwatch()
     with (
-        stopwatch.watching(model, 'part', '- part', within='whole'),
-        stopwatch.watching(model, 'whole', 'whole'),
+        stopwatch.timing_method(model, 'part', '- part', within='whole'),
+        stopwatch.timing_method(model, 'whole', 'whole'),
     ):
         stopwatch.next_round()
         assert model.part() == 1  # outside: not counted
@@ -228,7 +228,7 @@ def test_of_a_critic_the_table_shows_where_its_time_goes(tiny_mosaics, monkeypat
     found = measure_cost('full', cfg, first_batch(cfg), steps=1, warmup=1)
     assert found.ratio > 1
     labels = list(found.stages)
-    losses, own = labels.index(LOSSES), labels.index(EXTRAS)
+    losses, own = labels.index(LOSSES), labels.index(AUXILIARY)
     # Each part below the stage that it is part of.
     assert labels[losses + 1] == '- critic: forward, for the student'
     assert labels[own + 1 : own + 4] == [

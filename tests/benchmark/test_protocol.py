@@ -86,8 +86,8 @@ def test_no_protocol():
 def test_unknown_recipe_is_named(folder):
     protocol = read_protocol(folder / 'protocol.py')
     with pytest.raises(ConfigError, match=r"no 'hnt'. Close: 'hint'"):
-        protocol.chosen(['hnt'])
-    assert list(protocol.chosen(['hint'])) == ['baseline', 'hint']
+        protocol.select(['hnt'])
+    assert list(protocol.select(['hint'])) == ['baseline', 'hint']
 
 
 def test_key_follows_config_options_and_weights_but_not_the_place_of_the_data(
@@ -120,7 +120,7 @@ def test_option_that_the_command_line_cannot_take(folder):
     )
     protocol = read_protocol(path)
     with pytest.raises(ConfigError, match="option 'randomness' must be a number"):
-        plan_runs(protocol, Path('work'), protocol.chosen(['hint']), [0])
+        plan_runs(protocol, Path('work'), protocol.select(['hint']), [0])
 
 
 def test_score_of_the_teacher_may_be_given(folder):
