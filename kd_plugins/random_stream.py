@@ -1,4 +1,4 @@
-"""A random stream of our own, so that the student's draws stay those of the host."""
+"""A separate random stream, which leaves the host's random numbers unchanged."""
 
 import random
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ RandomState = dict[str, Any]
 
 
 class _States(NamedTuple):
-    """As the generators themselves give and take them: swapped twice a step."""
+    """States in the generators' own form, which is fast to swap twice a step."""
 
     python: Any
     numpy: Any
@@ -27,18 +27,18 @@ def get_random_state() -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Put the default generators where :func:`get_random_state` found them."""
+    """Set the default generators to states of :func:`get_random_state`."""
     _set(_native(state))
 
 
 class RandomStream:
     """Generators that run only inside ``with stream.active()``.
 
-    Outside, the default generators go on as if nothing had been drawn: this is what
-    keeps a run whose loss weights are all 0 bit-identical to the host's own.
+    Outside the block the default generators continue as before. A run with loss weights
+    of 0 is therefore bit-identical to the host's.
 
     Args:
-        seed: starts all the generators of this stream.
+        seed: of all generators of this stream.
     """
 
     def __init__(self, seed: int) -> None:
@@ -46,8 +46,8 @@ class RandomStream:
         outer = _get()
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        # Not by `torch.manual_seed`: before CUDA is in use, that one is remembered and
-        # seeds the host's generators when it is.
+        # Not `torch.manual_seed`: before CUDA is in use, torch stores its seed, and
+        # later seeds the host's generators with it.
         torch.default_generator.manual_seed(seed)
         self._state = _get()._replace(cuda=[])
         _set(outer)
@@ -58,7 +58,9 @@ class RandomStream:
         outer = _get()
         _set(self._state)
         for generator in _cuda_generators()[len(self._state.cuda) :]:
-            generator.manual_seed(self._seed)  # of a device not in use until now
+            generator.manual_seed(
+                self._seed
+            )  # of a device that is used for the first time
         try:
             yield
         finally:
@@ -66,11 +68,11 @@ class RandomStream:
             _set(outer)
 
     def state_dict(self) -> RandomState:
-        """Where this stream stands."""
+        """The states of this stream."""
         return _portable(self._state)
 
     def load_state_dict(self, state: RandomState) -> None:
-        """Continue where another stream stood."""
+        """Continue from the states of another stream."""
         self._state = _native(state)
 
 
@@ -94,13 +96,13 @@ def _set(states: _States) -> None:
     random.setstate(states.python)
     np.random.set_state(states.numpy)
     torch.default_generator.set_state(states.torch)
-    # A checkpoint of a machine with other GPUs: those that are here are restored.
+    # A checkpoint may have other GPUs: only the present ones are restored.
     for generator, state in zip(_cuda_generators(), states.cuda, strict=False):
         generator.set_state(state)
 
 
 def _portable(states: _States) -> RandomState:
-    """The states as tensors and containers, so that checkpoints hold nothing else."""
+    """The states as tensors and containers, the only types in our checkpoints."""
     name, keys, position, has_gauss, cached = states.numpy
     numbers = torch.from_numpy(keys.astype(np.int64))
     return {

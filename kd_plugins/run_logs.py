@@ -1,4 +1,4 @@
-"""What the host logs of a run, line by line."""
+"""The host's logs of a run, line by line."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def scalar_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """What the host logged of all attempts, a line a training window or validation."""
+    """Lines of all attempts: one for each training window or validation."""
     for path in sorted(folder.glob('*/vis_data/scalars.json')):  # by time of start
         for text in path.read_text().splitlines():
             try:

@@ -1,4 +1,4 @@
-"""Which arguments a class takes, those it hands to its parents included."""
+"""Arguments of a class, including those that it passes to its parents."""
 
 import inspect
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def arguments(target: Any) -> list[str]:
-    """Names of the arguments of a class, or function, that a config can give.
+    """Names of the arguments of a class or function that a config can set.
 
     Example:
         >>> class Parent:
@@ -26,9 +26,9 @@ def arguments(target: Any) -> list[str]:
         if cls in (nn.Module, object):
             break
         if init is not None:
-            found, passes_on = _parameters(init)
-            names += found
-            if not passes_on:
+            parameters, has_kwargs = _parameters(init)
+            names += parameters
+            if not has_kwargs:
                 break
     return list(dict.fromkeys(names))
 

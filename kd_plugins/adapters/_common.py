@@ -1,4 +1,4 @@
-"""What the adapters with parameters share."""
+"""Shared by the adapters with parameters."""
 
 from kd_plugins.errors import ConfigError
 
@@ -6,7 +6,7 @@ from kd_plugins.errors import ConfigError
 def check_channels(student_channels: int, teacher_channels: int) -> None:
     """Refuse channels that are not positive whole numbers.
 
-    Raises: ConfigError naming the key.
+    Raises: ConfigError that names the key.
     """
     for name, channels in (
         ('student_channels', student_channels),

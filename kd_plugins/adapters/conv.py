@@ -12,20 +12,18 @@ from kd_plugins.registry import ADAPTERS
 class ConvAdapter(nn.Module):
     """Project a student's feature map onto the teacher's channels, and resize it.
 
-    Chen et al. 2017 find it of use even where the channels agree already. Initialised
-    as torch does, with its current random stream.
+    Chen et al. 2017 find it useful even for equal channels. The weights have torch's
+    default initialisation, from its current random stream.
 
     Args:
-        student_channels: C of the map that comes in, > 0.
-        teacher_channels: C of the map that goes out, > 0.
-        kernel_size: 1, or 3 which keeps the size by zero padding.
-        resize: also resize, after the convolution; without it another size is an
-            error.
-        norm: a batch norm after the convolution, which then has no bias, as Heo et
-            al. use it (AAAI 2019, ICCV 2019): in training it takes the statistics of
-            the batch.
+        student_channels: C of the input, > 0.
+        teacher_channels: C of the output, > 0.
+        kernel_size: 1; or 3, with zero padding that keeps the size.
+        resize: resize after the convolution; without it another size is an error.
+        norm: a batch norm after the convolution, which then has no bias, as in Heo et
+            al. (AAAI 2019, ICCV 2019); in training it uses the statistics of the batch.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
 
     Example:
         >>> import torch

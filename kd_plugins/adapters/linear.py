@@ -11,13 +11,13 @@ from kd_plugins.registry import ADAPTERS
 class LinearAdapter(nn.Module):
     """Project features of RoIs, one vector each, onto the teacher's channels.
 
-    Initialised as torch does, with its current random stream.
+    The weights have torch's default initialisation, from its current random stream.
 
     Args:
-        student_channels: C of the vectors that come in, > 0.
-        teacher_channels: C of the vectors that go out, > 0.
+        student_channels: C of the input, > 0.
+        teacher_channels: C of the output, > 0.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ class LinearAdapter(nn.Module):
 
         Args:
             feature: shape (R, student_channels).
-            size: unused, a vector has no height and width.
+            size: unused; a vector has no height and width.
 
         Returns: shape (R, teacher_channels).
         Raises: ShapeError for other channels, and for maps.

@@ -1,4 +1,4 @@
-"""Bring a feature map to the teacher's height and width; nothing is learned."""
+"""Resize a feature map to the teacher's height and width, without parameters."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ def resize_map(feature: Tensor, size: tuple[int, int] | None) -> Tensor:
 
     Args:
         feature: shape (N, C, H, W), any float dtype.
-        size: height and width wanted; None keeps the map as it is.
+        size: height and width; None keeps the map.
 
-    Returns: shape (N, C, *size); the map itself if it has this size.
+    Returns: shape (N, C, *size); the input if it has this size.
     Raises: ShapeError if ``feature`` is not a map.
 
     Example:
@@ -31,7 +31,7 @@ def resize_map(feature: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 @ADAPTERS.register_module()
 class ResizeAdapter(nn.Module):
-    """Only resize: for maps that agree in channels; see :func:`resize_map`."""
+    """Resize maps of equal channels; see :func:`resize_map`."""
 
     def forward(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """The map at the teacher's ``size``."""

@@ -1,4 +1,4 @@
-"""The clock a schedule reads, and the base of the schedules."""
+"""The clock of a training, and the base of the schedules."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from kd_plugins.errors import ConfigError
 
 @dataclass(frozen=True)
 class Clock:
-    """Where the training stands.
+    """The progress of a training.
 
     Args:
-        iteration: whole iterations done, over all epochs.
-        epoch: whole epochs done; without meaning where the loop counts iterations.
-        max_iterations: iterations of the whole training, where known.
-        max_epochs: epochs of the whole training, where the loop counts them.
+        iteration: number of finished iterations, over all epochs.
+        epoch: number of finished epochs; unused in a loop of iterations.
+        max_iterations: iterations of the whole training; None: unknown.
+        max_epochs: epochs of the whole training; None in a loop of iterations.
         by_epoch: whether the loop counts epochs.
     """
 
@@ -26,10 +26,10 @@ class Clock:
 
 
 class Schedule(ABC):
-    """A weight over time: a function of the clock alone, so the same after resume.
+    """A weight over time: a function of the clock only, so it survives a resume.
 
     Args:
-        by_epoch: whether its steps are epochs rather than iterations.
+        by_epoch: whether its steps are epochs instead of iterations.
     """
 
     def __init__(self, by_epoch: bool = False) -> None:
@@ -37,13 +37,13 @@ class Schedule(ABC):
 
     @property
     def unit(self) -> str:
-        """What its steps are called."""
+        """Name of its steps."""
         return 'epochs' if self.by_epoch else 'iterations'
 
     def __call__(self, clock: Clock) -> float:
         """The weight at this moment.
 
-        Raises: ConfigError if the schedule cannot be told from this clock.
+        Raises: ConfigError for a schedule of epochs in a loop of iterations.
         """
         if self.by_epoch and not clock.by_epoch:
             raise ConfigError(
@@ -60,8 +60,8 @@ class Schedule(ABC):
         """The weight at a step.
 
         Args:
-            step: epochs or iterations done.
-            last: how many the training has, where known.
+            step: number of finished epochs or iterations.
+            last: number of them in the whole training; None: unknown.
         """
 
 

@@ -1,4 +1,4 @@
-"""From a configuration dict to a schedule, with errors that name the key."""
+"""Build a schedule from a configuration, with errors that name the key."""
 
 import inspect
 from typing import Any
@@ -14,8 +14,8 @@ def build_schedule(cfg: dict[str, Any]) -> Schedule:
     Args:
         cfg: ``dict(type='LinearRamp', start=0, end=1, until=1000)``.
 
-    Raises: ConfigError for an unknown type, unknown or missing keys, and values that
-        cannot be.
+    Raises: ConfigError for an unknown type, unknown or missing keys, and invalid
+        values.
 
     Example:
         >>> cfg = dict(type='LinearRamp', start=0, end=1, until=1000)
@@ -25,18 +25,18 @@ def build_schedule(cfg: dict[str, Any]) -> Schedule:
     arguments = dict(cfg)
     kind = arguments.pop('type', None)
     if kind is None:
-        raise ConfigError(f'a schedule needs a type. {nearest("", _known())}')
-    found = kind if isinstance(kind, type) else SCHEDULES.get(kind)
-    if not (isinstance(found, type) and issubclass(found, Schedule)):
+        raise ConfigError(f'a schedule needs a type. {nearest("", _names())}')
+    schedule = kind if isinstance(kind, type) else SCHEDULES.get(kind)
+    if not (isinstance(schedule, type) and issubclass(schedule, Schedule)):
         raise ConfigError(
-            f'there is no schedule {kind!r}. {nearest(str(kind), _known())}',
+            f'there is no schedule {kind!r}. {nearest(str(kind), _names())}',
             key='type',
         )
-    _check_arguments(found, arguments)
-    return found(**arguments)
+    _check_arguments(schedule, arguments)
+    return schedule(**arguments)
 
 
-def _known() -> list[str]:
+def _names() -> list[str]:
     """Names of the registered schedules."""
     SCHEDULES.import_from_location()
     return sorted(SCHEDULES.module_dict)

@@ -16,10 +16,10 @@ class Ramp(Schedule):
         start: weight up to step ``begin``, >= 0.
         end: weight from step ``until`` on, >= 0.
         begin: first step of the ramp.
-        until: step at which it has arrived; default the end of the training.
-        by_epoch: whether the steps are epochs rather than iterations.
+        until: last step of the ramp; default: the end of the training.
+        by_epoch: whether the steps are epochs instead of iterations.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
     """
 
     def __init__(
@@ -43,8 +43,7 @@ class Ramp(Schedule):
     def value(self, step: int, last: int | None) -> float:
         """The weight at a step.
 
-        Raises: ConfigError if no end of the ramp is given or known, or it ends before
-            it begins.
+        Raises: ConfigError if the end of the ramp is unknown, or before its beginning.
         """
         until = last if self.until is None else self.until
         if until is None:
@@ -62,7 +61,7 @@ class Ramp(Schedule):
 
     @abstractmethod
     def share(self, progress: float) -> float:
-        """How much of ``end`` there is at this progress, both from 0 to 1."""
+        """The share of ``end`` at this progress, both from 0 to 1."""
 
     def __repr__(self) -> str:
         until = 'end' if self.until is None else self.until

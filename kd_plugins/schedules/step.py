@@ -1,4 +1,4 @@
-"""A weight that jumps at given moments."""
+"""A weight that changes at fixed steps."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ class StepSchedule(Schedule):
     Args:
         values: the weights, >= 0, one more than milestones.
         milestones: steps, increasing.
-        by_epoch: whether the steps are epochs rather than iterations.
+        by_epoch: whether the steps are epochs instead of iterations.
 
-    Raises: ConfigError for values that cannot be.
+    Raises: ConfigError for invalid values.
 
     Example:
         >>> schedule = StepSchedule(values=[1, 0.5], milestones=[100])
@@ -46,7 +46,7 @@ class StepSchedule(Schedule):
             raise ConfigError(f'milestones must increase, got {self.milestones}.')
 
     def value(self, step: int, last: int | None) -> float:
-        """The weight at a step; ``last`` does not matter."""
+        """The weight at a step; ``last`` is unused."""
         return self.values[bisect_right(self.milestones, step)]
 
     def __repr__(self) -> str:
