@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ConfigError
 from ..host_types import HostModule
 from ..recorders.recorder import callable_itself
+from .base import UnservedError
 from .roi.outputs import ROI_HEAD, rois_key, stage_of, teacher_scores
 from .rpn.outputs import RPN_HEAD, RPN_KEY, uncropped_rpn
 from .run import FEATURES, FrozenRun
@@ -31,7 +31,7 @@ def part_of(path: str) -> str:
 def refuse_behind_features(model: HostModule, path: str) -> None:
     """Refuse a layer of a head that reads more than features, and cannot be run.
 
-    Raises: ConfigError naming layers of this model that can.
+    Raises: UnservedError naming the head, and what it reads.
     """
     part = part_of(path)
     if part in _RUN_APART or _in_pixel_decoder(path):
@@ -45,10 +45,9 @@ def refuse_behind_features(model: HostModule, path: str) -> None:
             f'reads {" and ".join(beside)} beside the features: for these the teacher '
             'would have to run its losses'
         )
-    choices = ' or '.join(f"'{name}'" for name in readable_parts(model))
-    raise ConfigError(
+    raise UnservedError(
         f"'{path}' lies in {type(head).__name__} of {type(model).__name__}, which "
-        f'{why}. Use {choices}, or a layer inside.'
+        f'{why}.'
     )
 
 

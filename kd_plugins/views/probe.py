@@ -1,5 +1,6 @@
 """A small dry run of both models, to know shapes before training."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,15 +75,15 @@ class Probe:
             )
 
     def sizes(self) -> list[Size]:
-        """Sizes to try in turn, the smallest first: standard ones, what the models say.
+        """Sizes to try in turn: the smallest standard one, then the others by area.
 
         A backbone's ``img_size``, a preprocessor's ``size`` and a ``crop_size`` say
         that a model may want just this one.
         """
-        sizes = {(side, side) for side in STANDARD_SIZES}
-        for model in (self.student, self.teacher):
-            sizes.update(declared_sizes(model))
-        return sorted(sizes, key=lambda size: (size[0] * size[1], size))
+        first, *others = ((side, side) for side in STANDARD_SIZES)
+        sizes = {*others, *declared_sizes(self.student), *declared_sizes(self.teacher)}
+        by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+        return list(dict.fromkeys([first, *by_area]))
 
     def check_images(self, what: str) -> None:
         """Refuse a student that in training looks at several copies of each image.
@@ -131,7 +132,13 @@ class Probe:
         run: FrozenRun | None = None
         try:
             # A model may draw: the adapters' initial weights must not depend on it.
-            with RandomStream(_SEED).active(), frozen(model, gradient):
+            with (
+                RandomStream(_SEED).active(),
+                frozen(model, gradient),
+                warnings.catch_warnings(),
+            ):
+                # Training tells, where it checkpoints activations.
+                warnings.filterwarnings('ignore', 'torch.utils.checkpoint')
                 if side == 'student':
                     _as_in_training(model)
                 with recording(model, recorders) as records:

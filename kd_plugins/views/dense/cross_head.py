@@ -3,11 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ...build import build_together
 from ...checks import check_int
 from ...errors import ConfigError, located
 from ...host_types import HostModule, Samples
@@ -19,6 +21,7 @@ from ..base import (
     BoundView,
     MatchedTensors,
     Shape,
+    Side,
     TensorSpec,
     UnservedError,
     View,
@@ -83,9 +86,7 @@ class CrossHeadView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         heads = dense_heads(probe)
-        for side in SIDES:
-            with located(f'({side})'):
-                check_towers(heads[side], self.layer)
+        build_together(*(partial(self._check, heads[side], side) for side in SIDES))
         with located('(student)'):
             _check_assigns(heads['student'])
         with located('(teacher)'):
@@ -111,6 +112,10 @@ class CrossHeadView(View):
             tuple(tower.teacher.recorder for tower in towers),
             ('neck', BBOX_HEAD),
         )
+
+    def _check(self, head: HostModule, side: Side) -> None:
+        with located(f'({side})'):
+            check_towers(head, self.layer)
 
     def _check_width(self, student: int, teacher: int) -> None:
         if student == teacher:

@@ -484,8 +484,8 @@ SEPARATE = dict(type='mmdet.RetinaSepBNHead', num_ins=3)
         ),
         (
             dict(layer=3),
-            r'view \(student\)\.layer: is 3, but the towers of bbox_head have 2 .*'
-            r'Choose layer=0 to 2\.(.|\n)*view \(teacher\)\.layer: is 3',
+            r'view.layer \(student\): is 3, but the towers of bbox_head have 2 .*'
+            r'Choose layer=0 to 2\.(.|\n)*view.layer \(teacher\): is 3',
         ),
         (dict(layer=-1), 'layer must be a whole number >= 0, got -1'),
         (dict(layer=True), 'layer must be a whole number >= 0, got True'),
@@ -495,12 +495,12 @@ SEPARATE = dict(type='mmdet.RetinaSepBNHead', num_ins=3)
         ),
         (
             dict(kind='atss', student=detector('gfl'), teacher=detector('gfl', base=8)),
-            r"GFLHead predicts no boxes\. Use one of 'cross\.logits', "
-            r"'cross\.distributions'",
+            r'GFLHead predicts no boxes, but logits and distributions\. Of these two '
+            r"models can be compared: view='head\.logits', ",
         ),
         (
             dict(student=detector('atss'), teacher=detector('atss', base=8)),
-            r'ATSSHead predicts no distributions\. Use one of .*centerness',
+            r'ATSSHead predicts no distributions, but logits, boxes and centerness\.',
         ),
         (
             dict(
@@ -508,7 +508,7 @@ SEPARATE = dict(type='mmdet.RetinaSepBNHead', num_ins=3)
                 student=detector('retinanet'),
                 teacher=detector('retinanet', base=8),
             ),
-            r"RetinaHead predicts no centerness\. Use one of .*'cross\.boxes'",
+            r'RetinaHead predicts no centerness, but logits and boxes\.',
         ),
         (
             dict(kind='retinanet', teacher=detector('retinanet', **SEPARATE)),
@@ -527,8 +527,8 @@ SEPARATE = dict(type='mmdet.RetinaSepBNHead', num_ins=3)
                     loss_cls=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False),
                 ),
             ),
-            r'\(teacher\): RetinaHead does not train its classes by a sigmoid each, as '
-            r'cross\.\* reads them',
+            r'\(teacher\): RetinaHead trains its classes by a softmax over them and '
+            r'the background, and cross\.logits reads .* Set use_sigmoid=True in bbox_',
         ),
         (
             dict(kind='retinanet', student=detector('retinanet', **FREE)),

@@ -241,7 +241,7 @@ def test_without_boxes_there_are_no_rows(kind: str) -> None:
             ),
             r'\(teacher\): head\.deltas reads .* bbox_head is a FreeAnchorRetinaHead',
         ),
-        (fcos(), retinanet(), 'the anchors of student and teacher differ'),
+        (fcos(), retinanet(), 'RetinaHead of the teacher as deltas of its anchors'),
     ],
 )
 def test_boxes_that_cannot_be_compared_are_refused(

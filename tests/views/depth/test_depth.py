@@ -121,5 +121,5 @@ def test_a_segmentor_has_no_depth() -> None:
         ConfigError, match=r'\(teacher\): depth.map needs a VPDDepthHead'
     ):
         build(teacher=segmentor(8))
-    with pytest.raises(ConfigError, match=r'VPDDepthHead predicts a depth\. Use depth'):
+    with pytest.raises(ConfigError, match=r"predicts a depth\. .* view='depth\.map'"):
         build(dict(a=dict(view='seg.logits', loss=dict(type='PixelWiseLoss'))))

@@ -117,25 +117,37 @@ RPN_ONLY = dict(
     ('teacher', 'message'),
     [
         (DOUBLE, r'\(teacher\): DoubleHeadRoIHead of FasterRCNN runs its box head in'),
-        (SEESAW, 'SeesawLoss of FasterRCNN has class channels of its own'),
+        (SEESAW, 'SeesawLoss of Shared2FCBBoxHead has class channels of its own'),
         (
             FOCAL,
             r'\(teacher\): FocalLoss of Shared2FCBBoxHead trains its classes by a '
-            'sigmoid.*Use loss_cls=',
+            'sigmoid.*Set loss_cls=',
         ),
-        (NO_BOXES, "Shared2FCBBoxHead of FasterRCNN has no 'fc_cls' and 'fc_reg'"),
-        (RPN_ONLY, 'RPN has no RoI head. Use a two-stage detector'),
+        (RPN_ONLY, 'RPN has no RoI head, as two-stage detectors have'),
     ],
-    ids=['double', 'seesaw', 'focal', 'no boxes', 'no head'],
+    ids=['double', 'seesaw', 'focal', 'no head'],
 )
 def test_other_heads_are_refused_by_name(teacher: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MODELS.build(config(dict(cls=pairs()['cls']), teacher=teacher_of(teacher)))
 
 
-def test_a_sigmoid_classifier_may_teach_what_is_no_logit() -> None:
-    model = distiller(dict(reg=pairs()['reg']), teacher=teacher_of(FOCAL))
-    assert losses_of(model)['loss_kd_reg'] >= 0
+@pytest.mark.parametrize('teacher', [FOCAL, SEESAW], ids=['focal', 'seesaw'])
+def test_any_classifier_may_teach_what_is_no_logit(teacher: Any) -> None:
+    features = dict(view='roi.features', loss=dict(type='HintLoss'))
+    own = dict(reg=pairs()['reg'], features=features)
+    losses = losses_of(distiller(own, teacher=teacher_of(teacher)))
+    assert losses['loss_kd_reg'] >= 0
+    assert losses['loss_kd_features'] > 0
+
+
+def test_a_head_without_boxes_has_logits_and_no_deltas() -> None:
+    teacher = teacher_of(NO_BOXES)
+    model = distiller(dict(cls=pairs()['cls']), teacher=teacher)
+    assert losses_of(model)['loss_kd_cls'] > 0
+    message = r'\(teacher\): Shared2FCBBoxHead predicts no box deltas \(with_reg=Fal'
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(reg=pairs()['reg']), teacher=teacher))
 
 
 def test_a_roi_head_that_does_not_run_has_nothing_to_match() -> None:

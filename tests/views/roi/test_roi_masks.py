@@ -197,12 +197,12 @@ def test_classes_of_another_teacher_go_by_name() -> None:
     [
         (
             dict(teacher=teacher_of(faster_rcnn())),
-            r'view \(teacher\): FasterRCNN has no mask head in a RoI head\. Use a ',
+            r"view \(teacher\): FasterRCNN has no mask head: 'roi\.masks' reads",
         ),
         (dict(student=faster_rcnn()), r'\(student\): FasterRCNN has no mask head'),
         (
             dict(teacher=teacher_of(with_masks(mask_rcnn(), type='mmdet.HTCMaskHead'))),
-            r'draws masks by a HTCMaskHead of a StandardRoIHead, in a way that',
+            r"draws masks by a HTCMaskHead of a StandardRoIHead: 'roi\.masks' knows",
         ),
         (
             dict(teacher=teacher_of(with_masks(mask_rcnn(), num_classes=2))),

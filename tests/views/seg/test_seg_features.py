@@ -88,5 +88,5 @@ class _ByItself(FCNHead):
 
 def test_a_head_that_classifies_by_itself_is_refused() -> None:
     decode = head('FCNHead', 8, num_convs=1) | dict(type='mmseg._ByItself')
-    with pytest.raises(ConfigError, match=r"by its 'cls_seg'.*Use a 'layer' pair"):
+    with pytest.raises(ConfigError, match=r"by its 'cls_seg'.*view='seg\.logits'"):
         build(segmentor(decode=decode))

@@ -147,7 +147,7 @@ def test_losses_without_gradients_are_refused() -> None:
 def test_models_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ConfigError, match="Remove the teacher's class_map and input_s"):
         build(input_scale=2.0)
-    with pytest.raises(ConfigError, match='decode_head of the student is a cascade'):
+    with pytest.raises(ConfigError, match=r'\(student\): the decode_head is a cascade'):
         build(student=cascade())
     sigmoid = dict(loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True))
     with pytest.raises(ConfigError, match='needs classes of a softmax'):

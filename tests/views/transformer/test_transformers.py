@@ -230,8 +230,8 @@ def test_a_detector_of_another_kind_teaches_a_transformer_its_neck() -> None:
         (
             dict(view='head.logits', loss=dict(type='KDLoss')),
             dict(student=deformable_detr(), teacher=TEACHER),
-            r'\(student\): DeformableDETR answers by queries, .* Use '
-            r"view='encoder\.memory', or layer='neck'\.",
+            r'\(student\): DeformableDETR answers by queries, .* be '
+            r"compared: view='encoder\.memory', layer='backbone', layer='neck'\.",
         ),
         (
             dict(view='head.logits', loss=dict(type='KDLoss')),
