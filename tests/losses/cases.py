@@ -66,7 +66,7 @@ class LossCase:
         loss: the registered class.
         rows: makes that many float64 rows from torch's default generator.
         options: arguments of the class, without ``loss_weight`` and ``reduction``.
-        context: what the view would tell.
+        context: of the view.
         opt_outs: contract tests that do not hold, each with its reason.
         mask_sides: sides of a mask beyond the rows: a row is a map of one pixel.
     """
@@ -607,7 +607,7 @@ CASES = [
         opt_outs=ANY_CHANNELS
         | {
             'test_behind_a_layer_under_autocast': (
-                'in bfloat16 another cell may be the maximum: the gradient goes there'
+                'in bfloat16 another pixel may be the maximum: the gradient goes there'
             ),
         },
     ),

@@ -99,12 +99,14 @@ def naive(
 ) -> list[float]:
     """Row by row, number by number."""
     values = []
-    for own, other, aim in zip(
+    for student_row, teacher_row, aim in zip(
         student.tolist(), teacher.tolist(), target.tolist(), strict=True
     ):
-        task = sum((s - y) ** 2 for s, y in zip(own, aim, strict=True))
-        imitation = sum((s - t) ** 2 for s, t in zip(own, other, strict=True))
-        error = sum((t - y) ** 2 for t, y in zip(other, aim, strict=True))
+        task = sum((s - y) ** 2 for s, y in zip(student_row, aim, strict=True))
+        imitation = sum(
+            (s - t) ** 2 for s, t in zip(student_row, teacher_row, strict=True)
+        )
+        error = sum((t - y) ** 2 for t, y in zip(teacher_row, aim, strict=True))
         if options['mode'] == 'minimum':
             values.append(min(task, imitation))
             continue
@@ -200,8 +202,8 @@ def test_all_sampled_rows_count_where_a_view_says_so() -> None:
 def test_swapping_student_and_teacher_changes_it() -> None:
     student, teacher, target = rows_of_errors(0.0, 1.0)
     forward = attentive_imitation(student, teacher, target, normalizer=2.0)
-    other = attentive_imitation(teacher, student, target, normalizer=2.0)
-    assert abs(forward - other) > 0.1
+    swapped = attentive_imitation(teacher, student, target, normalizer=2.0)
+    assert abs(forward - swapped) > 0.1
 
 
 def test_finite_on_deltas_of_a_hundred_deviations() -> None:

@@ -22,7 +22,7 @@ def maps() -> tuple[Tensor, Tensor]:
 
 
 def attention(feature: Tensor, p: float, form: str) -> np.ndarray:
-    """Of one image (C, H, W), cell by cell, by numpy."""
+    """Of one image (C, H, W), pixel by pixel, by numpy."""
     channels, height, width = feature.shape
     values = np.zeros(height * width)
     for row in range(height):
@@ -38,7 +38,7 @@ def attention(feature: Tensor, p: float, form: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ('mode', 'expected'), [('paper', math.sqrt(2)), ('code', 1.0), ('squared', 2.0)]
 )
-def test_two_cells_by_hand(mode: str, expected: float) -> None:
+def test_two_pixels_by_hand(mode: str, expected: float) -> None:
     student = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     teacher = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
     value = attention_transfer(student, teacher, mode=mode)
@@ -50,8 +50,8 @@ def test_two_cells_by_hand(mode: str, expected: float) -> None:
 def test_equals_a_naive_loop(p: float, form: str) -> None:
     student, teacher = maps()
     expected = [
-        attention(own, p, form) - attention(other, p, form)
-        for own, other in zip(student, teacher, strict=True)
+        attention(student_item, p, form) - attention(teacher_item, p, form)
+        for student_item, teacher_item in zip(student, teacher, strict=True)
     ]
     for mode, reduce in (
         ('paper', np.linalg.norm),
@@ -87,7 +87,7 @@ def test_scale_sign_and_order_of_channels_do_not_matter(form: str) -> None:
     assert_close(attention_transfer(doubled, teacher, form=form), value)
 
 
-def test_cells_do_matter() -> None:
+def test_pixels_do_matter() -> None:
     student, _ = maps()
     assert attention_transfer(student, student.flip(3)) > 0.1
 
@@ -107,10 +107,10 @@ def test_powers_neither_overflow_nor_vanish(p: float, form: str, scale: float) -
     student, teacher = (item.float() for item in maps())
     value = attention_transfer(student, teacher, p=p, form=form)
     large = (scale * student).requires_grad_()
-    its_value = attention_transfer(large, scale * teacher, p=p, form=form)
-    assert_close(its_value, value)
-    its_gradient = gradient(its_value, large)
-    assert its_gradient.isfinite().all() and its_gradient.any()
+    large_value = attention_transfer(large, scale * teacher, p=p, form=form)
+    assert_close(large_value, value)
+    large_gradient = gradient(large_value, large)
+    assert large_gradient.isfinite().all() and large_gradient.any()
 
 
 @pytest.mark.parametrize('mode', ['paper', 'code', 'squared'])
@@ -123,9 +123,9 @@ def test_dead_maps_attend_to_nothing(scale: float, p: float, mode: str) -> None:
     value = attention_transfer(student, teacher, p=p, mode=mode, reduction='none')
     expected = {'paper': 1, 'code': 1 / 20, 'squared': 1}[mode]
     assert value[0].item() == pytest.approx(expected)  # the teacher's q alone
-    its_gradient = gradient(value.sum(), student)
-    assert its_gradient.isfinite().all()
-    assert not its_gradient[0].any() and its_gradient[1].any()
+    student_gradient = gradient(value.sum(), student)
+    assert student_gradient.isfinite().all()
+    assert not student_gradient[0].any() and student_gradient[1].any()
     both = attention_transfer(0 * student, 0 * teacher, p=p, mode=mode)
     assert both.item() == 0
     assert not gradient(both, student).any()

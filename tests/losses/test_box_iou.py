@@ -15,7 +15,7 @@ from kd_plugins.losses import BoxIoULoss, box_iou_distance
 
 from ._common import gradient
 
-# Two squares of side 2 that share a cell of 1: union 7, the box around both 9.
+# Two squares of side 2 that share an area of 1: union 7, the box around both 9.
 SQUARES = (
     torch.tensor([[0.0, 0.0, 2.0, 2.0]], dtype=torch.float64),
     torch.tensor([[1.0, 1.0, 3.0, 3.0]], dtype=torch.float64),
@@ -33,8 +33,8 @@ def grid_boxes(draw: st.DrawFn) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def cells(box: Tensor) -> np.ndarray:
-    """The cells of a 9x9 grid that a box of whole numbers covers."""
+def covered_pixels(box: Tensor) -> np.ndarray:
+    """The pixels of a 9x9 grid that a box of whole numbers covers."""
     left, top, right, bottom = box.int().tolist()
     grid = np.zeros((9, 9), dtype=bool)
     grid[top:bottom, left:right] = True
@@ -49,13 +49,24 @@ def test_two_squares_by_hand() -> None:
 
 
 @given(student=grid_boxes(), teacher=grid_boxes())
-def test_equals_counted_cells(student: Tensor, teacher: Tensor) -> None:
+def test_equals_counted_pixels(student: Tensor, teacher: Tensor) -> None:
     expected, logarithms = [], []
-    for own, other in zip(student, teacher, strict=True):
-        mine, its = cells(own), cells(other)
-        inner, union = (mine & its).sum(), (mine | its).sum()
-        around = cells(
-            torch.cat([torch.minimum(own, other)[:2], torch.maximum(own, other)[2:]])
+    for student_box, teacher_box in zip(student, teacher, strict=True):
+        student_pixels, teacher_pixels = (
+            covered_pixels(student_box),
+            covered_pixels(teacher_box),
+        )
+        inner, union = (
+            (student_pixels & teacher_pixels).sum(),
+            (student_pixels | teacher_pixels).sum(),
+        )
+        around = covered_pixels(
+            torch.cat(
+                [
+                    torch.minimum(student_box, teacher_box)[:2],
+                    torch.maximum(student_box, teacher_box)[2:],
+                ]
+            )
         ).sum()
         expected.append(1 - inner / union + (around - union) / around)
         logarithms.append(-math.log(max(inner / union, 1e-6)))

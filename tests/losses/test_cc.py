@@ -24,15 +24,15 @@ def rows(count: int = 6, width: int = 7) -> tuple[Tensor, Tensor]:
 def naive(student: Tensor, teacher: Tensor, **options: Any) -> list[float]:
     """Pair by pair."""
 
-    def kernel(own: np.ndarray, other: np.ndarray) -> float:
+    def kernel(first: np.ndarray, second: np.ndarray) -> float:
         if options.get('kernel') == 'bilinear':
-            return float(own @ other)
+            return float(first @ second)
         gamma, order = options.get('gamma', 0.4), options.get('order', 2)
-        own, other = own / np.linalg.norm(own), other / np.linalg.norm(other)
+        first, second = first / np.linalg.norm(first), second / np.linalg.norm(second)
         if order is None:
-            return math.exp(-gamma * ((own - other) ** 2).sum())
+            return math.exp(-gamma * ((first - second) ** 2).sum())
         terms = [
-            (2 * gamma) ** p / math.factorial(p) * (own @ other) ** p
+            (2 * gamma) ** p / math.factorial(p) * (first @ second) ** p
             for p in range(order + 1)
         ]
         return math.exp(-2 * gamma) * sum(terms)
@@ -41,8 +41,10 @@ def naive(student: Tensor, teacher: Tensor, **options: Any) -> list[float]:
     for i in range(len(student)):
         total = 0.0
         for j in range(len(student)):
-            own = kernel(student[i].numpy(), student[j].numpy())
-            total += (own - kernel(teacher[i].numpy(), teacher[j].numpy())) ** 2
+            student_kernel = kernel(student[i].numpy(), student[j].numpy())
+            total += (
+                student_kernel - kernel(teacher[i].numpy(), teacher[j].numpy())
+            ) ** 2
         found.append(total / len(student))
     return found
 
@@ -156,10 +158,10 @@ def test_dead_samples_give_neither_infinity_nor_nan(variant: str) -> None:
     student[1:3] = 0
     student.requires_grad_()
     value = correlation_congruence(student, teacher, variant=variant)
-    its_gradient = gradient(value, student)
+    student_gradient = gradient(value, student)
     assert value > 0
-    assert its_gradient.isfinite().all()
-    assert not its_gradient[1:3].any()
+    assert student_gradient.isfinite().all()
+    assert not student_gradient[1:3].any()
 
 
 @pytest.mark.parametrize('variant', ['paper', 'norm', 'neighbor'])

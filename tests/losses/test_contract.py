@@ -149,9 +149,9 @@ def test_linear_in_the_loss_weight(case: LossCase) -> None:
     rows = case.rows(4)
     value, gradient = value_and_gradient(case, rows)
     for weight in (0.0, 0.25, 3.0):
-        weighted, its_gradient = value_and_gradient(case, rows, loss_weight=weight)
+        weighted, weighted_gradient = value_and_gradient(case, rows, loss_weight=weight)
         assert_close(weighted, weight * value)
-        assert_close(its_gradient, weight * gradient)
+        assert_close(weighted_gradient, weight * gradient)
 
 
 def test_the_weight_may_change_while_training(case: LossCase) -> None:
@@ -197,9 +197,9 @@ def test_memory_layout_does_not_matter(case: LossCase) -> None:
     sparse['student'].requires_grad_()
     strided = apply(sparse, lambda tensor: tensor[..., 0])
     assert not any(tensor.is_contiguous() for tensor in strided.values())
-    its_value = case.value(strided)
-    backward(its_value)
-    assert_close(its_value.detach(), value)
+    strided_value = case.value(strided)
+    backward(strided_value)
+    assert_close(strided_value.detach(), value)
     assert sparse['student'].grad is not None
     assert_close(sparse['student'].grad[..., 0], gradient)
 
@@ -213,9 +213,9 @@ def test_masking_equals_dropping(case: LossCase) -> None:
     kept = mask.bool()
     value, gradient = value_and_gradient(case, rows, mask=mask)
     dropped = apply(rows, lambda tensor: tensor[kept])
-    its_value, its_gradient = value_and_gradient(case, dropped)
-    assert_close(value, its_value)
-    assert_close(gradient[kept], its_gradient)
+    changed_value, changed_gradient = value_and_gradient(case, dropped)
+    assert_close(value, changed_value)
+    assert_close(gradient[kept], changed_gradient)
     assert not gradient[~kept].any()
     each = case.value(rows, mask=mask, reduction='none')
     assert_close(each[kept], case.value(dropped, reduction='none'))
@@ -229,9 +229,9 @@ def test_what_is_masked_may_be_anything(case: LossCase, bad: float) -> None:
     value, gradient = value_and_gradient(case, rows, mask=mask)
     for tensor in rows.values():
         tensor[mask == 0] = bad
-    its_value, its_gradient = value_and_gradient(case, rows, mask=mask)
-    assert torch.equal(its_value, value)
-    assert torch.equal(its_gradient, gradient)
+    changed_value, changed_gradient = value_and_gradient(case, rows, mask=mask)
+    assert torch.equal(changed_value, value)
+    assert torch.equal(changed_gradient, gradient)
 
 
 @pytest.mark.parametrize('avg_factor', [None, 0.0, 0.5, torch.tensor(0.0)])
@@ -273,14 +273,14 @@ def test_ranks_average_to_the_whole(
     mean_count = mask.sum() / 2  # what reduce_mean of the ranks' counts gives
     values, gradients = [], []
     for start, end in ((0, split[0]), (split[0], 8)):
-        share, its_gradient = value_and_gradient(
+        share, changed_gradient = value_and_gradient(
             case,
             {name: tensor[start:end] for name, tensor in rows.items()},
             mask=mask[start:end] if masked else None,
             avg_factor=mean_count,
         )
         values.append(share)
-        gradients.append(its_gradient)
+        gradients.append(changed_gradient)
     assert_close(torch.stack(values).mean(), value)
     # DDP averages the gradients of the ranks.
     assert_close(torch.cat(gradients) / 2, gradient)
@@ -300,10 +300,10 @@ def test_finite_and_near_in_bfloat16(case: LossCase) -> None:
     rows = apply(case.rows(64), Tensor.float)
     value, _ = value_and_gradient(case, rows)
     coarse = apply(rows, Tensor.bfloat16)
-    its_value, its_gradient = value_and_gradient(case, coarse)
-    assert its_gradient.dtype == torch.bfloat16
-    assert its_gradient.isfinite().all()
-    assert_close(its_value, value, rtol=2e-2, atol=0)
+    changed_value, changed_gradient = value_and_gradient(case, coarse)
+    assert changed_gradient.dtype == torch.bfloat16
+    assert changed_gradient.isfinite().all()
+    assert_close(changed_value, value, rtol=2e-2, atol=0)
 
 
 def test_autocast_changes_nothing_inside(case: LossCase) -> None:
@@ -311,9 +311,9 @@ def test_autocast_changes_nothing_inside(case: LossCase) -> None:
     value, gradient = value_and_gradient(case, rows)
     rows = with_gradient(rows)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        its_value = case.value(rows)
-    backward(its_value)  # outside, as the hosts' wrappers do
-    assert torch.equal(its_value.detach(), value)
+        changed_value = case.value(rows)
+    backward(changed_value)  # outside, as the hosts' wrappers do
+    assert torch.equal(changed_value.detach(), value)
     assert rows['student'].grad is not None
     assert torch.equal(rows['student'].grad, gradient)
 

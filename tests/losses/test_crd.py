@@ -65,9 +65,14 @@ def test_what_is_computed_is_info_nce_of_projections(make: Any) -> None:
         for item in (given['student'], given['teacher'])
     )
     target = target[target < CLASSES]
-    own, other = loss.student_projection(student), loss.teacher_projection(teacher)
-    others = torch.nn.functional.normalize(other).detach()
-    expected = info_nce(own, other, others, labels=target, negative_labels=target)
+    student_rows, teacher_rows = (
+        loss.student_projection(student),
+        loss.teacher_projection(teacher),
+    )
+    negatives = torch.nn.functional.normalize(teacher_rows).detach()
+    expected = info_nce(
+        student_rows, teacher_rows, negatives, labels=target, negative_labels=target
+    )
     assert_close(value, 0.8 * expected)
     assert loss.queues.written.tolist() == target.bincount().tolist()
 
@@ -89,20 +94,24 @@ def test_what_has_no_class_takes_no_part() -> None:
     loss, given = small(), rois()
     mask = torch.ones(12)
     mask[3] = 0
-    other = copy.deepcopy(loss)
+    copied = copy.deepcopy(loss)
     value = loss(**given, mask=mask)
     given['student'][3], given['teacher'][3], given['student'][11] = (
         torch.inf,
         torch.nan,
         -torch.inf,
     )
-    its_value = other(**given, mask=mask)
-    assert torch.equal(its_value, value)
-    assert torch.equal(other.queues.rows, loss.queues.rows)
-    for item in (value, its_value):
+    copied_value = copied(**given, mask=mask)
+    assert torch.equal(copied_value, value)
+    assert torch.equal(copied.queues.rows, loss.queues.rows)
+    for item in (value, copied_value):
         backward(item)
-    for own, its in zip(loss.parameters(), other.parameters(), strict=True):
-        assert own.grad is not None and torch.equal(own.grad, its.grad)
+    for parameter, copied_parameter in zip(
+        loss.parameters(), copied.parameters(), strict=True
+    ):
+        assert parameter.grad is not None and torch.equal(
+            parameter.grad, copied_parameter.grad
+        )
     assert loss.queues.written.sum() == 10
 
 

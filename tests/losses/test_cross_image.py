@@ -40,15 +40,15 @@ def naive(
     """Image by image, each with each, by scipy."""
     if mask is None:
         mask = torch.ones(len(student), *student.shape[2:])
-    own, other = pixels(student, mask), pixels(teacher, mask)
+    student_pixels, teacher_pixels = pixels(student, mask), pixels(teacher, mask)
     values = []
-    for i in range(len(own)):
+    for i in range(len(student_pixels)):
         divergences = [
             rel_entr(
-                softmax(other[i] @ other[j].T / tau, axis=1),
-                softmax(own[i] @ own[j].T / tau, axis=1),
+                softmax(teacher_pixels[i] @ teacher_pixels[j].T / tau, axis=1),
+                softmax(student_pixels[i] @ student_pixels[j].T / tau, axis=1),
             ).sum(1)
-            for j in range(len(own))
+            for j in range(len(student_pixels))
         ]
         values.append(np.mean(divergences))
     return values
@@ -87,11 +87,11 @@ def test_large_maps_are_pooled_and_what_is_dropped_adds_nothing() -> None:
         for image in range(2):
             for row in range(3):
                 for column in range(2):
-                    cells = np.s_[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-                    kept = mask[image].numpy()[cells] > 0
+                    square = np.s_[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+                    kept = mask[image].numpy()[square] > 0
                     if kept.any():
-                        cell = feature[image].numpy()[(np.s_[:], *cells)]
-                        nodes[image, :, row, column] = cell[:, kept].mean(1)
+                        pixels = feature[image].numpy()[(np.s_[:], *square)]
+                        nodes[image, :, row, column] = pixels[:, kept].mean(1)
                         there[image, row, column] = 1
         return torch.from_numpy(nodes), torch.from_numpy(there)
 
@@ -216,11 +216,11 @@ def test_one_pixel_by_hand() -> None:
 def test_a_memory_equals_scipy(max_entries: int) -> None:
     student, teacher = torch.randn(2, 5, 4, dtype=torch.float64)
     memory = remembered()
-    own, other = (
+    student_probs, teacher_probs = (
         softmax(nn.functional.normalize(item).numpy() @ memory.numpy().T / 0.1, axis=1)
         for item in (student, teacher)
     )
-    expected = torch.from_numpy(rel_entr(other, own).sum(1))
+    expected = torch.from_numpy(rel_entr(teacher_probs, student_probs).sum(1))
     value = memory_divergence(
         student, teacher, memory, max_entries=max_entries, reduction='none'
     )

@@ -45,11 +45,13 @@ def test_gradient_formula() -> None:
     student, teacher = maps()
     student.requires_grad_()
     value = channel_wise_divergence(student, teacher, temperature=3.0)
-    own, other = (
+    student_probs, teacher_probs = (
         (item.detach() / 3).flatten(2).softmax(2).view_as(item)
         for item in (student, teacher)
     )
-    assert_close(gradient(value, student), 3 * (own - other) / (2 * 3))
+    assert_close(
+        gradient(value, student), 3 * (student_probs - teacher_probs) / (2 * 3)
+    )
 
 
 def test_a_constant_added_to_a_channel_does_not_matter() -> None:
@@ -135,12 +137,12 @@ def test_a_mask_that_drops_nothing_changes_nothing() -> None:
     student, teacher = maps(3)
     student.requires_grad_()
     plain = channel_wise_divergence(student, teacher)
-    its_gradient = gradient(plain, student)
+    plain_gradient = gradient(plain, student)
     ones = torch.ones(3, 4, 5)
     for options in ({}, {'avg_factor': ones.sum()}, {'avg_factor': 60.0}):
         value = channel_wise_divergence(student, teacher, mask=ones, **options)
         assert_close(value, plain)
-        assert_close(gradient(value, student), its_gradient)
+        assert_close(gradient(value, student), plain_gradient)
 
 
 @pytest.mark.parametrize('bad', [math.inf, -math.inf, math.nan])
@@ -152,11 +154,11 @@ def test_what_dropped_pixels_hold_does_not_matter(bad: float) -> None:
     student[dropped] = bad
     teacher[dropped] = bad
     student.requires_grad_()
-    its_value = channel_wise_divergence(student, teacher, mask=mask)
-    assert torch.equal(its_value, value)
-    its_gradient = gradient(its_value, student)
-    assert not its_gradient[dropped].any()
-    assert its_gradient.isfinite().all() and its_gradient.any()
+    changed_value = channel_wise_divergence(student, teacher, mask=mask)
+    assert torch.equal(changed_value, value)
+    changed_gradient = gradient(changed_value, student)
+    assert not changed_gradient[dropped].any()
+    assert changed_gradient.isfinite().all() and changed_gradient.any()
 
 
 def test_gradient_under_a_mask_of_pixels() -> None:

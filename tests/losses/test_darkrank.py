@@ -46,28 +46,28 @@ def naive(
 
     def probability(scores: np.ndarray) -> float:
         product = 1.0
-        for place in range(len(scores)):
-            tail = [math.exp(item) for item in scores[place:]]
+        for index in range(len(scores)):
+            tail = [math.exp(item) for item in scores[index:]]
             product *= tail[0] / sum(tail)
         return product
 
-    found = []
-    for query, (own, theirs) in enumerate(
+    values = []
+    for query, (student_row, teacher_row) in enumerate(
         zip(scores(student), scores(teacher), strict=True)
     ):
-        others = [other for other in range(len(student)) if other != query]
-        others.sort(key=lambda other: -theirs[other])
+        others = [sample for sample in range(len(student)) if sample != query]
+        others.sort(key=lambda sample: -teacher_row[sample])
         if mode == 'soft':
             others = others[: list_length or 4]
             value = 0.0
             for order in itertools.permutations(others):
-                known = probability(theirs[list(order)])
-                value += known * math.log(known / probability(own[list(order)]))
+                share = probability(teacher_row[list(order)])
+                value += share * math.log(share / probability(student_row[list(order)]))
         else:
             others = others[:list_length]
-            value = -math.log(probability(own[others]))
-        found.append(value)
-    return found
+            value = -math.log(probability(student_row[others]))
+        values.append(value)
+    return values
 
 
 # At squared distances 1 and 2 of the first row; and both at 2.
@@ -119,9 +119,11 @@ def test_hard_of_four_equals_a_later_implementation_and_its_gradient() -> None:
         return -3 * (distances * (1 - torch.eye(9))).pow(3)
 
     order = scores(teacher).sort(dim=1, descending=True)[1][:, 1:5]
-    own = scores(student).gather(1, order)
-    tails = torch.stack([torch.logsumexp(own[:, i:], dim=1) for i in range(4)], dim=1)
-    expected = -(own - tails).sum(dim=1).mean()
+    student_scores = scores(student).gather(1, order)
+    tails = torch.stack(
+        [torch.logsumexp(student_scores[:, i:], dim=1) for i in range(4)], dim=1
+    )
+    expected = -(student_scores - tails).sum(dim=1).mean()
     value = cross_sample_ranking(student, teacher, mode='hard', list_length=4)
     assert_close(value, expected)
     assert_close(gradient(value, student), gradient(expected, student))
@@ -165,8 +167,10 @@ def test_lengths_and_mixing_of_the_channels_do_not_matter(mode: str) -> None:
 def test_hard_is_least_in_the_order_of_the_teacher() -> None:
     _, teacher = rows()
     same = cross_sample_ranking(teacher, teacher, mode='hard')
-    other = cross_sample_ranking(teacher[[1, 0, 2, 3, 4, 5, 6]], teacher, mode='hard')
-    assert 0 < same < other
+    shuffled = cross_sample_ranking(
+        teacher[[1, 0, 2, 3, 4, 5, 6]], teacher, mode='hard'
+    )
+    assert 0 < same < shuffled
 
 
 def test_swapping_student_and_teacher_changes_it() -> None:
@@ -207,10 +211,10 @@ def test_equal_and_dead_samples_give_neither_infinity_nor_nan(
     student[4] = student[5]
     student.requires_grad_()
     value = cross_sample_ranking(student, teacher, mode=mode, power=power)
-    its_gradient = gradient(value, student)
+    student_gradient = gradient(value, student)
     assert value > 0
-    assert its_gradient.isfinite().all()
-    assert not its_gradient[1:3].any()
+    assert student_gradient.isfinite().all()
+    assert not student_gradient[1:3].any()
 
 
 @MODES

@@ -59,16 +59,22 @@ def test_equals_scipy(
 ) -> None:
     torch.manual_seed(seed)
     logits = pair(rows, columns)
-    own, other = (
+    student_probs, teacher_probs = (
         expit(item.numpy() / temperature)
         if use_sigmoid
         else softmax(item.numpy() / temperature, axis=1)
         for item in logits
     )
     of_rows = np.array(
-        [np.corrcoef(a, b)[0, 1] for a, b in zip(own, other, strict=True)]
+        [
+            np.corrcoef(a, b)[0, 1]
+            for a, b in zip(student_probs, teacher_probs, strict=True)
+        ]
     )
-    of_columns = [np.corrcoef(a, b)[0, 1] for a, b in zip(own.T, other.T, strict=True)]
+    of_columns = [
+        np.corrcoef(a, b)[0, 1]
+        for a, b in zip(student_probs.T, teacher_probs.T, strict=True)
+    ]
     expected = 1.5 * (1 - of_rows) + 0.5 * (1 - np.mean(of_columns))
     options = dict(temperature=temperature, use_sigmoid=use_sigmoid)
     value = class_correlation(*logits, beta=1.5, gamma=0.5, reduction='none', **options)
@@ -89,7 +95,7 @@ def test_an_affine_image_of_each_row_is_as_good(seed: int, scale: float) -> None
     assert_close(value, torch.zeros_like(value), rtol=0, atol=1e-9)
 
 
-def test_student_and_teacher_may_change_places() -> None:
+def test_student_and_teacher_may_be_swapped() -> None:
     student, teacher = pair(6, 4)
     value = class_correlation(student, teacher, temperature=2.0)
     assert_close(class_correlation(teacher, student, temperature=2.0), value)
@@ -121,8 +127,8 @@ def test_ranks_average_their_own_terms_by_their_rows() -> None:
         for part in shares
     ]
     each = class_correlation(student, teacher, gamma=0.0, reduction='none')
-    own = [intra(student[part], teacher[part]) for part in shares[:2]]
-    expected = each.mean() + 3 / 8 * own[0] + 5 / 8 * own[1]
+    terms = [intra(student[part], teacher[part]) for part in shares[:2]]
+    expected = each.mean() + 3 / 8 * terms[0] + 5 / 8 * terms[1]
     assert_close(torch.stack(ranks).mean(), expected)
     assert not torch.isclose(expected, class_correlation(student, teacher))
 
@@ -157,8 +163,11 @@ def test_what_does_not_vary_costs_1_and_has_no_gradient(constant: str) -> None:
 
 def test_one_column_is_correlated_over_rows_alone() -> None:
     student, teacher = pair(6, 1)
-    own, other = expit(student.numpy()[:, 0]), expit(teacher.numpy()[:, 0])
-    expected = 1 - np.corrcoef(own, other)[0, 1]
+    student_probs, teacher_probs = (
+        expit(student.numpy()[:, 0]),
+        expit(teacher.numpy()[:, 0]),
+    )
+    expected = 1 - np.corrcoef(student_probs, teacher_probs)[0, 1]
     assert DISTLoss(beta=5.0)(student, teacher).item() == pytest.approx(expected)
 
 

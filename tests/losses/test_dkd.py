@@ -93,13 +93,15 @@ def test_of_two_classes_nothing_is_left_but_the_target() -> None:
     assert_close(value, softened_divergence(student, teacher))
 
 
-@given(pair=row_pairs(), shift=st.floats(-5, 5), other=st.floats(-5, 5))
+@given(pair=row_pairs(), shift=st.floats(-5, 5), teacher_shift=st.floats(-5, 5))
 def test_ignores_a_constant_added_to_a_row(
-    pair: tuple[Tensor, Tensor], shift: float, other: float
+    pair: tuple[Tensor, Tensor], shift: float, teacher_shift: float
 ) -> None:
     student, teacher = pair
     target = labels(student)
-    shifted = decoupled_divergence(student + shift, teacher + other, target=target)
+    shifted = decoupled_divergence(
+        student + shift, teacher + teacher_shift, target=target
+    )
     assert_close(shifted, decoupled_divergence(*pair, target=target))
 
 

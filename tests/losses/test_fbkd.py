@@ -63,7 +63,7 @@ def naive_mask(student: np.ndarray, teacher: np.ndarray, channels: bool) -> np.n
 
 
 def test_an_error_of_one_by_hand() -> None:
-    """Everywhere as strong, so the mask is 1; four cells, one channel."""
+    """Everywhere as strong, so the mask is 1; four pixels, one channel."""
     student, teacher = torch.full((1, 1, 2, 2), -0.5), torch.full((1, 1, 2, 2), 0.5)
     for name, expected in (
         ('masked_weight', math.sqrt(4) * 7e-5),
@@ -93,8 +93,12 @@ def test_zero_for_equal_features_and_without_nan(norm_over: str) -> None:
 def test_masked_features_equal_numpy(use_channel_mask: bool, norm_over: str) -> None:
     student, teacher = maps()
     sums = []
-    for own, other in zip(student.detach().numpy(), teacher.numpy(), strict=True):
-        squares = (own - other) ** 2 * naive_mask(own, other, use_channel_mask)
+    for student_item, teacher_item in zip(
+        student.detach().numpy(), teacher.numpy(), strict=True
+    ):
+        squares = (student_item - teacher_item) ** 2 * naive_mask(
+            student_item, teacher_item, use_channel_mask
+        )
         sums.append(squares.sum())
     expected = np.sqrt(sum(sums)) if norm_over == 'batch' else np.sqrt(sums).mean()
     value = feature_based_distance(
@@ -122,7 +126,7 @@ def test_the_other_norms_equal_numpy() -> None:
         assert value.tolist() == pytest.approx(per_image.tolist())
 
 
-def test_masks_sum_to_the_cells_and_carry_no_gradient() -> None:
+def test_masks_sum_to_the_pixels_and_carry_no_gradient() -> None:
     student, teacher = maps()
     mask = _common_attention(student, teacher, 0.5, use_channel_mask=False)
     assert mask.sum(dim=(1, 2, 3)).tolist() == pytest.approx([20, 20])
@@ -151,10 +155,12 @@ def test_gradcheck_where_attention_is_even() -> None:
 
 def test_norms_over_the_batch_grow_with_its_root() -> None:
     student, teacher = (item.detach() for item in maps())
-    own, other = (torch.cat([item] * 4) for item in (student, teacher))
+    students, teachers = (torch.cat([item] * 4) for item in (student, teacher))
     options = dict(norm_over='batch')
     value = feature_based_distance(student, teacher, plain, **options)
-    assert_close(feature_based_distance(own, other, plain, **options), 2 * value)
+    assert_close(
+        feature_based_distance(students, teachers, plain, **options), 2 * value
+    )
     for reduction in ('mean', 'sum'):
         same = feature_based_distance(
             student, teacher, plain, reduction=reduction, **options
@@ -188,13 +194,13 @@ def test_one_image_is_a_batch() -> None:
 # Non-local blocks
 
 
-def host_block(own: NonLocalBlock, reduction: int) -> NonLocal2d:
+def host_block(block: NonLocalBlock, reduction: int) -> NonLocal2d:
     host = NonLocal2d(6, reduction=reduction, mode='dot_product').double()
     pairs = [
-        (host.theta, own.query),
-        (host.phi, own.key),
-        (host.g, own.value),
-        (host.conv_out, own.output),
+        (host.theta, block.query),
+        (host.phi, block.key),
+        (host.g, block.value),
+        (host.conv_out, block.output),
     ]
     for module, layer in pairs:
         module.conv.load_state_dict(layer.state_dict())
@@ -203,14 +209,14 @@ def host_block(own: NonLocalBlock, reduction: int) -> NonLocal2d:
 
 @pytest.mark.parametrize(('reduction', 'pool'), [(1, 1), (2, 1), (2, 2), (4, 4)])
 def test_a_non_local_block_equals_the_hosts(reduction: int, pool: int) -> None:
-    own = filled(NonLocalBlock(6, reduction, pool))
-    host = host_block(own, reduction)
+    block = filled(NonLocalBlock(6, reduction, pool))
+    host = host_block(block, reduction)
     if pool > 1:
         for name in ('g', 'phi'):
             pooled = nn.Sequential(getattr(host, name), nn.MaxPool2d(pool))
             setattr(host, name, pooled)
     feature = torch.randn(2, 6, 8, 12, dtype=torch.float64)
-    assert_close(own(feature), host(feature))
+    assert_close(block(feature), host(feature))
 
 
 def test_a_non_local_block_starts_as_nothing_and_learns() -> None:
@@ -223,15 +229,15 @@ def test_a_non_local_block_starts_as_nothing_and_learns() -> None:
 
 @pytest.mark.parametrize('side', [1, 3, 7])
 def test_maps_smaller_than_a_square_are_pooled_to_one(side: int) -> None:
-    own = filled(NonLocalBlock(6, 2, 8))
+    block = filled(NonLocalBlock(6, 2, 8))
     feature = torch.randn(2, 6, side, side, dtype=torch.float64)
-    key, value = (layer(feature).amax(dim=(2, 3)) for layer in (own.key, own.value))
-    related = torch.einsum('nchw,nc->nhw', own.query(feature), key)
+    key, value = (layer(feature).amax(dim=(2, 3)) for layer in (block.key, block.value))
+    related = torch.einsum('nchw,nc->nhw', block.query(feature), key)
     mixed = torch.einsum('nhw,nc->nchw', related, value)
-    assert_close(own(feature), feature + own.output(mixed))
+    assert_close(block(feature), feature + block.output(mixed))
 
 
-def test_memory_of_a_non_local_block_is_linear_in_the_cells() -> None:
+def test_memory_of_a_non_local_block_is_linear_in_the_pixels() -> None:
     sizes = []
 
     def pack(tensor: Tensor) -> Tensor:
@@ -241,7 +247,7 @@ def test_memory_of_a_non_local_block_is_linear_in_the_cells() -> None:
     feature = torch.randn(1, 4, 64, 64, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         NonLocalBlock(4)(feature)
-    assert max(sizes) <= feature.numel()  # pairs of cells would be 1024 times as many
+    assert max(sizes) <= feature.numel()  # pairs of pixels would be 1024 times as many
 
 
 # The module
@@ -251,14 +257,14 @@ def test_four_couples_reach_the_distance() -> None:
     student, teacher = maps()
     loss = filled(FBKDLoss(channels=3, loss_weight=2.0, norm_over='batch'))
     block = loss.blocks['0']
-    masked, channels, cells, relations = block(student, teacher)
+    masked, channels, pixels, relations = block(student, teacher)
     assert_close(masked[0], block.feature(student))
     assert_close(channels[0], block.channels(student.mean(dim=(2, 3))))
-    assert_close(cells[0], block.cells(student.mean(dim=1, keepdim=True)))
+    assert_close(pixels[0], block.cells(student.mean(dim=1, keepdim=True)))
     assert_close(relations[0], block.relations(block.student(student)))
     assert torch.equal(masked[1], teacher)
     assert_close(channels[1], teacher.mean(dim=(2, 3)))
-    assert_close(cells[1], teacher.mean(dim=1, keepdim=True))
+    assert_close(pixels[1], teacher.mean(dim=1, keepdim=True))
     assert_close(relations[1], block.teacher(teacher))
     expected = feature_based_distance(student, teacher, block, norm_over='batch')
     assert_close(loss(student, teacher), 2 * expected)
@@ -275,7 +281,7 @@ def test_options_reach_the_distance() -> None:
     assert_close(loss(student, teacher), expected)
 
 
-def test_large_levels_compare_fewer_channels_with_fewer_cells() -> None:
+def test_large_levels_compare_fewer_channels_with_fewer_pixels() -> None:
     blocks = FBKDLoss(channels=8, levels=4).blocks.values()
     found = [(block.student.pool, block.student.query.out_channels) for block in blocks]
     assert found == [(8, 2), (4, 2), (2, 4), (2, 4)]

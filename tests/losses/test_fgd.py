@@ -51,12 +51,12 @@ def naive_masks(boxes: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The released code's loop over boxes, on slices that numpy clips."""
     foreground = np.zeros((4, 6))
     for left, top, right, bottom in boxes.tolist():
-        place = (
+        box = (
             slice(math.floor(top / 8), math.ceil(bottom / 8) + 1),
             slice(math.floor(left / 8), math.ceil(right / 8) + 1),
         )
-        cells = foreground[place]
-        foreground[place] = np.maximum(cells, 1 / max(cells.size, 1))
+        pixels = foreground[box]
+        foreground[box] = np.maximum(pixels, 1 / max(pixels.size, 1))
     background = (foreground == 0).astype(float)
     return foreground, background / max(background.sum(), 1)
 
@@ -71,20 +71,24 @@ def naive_attention(feature: np.ndarray, temperature: float) -> tuple[Any, Any]:
 
 
 def naive(student: Tensor, teacher: Tensor, boxes: list[Tensor], t: float) -> list[Any]:
-    """Cell by cell, image by image."""
+    """Pixel by pixel, image by image."""
     values = []
-    for own, other, of_image in zip(
+    for student_item, teacher_item, of_image in zip(
         student.detach().numpy(), teacher.numpy(), boxes, strict=True
     ):
         foreground, background = naive_masks(of_image)
-        cells, channels = naive_attention(other, t)
-        its_cells, its_channels = naive_attention(own, t)
+        teacher_pixels, teacher_channels = naive_attention(teacher_item, t)
+        student_pixels, student_channels = naive_attention(student_item, t)
         value = 0.0
-        for c, i, j in np.ndindex(own.shape):
-            error = (other[c, i, j] - own[c, i, j]) ** 2 * cells[i, j] * channels[c]
+        for c, i, j in np.ndindex(student_item.shape):
+            error = (
+                (teacher_item[c, i, j] - student_item[c, i, j]) ** 2
+                * teacher_pixels[i, j]
+                * teacher_channels[c]
+            )
             value += 2.0 * foreground[i, j] * error + 0.5 * background[i, j] * error
-        value += 0.25 * np.abs(cells - its_cells).sum()
-        value += 0.25 * np.abs(channels - its_channels).sum()
+        value += 0.25 * np.abs(teacher_pixels - student_pixels).sum()
+        value += 0.25 * np.abs(teacher_channels - student_channels).sum()
         values.append(value)
     return values
 
@@ -96,22 +100,22 @@ def test_attention_by_hand() -> None:
     feature = torch.tensor([[[[0.0, -1.0]], [[0.0, math.log(3) - 1]]]])
     expected = torch.tensor([0.5, 1.5])  # of means 0 and ln(3) / 2
     assert_close(spatial_attention(feature, 0.5).flatten(), expected)
-    # The same means, over two cells instead of two channels.
+    # The same means, over two pixels instead of two channels.
     turned = feature.transpose(1, 3)
     assert_close(channel_attention(turned, 0.5).flatten(), expected)
 
 
 @pytest.mark.parametrize('temperature', [0.1, 0.5, 5.0])
-def test_attention_sums_to_cells_and_channels(temperature: float) -> None:
+def test_attention_sums_to_pixels_and_channels(temperature: float) -> None:
     _, feature = maps()
-    cells = spatial_attention(feature, temperature)
+    pixels = spatial_attention(feature, temperature)
     channels = channel_attention(feature, temperature)
-    assert cells.shape == (2, 1, 4, 6) and channels.shape == (2, 4, 1, 1)
-    assert cells.sum(dim=(1, 2, 3)).tolist() == pytest.approx([24, 24])
+    assert pixels.shape == (2, 1, 4, 6) and channels.shape == (2, 4, 1, 1)
+    assert pixels.sum(dim=(1, 2, 3)).tolist() == pytest.approx([24, 24])
     assert channels.sum(dim=(1, 2, 3)).tolist() == pytest.approx([4, 4])
     for image in range(2):
         expected = naive_attention(feature[image].numpy(), temperature)
-        assert_close(cells[image, 0], torch.from_numpy(expected[0]))
+        assert_close(pixels[image, 0], torch.from_numpy(expected[0]))
         assert_close(channels[image, :, 0, 0], torch.from_numpy(expected[1]))
 
 
@@ -174,7 +178,7 @@ def test_boxes_on_the_edge_of_a_cell_stay_on_it() -> None:
 
 
 def test_one_object_by_hand() -> None:
-    """Everywhere as strong, so attention is 1: 4 in 4 cells of 1/4, 1 in 20 of 1/20."""
+    """Equal strength everywhere: attention is 1; 4 in 4 pixels of 1/4, 1 in 20 of 1/20."""
     teacher = torch.ones(1, 1, 4, 6)
     student = -torch.ones(1, 1, 4, 6)  # a squared error of 4
     value = focal_distance(student, teacher, [box(9, 1, 16, 8)], SIZE, **WEIGHTS)
@@ -252,18 +256,18 @@ def test_a_context_block_starts_as_nothing() -> None:
 
 
 def test_a_context_block_equals_the_hosts() -> None:
-    own = filled(ContextBlock(6))
+    block = filled(ContextBlock(6))
     host = HostContextBlock(6, ratio=0.5)
-    layers = dict(zip([0, 1, 3], [own.transform[i] for i in (0, 1, 3)], strict=True))
+    layers = dict(zip([0, 1, 3], [block.transform[i] for i in (0, 1, 3)], strict=True))
     with torch.no_grad():
-        host.conv_mask.weight.copy_(own.cells.weight)
+        host.conv_mask.weight.copy_(block.cells.weight)
         host.conv_mask.bias.fill_(0.7)  # cancels in the softmax
         for index, layer in layers.items():
-            other = host.channel_add_conv[index]
-            other.weight.copy_(layer.weight.view_as(other.weight))
-            other.bias.copy_(layer.bias.view_as(other.bias))
+            host_layer = host.channel_add_conv[index]
+            host_layer.weight.copy_(layer.weight.view_as(host_layer.weight))
+            host_layer.bias.copy_(layer.bias.view_as(host_layer.bias))
     feature = torch.randn(2, 6, 3, 5)
-    assert_close(own(feature), host(feature))
+    assert_close(block(feature), host(feature))
 
 
 # The module
@@ -275,7 +279,7 @@ def sample(boxes: Any) -> DetDataSample:
     return found
 
 
-def told(*samples: Any, size: tuple[int, int] = SIZE) -> LossContext:
+def context_of(*samples: Any, size: tuple[int, int] = SIZE) -> LossContext:
     return LossContext(
         step=StepData(samples=samples, inputs=torch.zeros(len(samples), 3, *size))
     )
@@ -288,13 +292,13 @@ def build(**options: Any) -> FGDLoss:
 def test_reads_boxes_and_padded_size_from_the_context() -> None:
     student, teacher = (item.detach().float() for item in maps())
     boxes = [random_boxes(2).float(), torch.zeros(0, 4)]
-    context = told(sample(boxes[0]), sample(HorizontalBoxes(boxes[1])))
+    context = context_of(sample(boxes[0]), sample(HorizontalBoxes(boxes[1])))
     value = build(loss_weight=3.0)(student, teacher, context=context)
     # At first both context blocks add nothing.
     focal = focal_distance(student, teacher, boxes, SIZE, **WEIGHTS)
     expected = 3 * (focal + 0.1 * global_distance(student, teacher))
     assert_close(value, expected)
-    smaller = told(*context.step.samples, size=(24, 40))
+    smaller = context_of(*context.step.samples, size=(24, 40))
     assert build(loss_weight=3.0)(student, teacher, context=smaller) != value
 
 
@@ -302,7 +306,7 @@ def test_context_blocks_of_both_sides_count() -> None:
     student, teacher = torch.randn(2, 2, 8, 4, 6)
     options = dict(foreground_weight=0, background_weight=0, attention_weight=0)
     loss = filled(build(channels=8, **options))
-    context = told(sample(torch.zeros(0, 4)), sample(torch.zeros(0, 4)))
+    context = context_of(sample(torch.zeros(0, 4)), sample(torch.zeros(0, 4)))
     blocks = loss.blocks['0']
     expected = global_distance(blocks.student(student), blocks.teacher(teacher))
     assert_close(loss(student, teacher, context=context), 0.1 * expected)
@@ -325,16 +329,16 @@ def test_a_dry_run_has_no_boxes_yet() -> None:
         (None, 'called without context.step.samples and context.step.inputs'),
         (LossContext(), 'called without context.step.samples and context.step.inputs'),
         (
-            told(SimpleNamespace(gt_sem_seg=1), SimpleNamespace(gt_sem_seg=1)),
+            context_of(SimpleNamespace(gt_sem_seg=1), SimpleNamespace(gt_sem_seg=1)),
             r'needs gt_instances.bboxes \(n, 4\) of every image, and a SimpleNamespace '
             'has none. Use it with a detector, or .*MGDLoss',
         ),
         (
-            told(sample(torch.zeros(3, 5)), sample(torch.zeros(3, 5))),
+            context_of(sample(torch.zeros(3, 5)), sample(torch.zeros(3, 5))),
             r'a DetDataSample has \(3, 5\)',
         ),
         (
-            told(sample(torch.zeros(1, 4))),
+            context_of(sample(torch.zeros(1, 4))),
             'boxes must be one tensor for each of 2 images, got 1',
         ),
     ],

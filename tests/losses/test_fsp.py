@@ -38,8 +38,8 @@ def test_equals_numpy() -> None:
 @pytest.mark.parametrize(('pool', 'reduce'), [('max', np.max), ('average', np.mean)])
 def test_the_larger_map_is_pooled(pool: str, reduce: object) -> None:
     first, last = torch.randn(2, 3, 8, 12).double(), torch.randn(2, 5, 4, 4).double()
-    cells = first.numpy().reshape(2, 3, 4, 2, 4, 3)
-    pooled = torch.from_numpy(reduce(cells, axis=(3, 5)))  # type: ignore[operator]
+    blocks = first.numpy().reshape(2, 3, 4, 2, 4, 3)
+    pooled = torch.from_numpy(reduce(blocks, axis=(3, 5)))  # type: ignore[operator]
     expected = flow_matrix(pooled, last)
     assert_close(flow_matrix(first, last, pool=pool), expected)
     assert_close(flow_matrix(last, first, pool=pool), expected.mT)
@@ -57,7 +57,7 @@ def test_scale_may_move_from_one_layer_to_the_other() -> None:
     assert_close(flow_matrix(4 * first, last / 4), flow_matrix(first, last))
 
 
-def test_places_do_not_matter_as_long_as_both_share_them() -> None:
+def test_the_order_of_pixels_does_not_matter_if_both_share_it() -> None:
     first, last = maps()
     order = torch.randperm(16)
     moved = [item.flatten(2)[..., order].view_as(item) for item in (first, last)]
@@ -116,9 +116,9 @@ def test_distance_equals_numpy() -> None:
 
 
 def test_grows_with_the_fourth_power_of_the_features() -> None:
-    own, other = flow_matrix(*maps()), flow_matrix(*maps())
-    grown = 9 * own, 9 * other  # of features three times as large
-    assert_close(flow_distance(*grown), 81 * flow_distance(own, other))
+    student, teacher = flow_matrix(*maps()), flow_matrix(*maps())
+    grown = 9 * student, 9 * teacher  # of features three times as large
+    assert_close(flow_distance(*grown), 81 * flow_distance(student, teacher))
 
 
 def test_finite_for_features_of_a_hundred_deviations() -> None:

@@ -38,9 +38,9 @@ def maps(channels: int = 4, side: int = 16) -> tuple[Tensor, Tensor]:
 
 def critic_step(loss: HolisticLoss) -> tuple[Tensor, dict[str, Tensor]]:
     (extra,) = loss.auxiliary_optimizers().values()
-    value, told = extra.loss()
+    value, log_vars = extra.loss()
     assert value is not None
-    return value, told
+    return value, log_vars
 
 
 def test_objectives_by_hand() -> None:
@@ -64,7 +64,7 @@ def test_a_linear_critic_is_penalised_for_its_slope(
 
 
 def test_the_penalty_is_taken_between_the_two() -> None:
-    """A critic that is flat but at one place sees the position by its slope."""
+    """A critic that is flat except at one point sees the position by its slope."""
     student, teacher = torch.zeros(2, 1, 1, 1), torch.full((2, 1, 1, 1), 3.0)
     position = torch.tensor([0.25, 1.0])
     value = gradient_penalty(
@@ -135,14 +135,14 @@ def test_the_critic_learns_to_tell_them_apart() -> None:
     gaps = []
     for _ in range(12):
         loss(student.requires_grad_(), 4 * teacher)
-        value, told = critic_step(loss)
+        value, log_vars = critic_step(loss)
         optimizer.zero_grad()
         backward(value)
         optimizer.step()
-        gaps.append(told['teacher'] - told['student'])
-        assert_close(told[''], -gaps[-1])
-        assert_close(value.detach(), told[''] + 10 * told['penalty'])
-        assert not told['penalty'].requires_grad
+        gaps.append(log_vars['teacher'] - log_vars['student'])
+        assert_close(log_vars[''], -gaps[-1])
+        assert_close(value.detach(), log_vars[''] + 10 * log_vars['penalty'])
+        assert not log_vars['penalty'].requires_grad
     assert gaps[-1] > gaps[0] + 0.01
     assert student.grad is None
 
@@ -151,13 +151,13 @@ def test_nothing_to_tell_apart_is_nothing_to_lower() -> None:
     loss = small(penalty_weight=0.0)
     student, _ = maps()
     loss(student.requires_grad_(), student.detach())
-    value, told = critic_step(loss)
+    value, log_vars = critic_step(loss)
     # Spectral norms move on with each pass.
     assert value.item() == pytest.approx(0, abs=1e-3)
-    assert_close(told['student'], told['teacher'], rtol=0, atol=1e-3)
+    assert_close(log_vars['student'], log_vars['teacher'], rtol=0, atol=1e-3)
 
 
-def test_what_was_seen_is_learned_from_as_often_as_told_and_no_more() -> None:
+def test_each_batch_trains_the_critic_for_the_configured_steps() -> None:
     loss = small(steps=2)
     (extra,) = loss.auxiliary_optimizers().values()
     assert extra.steps == 2
@@ -175,14 +175,16 @@ def test_what_was_seen_is_learned_from_as_often_as_told_and_no_more() -> None:
 def test_images_are_seen_beside_the_maps() -> None:
     loss = small(condition_on_image=True)
     student, teacher = maps()
-    context, other = (
+    context, other_context = (
         LossContext(
             activation='softmax', step=StepData(inputs=torch.randn(2, 3, 128, 128))
         )
         for _ in range(2)
     )
     loss.critic.eval()
-    one, two = (loss(student, teacher, context=each) for each in (context, other))
+    one, two = (
+        loss(student, teacher, context=each) for each in (context, other_context)
+    )
     assert one != two
     with pytest.raises(ShapeError, match='condition_on_image=True, and there is no'):
         loss(student, teacher)
@@ -214,8 +216,8 @@ def test_the_critic_learns_by_the_hinge_too() -> None:
     loss = small(kind='hinge')
     student, teacher = maps()
     loss(student.requires_grad_(), teacher)
-    value, told = critic_step(loss)
-    assert 0 < told[''] < 4
+    value, log_vars = critic_step(loss)
+    assert 0 < log_vars[''] < 4
     backward(value)
 
 
@@ -234,9 +236,9 @@ def test_float32_under_autocast() -> None:
     value = loss(student, teacher)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         inside = loss(student.requires_grad_(), teacher)
-        _, told = critic_step(loss)
+        _, log_vars = critic_step(loss)
     assert torch.equal(inside.detach(), value)
-    assert all(item.dtype == torch.float32 for item in told.values())
+    assert all(item.dtype == torch.float32 for item in log_vars.values())
 
 
 def test_only_the_critic_is_trained_apart() -> None:

@@ -41,26 +41,31 @@ def naive(given: dict[str, Tensor], temperature: float = 0.07) -> list[float]:
     arrays = {name: item.detach().numpy() for name, item in given.items()}
     values = []
     for row in range(len(arrays['student'])):
-        own, other = arrays['student'][row], arrays['teacher'][row]
-        own, other = own / np.linalg.norm(own), other / np.linalg.norm(other)
-        scores = [own @ other / temperature]
+        student_row, teacher_row = arrays['student'][row], arrays['teacher'][row]
+        student_row, teacher_row = (
+            student_row / np.linalg.norm(student_row),
+            teacher_row / np.linalg.norm(teacher_row),
+        )
+        scores = [student_row @ teacher_row / temperature]
         for negative, label in zip(
             arrays['negatives'], arrays['negative_labels'], strict=True
         ):
             if label not in (-1, arrays['labels'][row]):
-                scores.append(own @ negative / temperature)
+                scores.append(student_row @ negative / temperature)
         values.append(logsumexp(scores) - scores[0])
     return values
 
 
 def test_one_negative_by_hand() -> None:
-    one, other = torch.eye(2, dtype=torch.float64).split(1)
-    value = info_nce(one, one, other, temperature=1.0)
+    first, second = torch.eye(2, dtype=torch.float64).split(1)
+    value = info_nce(first, first, second, temperature=1.0)
     assert value.item() == pytest.approx(math.log(1 + math.exp(-1)))
-    value = info_nce(3 * one, 2 * other, one)  # the student is where it should not be
+    value = info_nce(
+        3 * first, 2 * second, first
+    )  # the student is where it should not be
     assert value.item() == pytest.approx(1 / 0.07, rel=1e-6)
     # As likely as each of seven others.
-    value = info_nce(one, other, other.expand(7, 2), temperature=0.5)
+    value = info_nce(first, second, second.expand(7, 2), temperature=0.5)
     assert value.item() == pytest.approx(math.log(8))
 
 

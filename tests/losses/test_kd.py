@@ -67,12 +67,12 @@ def test_sigmoid_equals_scipy(pair: tuple[Tensor, Tensor], temperature: float) -
     assert_close(value, expected, rtol=1e-9, atol=1e-9)
 
 
-@given(pair=row_pairs(), shift=st.floats(-5, 5), other=st.floats(-5, 5))
+@given(pair=row_pairs(), shift=st.floats(-5, 5), teacher_shift=st.floats(-5, 5))
 def test_ignores_a_constant_added_to_a_row(
-    pair: tuple[Tensor, Tensor], shift: float, other: float
+    pair: tuple[Tensor, Tensor], shift: float, teacher_shift: float
 ) -> None:
     student, teacher = pair
-    shifted = softened_divergence(student + shift, teacher + other)
+    shifted = softened_divergence(student + shift, teacher + teacher_shift)
     assert_close(shifted, softened_divergence(student, teacher))
     same = softened_divergence(teacher + shift, teacher)
     assert_close(same, torch.zeros_like(same), rtol=0, atol=1e-12)

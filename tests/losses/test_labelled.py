@@ -106,5 +106,5 @@ def test_blocks_change_neither_value_nor_gradient(block: int) -> None:
         torch.autograd.grad(item.sum(), (rows, others))
         for item in (value, function(rows))
     )
-    for own, plain in zip(found, expected, strict=True):
-        assert_close(own, plain)
+    for actual, plain in zip(found, expected, strict=True):
+        assert_close(actual, plain)

@@ -28,7 +28,7 @@ BOXES = SimpleNamespace(gt_instances=SimpleNamespace(bboxes=torch.ones(1, 4)))
 learned = pytest.mark.parametrize('kind', LOSSES)
 
 
-def told(level: int | None) -> LossContext:
+def context_of(level: int | None) -> LossContext:
     return LossContext(
         level=level,
         step=StepData(inputs=torch.zeros(2, 3, 32, 32), samples=[BOXES] * 2),
@@ -51,7 +51,7 @@ def test_each_level_has_a_block_of_its_own(kind: type[DistillationLoss]) -> None
     blocks = blocks_of(loss)
     assert list(blocks) == ['0', '1', '2']
     student, teacher = maps()
-    backward(loss(student, teacher, context=told(1)))
+    backward(loss(student, teacher, context=context_of(1)))
     for level, block in blocks.items():
         gradients = [parameter.grad for parameter in block.parameters()]
         # DDP waits for all of them: an exact 0 where the level is another one.
@@ -65,17 +65,17 @@ def test_each_level_has_a_block_of_its_own(kind: type[DistillationLoss]) -> None
 def test_levels_may_be_listed_as_in_the_pair(kind: type[DistillationLoss]) -> None:
     loss = kind(channels=4, levels=[3, 1])
     assert list(blocks_of(loss)) == ['3', '1']
-    loss(*maps(), context=told(3))
+    loss(*maps(), context=context_of(3))
 
 
 @learned
 def test_a_single_block_is_for_tensors_of_no_level(
     kind: type[DistillationLoss],
 ) -> None:
-    kind(channels=4)(*maps(), context=told(None))
+    kind(channels=4)(*maps(), context=context_of(None))
     message = r'levels: the loss has 2, .* Set levels=1'
     with pytest.raises(ConfigError, match=message):
-        kind(channels=4, levels=2)(*maps(), context=told(None))
+        kind(channels=4, levels=2)(*maps(), context=context_of(None))
 
 
 @learned
@@ -85,7 +85,7 @@ def test_a_level_without_block_is_refused(kind: type[DistillationLoss]) -> None:
         r'Set levels=3, or list those of the pair: levels=\[0, 1, 2\]'
     )
     with pytest.raises(ConfigError, match=message):
-        kind(channels=4, levels=2)(*maps(), context=told(2))
+        kind(channels=4, levels=2)(*maps(), context=context_of(2))
 
 
 @learned
@@ -95,7 +95,7 @@ def test_other_channels_are_refused(kind: type[DistillationLoss]) -> None:
         r'Set channels=4; levels of different channels need a pair each'
     )
     with pytest.raises(ShapeError, match=message):
-        kind()(*maps(), context=told(0))
+        kind()(*maps(), context=context_of(0))
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_impossible_channels_are_refused(
         kind(channels=channels)
 
 
-def test_blocks_are_told_their_place_among_the_levels() -> None:
-    places: list[int] = []
+def test_blocks_get_their_index_among_the_levels() -> None:
+    indices: list[int] = []
 
-    def build(place: int) -> nn.Module:
-        places.append(place)
+    def build(index: int) -> nn.Module:
+        indices.append(index)
         return nn.Identity()
 
     blocks_by_level([4, 2], build)
     blocks_by_level(2, build)
-    assert places == [0, 1, 0, 1]
+    assert indices == [0, 1, 0, 1]
     assert read_channels(2, minimum=2) == 2
 
 
@@ -183,7 +183,7 @@ def test_a_pair_says_what_to_set() -> None:
 
 
 @pytest.mark.host
-def test_masks_of_cells_are_not_drawn_from_the_students_stream() -> None:
+def test_masks_of_pixels_are_not_drawn_from_the_students_stream() -> None:
     states = []
     for loss in (
         pair(MGDLoss),

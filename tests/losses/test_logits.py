@@ -123,11 +123,11 @@ def test_what_cannot_be_standardised_is_refused(loss: type[DistillationLoss]) ->
 def test_splits_off_the_label(data: st.DataObject, columns: int) -> None:
     labels = data.draw(st.lists(st.integers(0, columns - 1), min_size=1, max_size=4))
     rows = torch.randn(len(labels), columns)
-    own, others = split_target(rows, torch.tensor(labels))
-    for row, label, its_own, its_others in zip(rows, labels, own, others, strict=True):
+    targets, others = split_target(rows, torch.tensor(labels))
+    for row, label, target, rest in zip(rows, labels, targets, others, strict=True):
         kept = row.tolist()
-        assert its_own == kept.pop(label)
-        assert its_others.tolist() == kept
+        assert target == kept.pop(label)
+        assert rest.tolist() == kept
 
 
 @pytest.mark.parametrize('label', [-1, 3, 255, float('nan')])

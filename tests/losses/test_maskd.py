@@ -149,8 +149,8 @@ def test_dropped_pixels_are_cut_out() -> None:
     expected = (first + 0.5 * masked_distance(*upper)) / 1.5
     assert_close(masked_distance(student, teacher, masks, mask=pixels), expected)
     count = pixels.sum()
-    told = masked_distance(student, teacher, masks, mask=pixels, avg_factor=count)
-    assert_close(told, expected)
+    value = masked_distance(student, teacher, masks, mask=pixels, avg_factor=count)
+    assert_close(value, expected)
 
 
 @pytest.mark.parametrize('shape', [(2, 4, 4, 4), (1, 4, 4, 5), (2, 4, 20), (2, 4, 5)])
@@ -186,10 +186,10 @@ def test_a_single_mask_overlaps_with_none() -> None:
 def test_overlap_equals_loops_and_is_finite_of_empty_masks() -> None:
     masks = torch.rand(2, 3, 2, 4, dtype=torch.float64)
     pairs = [
-        2 * (one * other).sum() / ((one**2).sum() + (other**2).sum())
+        2 * (first * second).sum() / ((first**2).sum() + (second**2).sum())
         for image in masks
-        for i, one in enumerate(image)
-        for j, other in enumerate(image)
+        for i, first in enumerate(image)
+        for j, second in enumerate(image)
         if i != j
     ]
     assert_close(mask_overlap(masks), torch.stack(pairs).mean())
@@ -221,8 +221,8 @@ def test_masks_and_weights_equal_scipy() -> None:
     weights = scores / scores.sum()
     assert_close(tokens.masks(feature)[0].detach().numpy(), masks)
     assert_close(tokens.weights(feature)[0].detach().numpy(), weights)
-    masked, its_masks = tokens(feature)
-    assert_close(its_masks, tokens.masks(feature))
+    masked, learned_masks = tokens(feature)
+    assert_close(learned_masks, tokens.masks(feature))
     expected = sum(weights[t] * masks[t] * x for t in range(2))
     assert_close(masked[0].detach().numpy(), expected)
 
@@ -246,13 +246,13 @@ def at(level: int | None, pair: str = 'neck', **known: Any) -> LossContext:
 def read(file: str, name: str, weighted: bool) -> ReceptiveTokens:
     """Tokens of the file, read by hand."""
     stored = torch.load(file)['state_dict']
-    own = {
+    state = {
         key.removeprefix(f'masks.{name}.'): value
         for key, value in stored.items()
         if key.startswith(f'masks.{name}.')
     }
-    tokens = ReceptiveTokens(3, len(own['tokens']), weighted)
-    tokens.load_state_dict(own)
+    tokens = ReceptiveTokens(3, len(state['tokens']), weighted)
+    tokens.load_state_dict(state)
     return tokens.double()
 
 
@@ -405,7 +405,7 @@ def test_impossible_iterations_are_refused(after: Any) -> None:
 
 
 def test_masks_that_all_count_the_same_share_the_places_out() -> None:
-    # A map that knows its classes: 4 of them, a quarter of the places each.
+    # A map that knows its classes: 4 of them, a quarter of the pixels each.
     torch.manual_seed(0)
     labels = torch.arange(64).div(16, rounding_mode='floor').view(1, 8, 8)
     logits = 6 * torch.nn.functional.one_hot(labels, 4).permute(0, 3, 1, 2).float() - 3

@@ -57,8 +57,8 @@ def test_projections_are_stepped_with_the_student_and_memories_move() -> None:
     }
     assert {id(item) for item in model.losses.parameters()} < stepped
     before = weights_of(model)
-    told = Steps(model)(wrapper, 2)
-    assert told['loss_kd_crd'] > 0 and told['loss_kd_cirkd'] > 0
+    log_vars = Steps(model)(wrapper, 2)
+    assert log_vars['loss_kd_crd'] > 0 and log_vars['loss_kd_cirkd'] > 0
     ours = {name for name in before if name.startswith('losses.')}
     still = {
         name for name in ours if torch.equal(model.state_dict()[name], before[name])

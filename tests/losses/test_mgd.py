@@ -68,10 +68,12 @@ def test_equals_scipy(masked: str) -> None:
         )
 
     expected = []
-    for own, other, kept in zip(student.detach(), teacher, keep, strict=True):
-        hidden = convolve((own * kept).numpy(), generator[0])
+    for student_item, teacher_item, kept in zip(
+        student.detach(), teacher, keep, strict=True
+    ):
+        hidden = convolve((student_item * kept).numpy(), generator[0])
         generated = convolve(np.maximum(hidden, 0), generator[2])
-        expected.append(((other.numpy() - generated) ** 2).sum())
+        expected.append(((teacher_item.numpy() - generated) ** 2).sum())
     value = generation_distance(student, teacher, generator, keep, reduction='none')
     assert value.tolist() == pytest.approx(expected)
 
@@ -88,15 +90,15 @@ def test_all_masked_leaves_the_biases_and_no_gradient() -> None:
     student, teacher = maps()
     loss = build(masked_ratio=1.0)
     value = loss(student, teacher)
-    other = loss(torch.randn_like(student), teacher)
-    assert torch.equal(value, other)
+    second = loss(torch.randn_like(student), teacher)
+    assert torch.equal(value, second)
     backward(value)
     assert student.grad is not None and not student.grad.any()
     biases = [layer.bias.grad for layer in loss.generators['0'][::2]]
     assert all(item is not None and item.any() for item in biases)
 
 
-def test_no_gradient_reaches_masked_cells_through_a_pointwise_generator() -> None:
+def test_no_gradient_reaches_masked_pixels_through_a_pointwise_generator() -> None:
     student, teacher = maps()
     keep = random_keep(student, 0.5)
     value = generation_distance(student, teacher, nn.Identity(), keep)
@@ -161,8 +163,10 @@ def test_processes_take_their_part_of_one_draw(
 def test_grows_with_the_map_as_in_the_paper() -> None:
     student, teacher = maps()
     value, wide = (
-        generation_distance(own, other, nn.Identity(), everything(own))
-        for own, other in (
+        generation_distance(
+            student_item, teacher_item, nn.Identity(), everything(student_item)
+        )
+        for student_item, teacher_item in (
             (student, teacher),
             (student.repeat(1, 1, 2, 3), teacher.repeat(1, 1, 2, 3)),
         )

@@ -89,13 +89,15 @@ def test_first_term_is_the_label_weighted_by_the_teacher() -> None:
     assert_close(gradient(value, student), expected.detach())
 
 
-@given(pair=row_pairs(), shift=st.floats(-5, 5), other=st.floats(-5, 5))
+@given(pair=row_pairs(), shift=st.floats(-5, 5), teacher_shift=st.floats(-5, 5))
 def test_ignores_a_constant_added_to_a_row(
-    pair: tuple[Tensor, Tensor], shift: float, other: float
+    pair: tuple[Tensor, Tensor], shift: float, teacher_shift: float
 ) -> None:
     student, teacher = pair
     target = torch.zeros(len(student), dtype=torch.long)
-    shifted = normalized_cross_entropy(student + shift, teacher + other, target=target)
+    shifted = normalized_cross_entropy(
+        student + shift, teacher + teacher_shift, target=target
+    )
     assert_close(shifted, normalized_cross_entropy(student, teacher, target=target))
 
 
@@ -151,7 +153,7 @@ def test_sigmoid_equals_a_loop(columns: int) -> None:
 
 
 @pytest.mark.parametrize('dtype', [torch.float, torch.long])
-def test_one_question_is_told_its_answer(dtype: torch.dtype) -> None:
+def test_a_single_column_has_a_binary_label(dtype: torch.dtype) -> None:
     """By hand; and it is the softmax of (object, background), as some RPNs have it."""
     student, teacher = torch.tensor([[[1.0], [1.0]], [[2.0], [2.0]]])
     p, q = 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-1))

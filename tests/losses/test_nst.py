@@ -38,8 +38,8 @@ def directions(image: Tensor) -> list[np.ndarray]:
 
 
 def kernel_of(
-    own: list[np.ndarray],
-    other: list[np.ndarray],
+    student_maps: list[np.ndarray],
+    teacher_maps: list[np.ndarray],
     kernel: str,
     degree: int = 2,
     offset: float = 0.0,
@@ -47,7 +47,9 @@ def kernel_of(
 ) -> Callable[[np.ndarray, np.ndarray], float]:
     """The kernel of two vectors, as the paper writes it."""
     if sigma_squared is None:
-        sigma_squared = np.mean([sum((x - y) ** 2) for x in own for y in other])
+        sigma_squared = np.mean(
+            [sum((x - y) ** 2) for x in student_maps for y in teacher_maps]
+        )
     return {
         'linear': lambda x, y: float(x @ y),
         'polynomial': lambda x, y: float(x @ y + offset) ** degree,
@@ -59,12 +61,12 @@ def naive(student: Tensor, teacher: Tensor, **options: Any) -> list[float]:
     """Pair of channels by pair of channels."""
     values = []
     for images in zip(student, teacher, strict=True):
-        own, other = map(directions, images)
-        k = kernel_of(own, other, **options)
+        student_maps, teacher_maps = map(directions, images)
+        k = kernel_of(student_maps, teacher_maps, **options)
         values.append(
-            np.mean([k(x, y) for x in own for y in own])
-            + np.mean([k(x, y) for x in other for y in other])
-            - 2 * np.mean([k(x, y) for x in own for y in other])
+            np.mean([k(x, y) for x in student_maps for y in student_maps])
+            + np.mean([k(x, y) for x in teacher_maps for y in teacher_maps])
+            - 2 * np.mean([k(x, y) for x in student_maps for y in teacher_maps])
         )
     return values
 
@@ -141,8 +143,10 @@ def test_without_the_teachers_term_only_a_constant_is_gone() -> None:
 def test_no_gradient_flows_through_the_default_sigma() -> None:
     student, teacher = (item[:1] for item in maps())
     student.requires_grad_()
-    own, other = directions(student[0]), directions(teacher[0])
-    sigma_squared = np.mean([sum((x - y) ** 2) for x in own for y in other])
+    student_maps, teacher_maps = directions(student[0]), directions(teacher[0])
+    sigma_squared = np.mean(
+        [sum((x - y) ** 2) for x in student_maps for y in teacher_maps]
+    )
     value, fixed = (
         selectivity_discrepancy(student, teacher, kernel='gaussian', sigma_squared=item)
         for item in (None, float(sigma_squared))
@@ -158,10 +162,10 @@ def test_dead_channels_give_neither_infinity_nor_nan(options: dict) -> None:
     teacher[0] = 0
     student.requires_grad_()
     value = selectivity_discrepancy(student, teacher, **options)
-    its_gradient = gradient(value, student)
+    student_gradient = gradient(value, student)
     assert value.isfinite()
-    assert its_gradient.isfinite().all()
-    assert not its_gradient[:, 1].any() and its_gradient[:, 0].any()
+    assert student_gradient.isfinite().all()
+    assert not student_gradient[:, 1].any() and student_gradient[:, 0].any()
 
 
 @pytest.mark.parametrize('options', OPTIONS)

@@ -50,10 +50,10 @@ def test_memory_is_what_the_docstring_says(kernel: str) -> None:
         return sizes.largest, sum(kept.values())
 
     largest, kept = measure(side)
-    own, other = (images * c * side**2 for c in channels)
+    student_numbers, teacher_numbers = (images * c * side**2 for c in channels)
     values = images * sum(a * b for a, b in ((24, 24), (24, 32), (32, 32)))
-    assert largest <= other
-    assert kept <= 3 * (own + other + values)
-    its_largest, its_kept = measure(2 * side)  # linear in H W
-    assert its_largest <= 4 * largest
-    assert its_kept <= 4 * kept
+    assert largest <= teacher_numbers
+    assert kept <= 3 * (student_numbers + teacher_numbers + values)
+    wide_largest, wide_kept = measure(2 * side)  # linear in H W
+    assert wide_largest <= 4 * largest
+    assert wide_kept <= 4 * kept

@@ -30,12 +30,18 @@ def norm_of(weight: list[float], bias: list[float]) -> nn.BatchNorm2d:
 def naive(student: Tensor, teacher: Tensor, margins: list[float]) -> list[float]:
     """Number by number, sample by sample."""
     values = []
-    for own, other in zip(student.tolist(), teacher.tolist(), strict=True):
+    for student_item, teacher_item in zip(
+        student.tolist(), teacher.tolist(), strict=True
+    ):
         total = 0.0
         for channel, margin in enumerate(margins):
             for s, x in zip(
-                torch.tensor(own[channel], dtype=torch.float64).flatten().tolist(),
-                torch.tensor(other[channel], dtype=torch.float64).flatten().tolist(),
+                torch.tensor(student_item[channel], dtype=torch.float64)
+                .flatten()
+                .tolist(),
+                torch.tensor(teacher_item[channel], dtype=torch.float64)
+                .flatten()
+                .tolist(),
                 strict=True,
             ):
                 t = max(x, margin)
@@ -173,8 +179,8 @@ def test_a_number_needs_no_batch_norm() -> None:
     for margin in (0, -0.5):
         expected = partial_l2(student, teacher, margin=margin)
         assert_close(OFDLoss(margin=margin)(student, teacher), expected)
-        told = OFDLoss(margin=margin)(student, teacher, context=context)
-        assert_close(told, expected)
+        value = OFDLoss(margin=margin)(student, teacher, context=context)
+        assert_close(value, expected)
 
 
 def test_margins_are_computed_once_a_level(monkeypatch: pytest.MonkeyPatch) -> None:

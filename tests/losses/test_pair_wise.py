@@ -23,29 +23,31 @@ def maps(height: int = 4, width: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def affinities(feature: Tensor) -> list[np.ndarray]:
-    """Cosines between all cells of each image, by numpy."""
+    """Cosines between all pixels of each image, by numpy."""
     found = []
     for image in feature.detach().numpy():
-        cells = image.reshape(len(image), -1).T
-        lengths = np.linalg.norm(cells, axis=1)
-        found.append(cells @ cells.T / np.outer(lengths, lengths))
+        pixels = image.reshape(len(image), -1).T
+        lengths = np.linalg.norm(pixels, axis=1)
+        found.append(pixels @ pixels.T / np.outer(lengths, lengths))
     return found
 
 
 def naive(student: Tensor, teacher: Tensor, alpha: int | None = None) -> list[float]:
-    """Cell by cell: alpha nearest ones, the first of those equally near."""
+    """Pixel by pixel: alpha nearest ones, the first of those equally near."""
     _, _, height, width = student.shape
-    places = [(row, column) for row in range(height) for column in range(width)]
+    pixels = [(row, column) for row in range(height) for column in range(width)]
     values = []
-    for own, other in zip(affinities(student), affinities(teacher), strict=True):
+    for student_item, teacher_item in zip(
+        affinities(student), affinities(teacher), strict=True
+    ):
         total = 0.0
-        for i, place in enumerate(places):
+        for i, pixel in enumerate(pixels):
             order = sorted(
-                range(len(places)), key=lambda j: math.dist(place, places[j])
+                range(len(pixels)), key=lambda j: math.dist(pixel, pixels[j])
             )
             for j in order[:alpha]:
-                total += (own[i, j] - other[i, j]) ** 2
-        values.append(total / (len(places) * min(alpha or len(places), len(places))))
+                total += (student_item[i, j] - teacher_item[i, j]) ** 2
+        values.append(total / (len(pixels) * min(alpha or len(pixels), len(pixels))))
     return values
 
 
@@ -71,7 +73,7 @@ def test_equals_a_naive_loop(alpha: int | None, max_entries: int) -> None:
 
 
 @pytest.mark.parametrize('pool', ['average', 'max'])
-def test_nodes_are_pooled_cells_and_the_border_may_hold_fewer(pool: str) -> None:
+def test_nodes_are_pooled_pixels_and_the_border_may_hold_fewer(pool: str) -> None:
     student, teacher = maps(5, 4)
 
     def pooled(feature: Tensor) -> Tensor:
@@ -79,10 +81,10 @@ def test_nodes_are_pooled_cells_and_the_border_may_hold_fewer(pool: str) -> None
         nodes = np.zeros((2, feature.shape[1], 3, 2))
         for row in range(3):
             for column in range(2):
-                cell = feature.numpy()[
+                square = feature.numpy()[
                     :, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2
                 ]
-                nodes[:, :, row, column] = reduce(cell, axis=(2, 3))
+                nodes[:, :, row, column] = reduce(square, axis=(2, 3))
         return torch.from_numpy(nodes)
 
     value = pair_wise_affinity(student, teacher, pool=pool)  # a kernel of 2
@@ -120,9 +122,9 @@ def test_chunks_change_neither_value_nor_gradient() -> None:
         )
         values.append(value)
         gradients.append(gradient(value, student))
-    for value, its_gradient in zip(values[1:], gradients[1:], strict=True):
+    for value, chunk_gradient in zip(values[1:], gradients[1:], strict=True):
         assert_close(value, values[0])
-        assert_close(its_gradient, gradients[0])
+        assert_close(chunk_gradient, gradients[0])
 
 
 def test_chunks_bound_what_is_kept_for_the_backward_pass() -> None:
@@ -192,10 +194,10 @@ def test_dead_nodes_give_neither_infinity_nor_nan() -> None:
     student[:, :, 1:3] = 0
     student.requires_grad_()
     value = pair_wise_affinity(student, teacher, pool_kernel=1)
-    its_gradient = gradient(value, student)
+    student_gradient = gradient(value, student)
     assert value.isfinite()
-    assert its_gradient.isfinite().all()
-    assert not its_gradient[:, :, 1:3].any()
+    assert student_gradient.isfinite().all()
+    assert not student_gradient[:, :, 1:3].any()
 
 
 @pytest.mark.parametrize(

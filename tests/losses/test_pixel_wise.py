@@ -122,8 +122,8 @@ def test_without_a_background_all_classes_weigh_the_same() -> None:
 
 def test_sigmoid_where_the_view_says_so_or_one_column_means_yes() -> None:
     student, teacher = maps()
-    told = PixelWiseLoss()(student, teacher, context=LossContext(activation='sigmoid'))
-    assert_close(told, pixel_wise_divergence(student, teacher, use_sigmoid=True))
+    value = PixelWiseLoss()(student, teacher, context=LossContext(activation='sigmoid'))
+    assert_close(value, pixel_wise_divergence(student, teacher, use_sigmoid=True))
     one = [item[:, :1] for item in (student, teacher)]
     assert_close(PixelWiseLoss()(*one), pixel_wise_divergence(*one, use_sigmoid=True))
 

@@ -34,8 +34,10 @@ def test_three_values_by_hand() -> None:
 def test_equals_pearsons_r() -> None:
     student, teacher = maps()
     r = [
-        np.corrcoef(own, other)[0, 1]
-        for own, other in zip(channels(student), channels(teacher), strict=True)
+        np.corrcoef(student_channel, teacher_channel)[0, 1]
+        for student_channel, teacher_channel in zip(
+            channels(student), channels(teacher), strict=True
+        )
     ]
     value = standardized_distance(student, teacher)
     expected = (1 - np.mean(r)) * 29 / 30
@@ -115,26 +117,26 @@ def test_a_channel_without_deviation_becomes_zero() -> None:
     student.requires_grad_()
     value = standardized_distance(student, teacher, reduction='none')
     # Of the second channel both are 0; of the third the teacher alone.
-    own = channels(student)[2]
+    channel = channels(student)[2]
     kept = standardized_distance(
         student[:, [0, 3]], teacher[:, [0, 3]], reduction='none'
     )
-    standardized = (own - own.mean()) / own.std(ddof=1)
+    standardized = (channel - channel.mean()) / channel.std(ddof=1)
     third = torch.from_numpy(standardized).view(3, -1).square().mean(1) / 2
     assert_close(value, (2 * kept + third) / 4, rtol=1e-4, atol=1e-4)
-    its_gradient = gradient(value.mean(), student)
-    assert its_gradient.isfinite().all()
+    student_gradient = gradient(value.mean(), student)
+    assert student_gradient.isfinite().all()
 
 
 def test_a_dead_channel_of_the_student_is_pulled_by_one_over_eps() -> None:
     student, teacher = maps()
     student[:, 1] = 0
     student.requires_grad_()
-    its_gradient = gradient(standardized_distance(student, teacher), student)
-    assert its_gradient.isfinite().all()
+    student_gradient = gradient(standardized_distance(student, teacher), student)
+    assert student_gradient.isfinite().all()
     pulled = torch.from_numpy(channels(teacher)[1])
     expected = -(pulled - pulled.mean()) / pulled.std() / (4 * 30) / 1e-6
-    assert_close(its_gradient[:, 1].flatten(), expected, rtol=1e-5, atol=0)
+    assert_close(student_gradient[:, 1].flatten(), expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize('mask', [None, torch.ones(1), torch.ones(1, 1, 1)])
@@ -157,9 +159,9 @@ def test_finite_for_features_of_a_hundred_deviations() -> None:
     student, teacher = (item.float() for item in maps())
     value = standardized_distance(student, teacher)
     large = (100 * student + 1000).requires_grad_()
-    its_value = standardized_distance(large, 100 * teacher)
-    assert_close(its_value, value, rtol=1e-4, atol=0)
-    assert gradient(its_value, large).isfinite().all()
+    large_value = standardized_distance(large, 100 * teacher)
+    assert_close(large_value, value, rtol=1e-4, atol=0)
+    assert gradient(large_value, large).isfinite().all()
 
 
 # Masks of pixels
@@ -176,9 +178,9 @@ def test_dropped_pixels_enter_no_statistics(bad: float) -> None:
     student.requires_grad_()
     value = standardized_distance(student, teacher, mask=mask)
     assert_close(value, expected)
-    its_gradient = gradient(value, student)
-    assert its_gradient.isfinite().all() and its_gradient[..., :3].any()
-    assert not its_gradient[..., 3:].any()
+    student_gradient = gradient(value, student)
+    assert student_gradient.isfinite().all() and student_gradient[..., :3].any()
+    assert not student_gradient[..., 3:].any()
 
 
 def test_with_a_mask_of_pixels_a_pixel_is_a_sample() -> None:

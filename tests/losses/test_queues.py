@@ -81,8 +81,8 @@ def test_draws_are_filled_slots_first_and_none_twice() -> None:
     assert rows.shape == (20, 2)
     assert len(set(numbers.tolist())) == 20
     assert torch.equal(labels, numbers % 3)
-    other, _ = queues.draw(20)
-    assert not torch.equal(rows, other)
+    second, _ = queues.draw(20)
+    assert not torch.equal(rows, second)
     _, labels = queues.draw(31)
     assert (labels < 0).sum() == 1
 
@@ -210,8 +210,8 @@ def process(rank: int, folder: Path) -> None:
     dist.init_process_group(
         'gloo', f'file://{folder / "meeting"}', rank=rank, world_size=2
     )
-    own = torch.arange(3.0 * rank), torch.full((3 * rank, 2), rank)
-    gathered = gather_rows(*own)
+    rank_rows = torch.arange(3.0 * rank), torch.full((3 * rank, 2), rank)
+    gathered = gather_rows(*rank_rows)
     nothing = gather_rows(torch.zeros(0, 2))
     mean = mean_over_ranks(torch.tensor(rank))
     loss = small()

@@ -44,10 +44,10 @@ def naive(student: Tensor, teacher: Tensor) -> tuple[np.ndarray, np.ndarray]:
         size = np.abs(difference)
         return np.where(size <= 1, size**2 / 2, size - 0.5)
 
-    own, other = relations(student), relations(teacher)
+    student_relations, teacher_relations = relations(student), relations(teacher)
     return (
-        huber(own[0] - other[0]).mean(axis=1),
-        huber(own[1] - other[1]).mean(axis=(1, 2)),
+        huber(student_relations[0] - teacher_relations[0]).mean(axis=1),
+        huber(student_relations[1] - teacher_relations[1]).mean(axis=(1, 2)),
     )
 
 
@@ -179,10 +179,10 @@ def test_equal_and_dead_samples_give_neither_infinity_nor_nan() -> None:
     student.requires_grad_()
     for with_l2_norm in (False, True):
         value = relational_difference(student, teacher, with_l2_norm=with_l2_norm)
-        its_gradient = gradient(value, student)
+        student_gradient = gradient(value, student)
         assert value > 0
-        assert its_gradient.isfinite().all()
-        assert its_gradient.abs().max() < 1e3
+        assert student_gradient.isfinite().all()
+        assert student_gradient.abs().max() < 1e3
 
 
 def test_finite_for_a_hundred_standard_deviations() -> None:

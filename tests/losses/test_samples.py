@@ -64,7 +64,7 @@ def test_maps_of_an_image_may_have_another_size(loss: type[SampleLoss]) -> None:
     assert loss()(student, teacher) > 0
 
 
-def test_an_image_without_the_cells_that_are_left_out() -> None:
+def test_an_image_without_the_pixels_that_are_left_out() -> None:
     student, teacher = maps(images=3)
     mask = (torch.rand(3, 4, 5) < 0.5).float()
     mask[1] = 0
@@ -79,23 +79,23 @@ def test_an_image_without_the_cells_that_are_left_out() -> None:
     assert whole.mask.tolist() == [1, 0, 1]
 
 
-def test_a_pixel_is_a_cell_of_any_image() -> None:
+def test_a_pixel_is_one_of_any_image() -> None:
     student, teacher = maps()
     mask = torch.ones(2, 4, 5)
     mask[0, 1] = 0
-    found = samples(SPLoss(sample='pixel'), student, teacher, mask=mask)
+    actual = samples(SPLoss(sample='pixel'), student, teacher, mask=mask)
     for image, row, column in ((0, 0, 0), (0, 2, 3), (1, 3, 4)):
-        place = (image * 4 + row) * 5 + column
-        assert torch.equal(found.student[place], student[image, :, row, column])
-        assert torch.equal(found.teacher[place], teacher[image, :, row, column])
-    assert len(found.student) == 40
-    assert found.mask.tolist() == [1] * 5 + [0] * 5 + [1] * 30
+        index = (image * 4 + row) * 5 + column
+        assert torch.equal(actual.student[index], student[image, :, row, column])
+        assert torch.equal(actual.teacher[index], teacher[image, :, row, column])
+    assert len(actual.student) == 40
+    assert actual.mask.tolist() == [1] * 5 + [0] * 5 + [1] * 30
     of_images = torch.tensor([1.0, 0.0])
     found = samples(SPLoss(sample='pixel'), student, teacher, mask=of_images)
     assert found.mask.tolist() == [1] * 20 + [0] * 20
 
 
-def test_a_class_is_the_mean_of_its_cells_in_an_image() -> None:
+def test_a_class_is_the_mean_of_its_pixels_in_an_image() -> None:
     student, teacher = maps(images=3)
     target = torch.randint(0, 4, (3, 4, 5))
     target[1][target[1] == 2] = 3  # no such class there
@@ -105,19 +105,19 @@ def test_a_class_is_the_mean_of_its_cells_in_an_image() -> None:
         item.permute(0, 2, 3, 1)[mask == 0] = math.inf
     found = samples(CCLoss(sample='class'), student, teacher, target, mask)
     kept = found.mask.bool()
-    for own, item in ((found.student, student), (found.teacher, teacher)):
+    for actual, item in ((found.student, student), (found.teacher, teacher)):
         expected = []
         for image, labels, valid in zip(item, target, mask, strict=True):
             for label in range(4):
-                cells = image[:, (labels == label) & (valid > 0)]
-                if cells.shape[1]:
-                    expected.append(cells.numpy().mean(axis=1))
-        assert_close(own[kept], torch.tensor(np.array(expected)))
-    assert own.isfinite().all()
+                pixels = image[:, (labels == label) & (valid > 0)]
+                if pixels.shape[1]:
+                    expected.append(pixels.numpy().mean(axis=1))
+        assert_close(actual[kept], torch.tensor(np.array(expected)))
+    assert actual.isfinite().all()
 
 
 @pytest.mark.parametrize('loss', LOSSES)
-def test_ignored_cells_change_nothing(loss: type[SampleLoss]) -> None:
+def test_ignored_pixels_change_nothing(loss: type[SampleLoss]) -> None:
     student, teacher = maps(6, 6, images=4)
     target = torch.randint(0, 3, (4, 6, 6))
     mask = (torch.rand(4, 6, 6) < 0.7).float()
@@ -126,12 +126,12 @@ def test_ignored_cells_change_nothing(loss: type[SampleLoss]) -> None:
         built = loss(sample=sample, max_samples=20)
         value = built(student, teacher, **inputs)
         assert value > 0
-        other = target.masked_fill(mask == 0, 1)
+        changed_target = target.masked_fill(mask == 0, 1)
         changed = [
             item.masked_fill(mask[:, None] == 0, math.inf)
             for item in (student, teacher)
         ]
-        assert torch.equal(built(*changed, target=other, mask=mask), value)
+        assert torch.equal(built(*changed, target=changed_target, mask=mask), value)
 
 
 @pytest.mark.parametrize('loss', LOSSES)
@@ -168,18 +168,18 @@ def test_what_is_computed_of_half_precision_is_float32(loss: type[SampleLoss]) -
 @pytest.mark.parametrize('count', [64, 65, 100, 8192, 32768])
 def test_no_sample_is_taken_twice_and_all_regions_are(count: int) -> None:
     rows = torch.arange(float(count))[:, None]
-    found = samples(RKDLoss(), rows, -rows).student[:, 0].tolist()
-    assert len(set(found)) == 64
-    for place, chosen in enumerate(found):
-        assert place * count // 64 <= chosen < (place + 1) * count // 64
+    actual = samples(RKDLoss(), rows, -rows).student[:, 0].tolist()
+    assert len(set(actual)) == 64
+    for index, row in enumerate(actual):
+        assert index * count // 64 <= row < (index + 1) * count // 64
 
 
-def test_cells_are_taken_of_all_rows_and_columns() -> None:
-    # Every 64th of 64 x 128 cells would be one of two columns.
-    places = torch.arange(64 * 128.0).view(1, 1, 64, 128)
-    found = samples(SPLoss(sample='pixel', max_samples=128), places, places).student
-    assert len(set((found % 128).flatten().tolist())) > 70
-    assert len(set((found // 128).flatten().tolist())) == 64
+def test_pixels_are_taken_of_all_rows_and_columns() -> None:
+    # Every 64th of 64 x 128 pixels would be one of two columns.
+    pixels = torch.arange(64 * 128.0).view(1, 1, 64, 128)
+    actual = samples(SPLoss(sample='pixel', max_samples=128), pixels, pixels).student
+    assert len(set((actual % 128).flatten().tolist())) > 70
+    assert len(set((actual // 128).flatten().tolist())) == 64
 
 
 def test_of_student_and_teacher_the_same_samples_are_taken() -> None:

@@ -25,8 +25,8 @@ def naive(student: Tensor, teacher: Tensor) -> list[float]:
 
     def similarities(item: Tensor) -> np.ndarray:
         array = item.detach().numpy()
-        found = np.array([[own @ other for other in array] for own in array])
-        return found / np.linalg.norm(found, axis=1, keepdims=True)
+        products = np.array([[row @ column for column in array] for row in array])
+        return products / np.linalg.norm(products, axis=1, keepdims=True)
 
     difference = similarities(student) - similarities(teacher)
     return [sum(entry**2 for entry in row) / len(row) for row in difference]
@@ -110,10 +110,10 @@ def test_dead_samples_give_neither_infinity_nor_nan() -> None:
     student[1:3] = 0
     student.requires_grad_()
     value = similarity_preservation(student, teacher)
-    its_gradient = gradient(value, student)
+    student_gradient = gradient(value, student)
     assert value > 0
-    assert its_gradient.isfinite().all()
-    assert its_gradient.abs().max() < 1
+    assert student_gradient.isfinite().all()
+    assert student_gradient.abs().max() < 1
 
 
 def test_finite_for_a_hundred_standard_deviations() -> None:

@@ -151,12 +151,12 @@ def test_where_they_agree_the_background_is_pulled_up() -> None:
     assert gradient(value, student)[0, 0] < -0.1
 
 
-@given(pair=row_pairs(), shift=st.floats(-5, 5), other=st.floats(-5, 5))
+@given(pair=row_pairs(), shift=st.floats(-5, 5), teacher_shift=st.floats(-5, 5))
 def test_ignores_a_constant_added_to_a_row(
-    pair: tuple[Tensor, Tensor], shift: float, other: float
+    pair: tuple[Tensor, Tensor], shift: float, teacher_shift: float
 ) -> None:
     student, teacher = pair
-    shifted = weighted_class_kd(student + shift, teacher + other)
+    shifted = weighted_class_kd(student + shift, teacher + teacher_shift)
     assert_close(shifted, weighted_class_kd(student, teacher))
 
 
