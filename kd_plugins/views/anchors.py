@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, shown
+from ..errors import shown
 from ..host_types import HostModule
+from .base import UnservedError
 
 Maps = Sequence[Tensor]
 
@@ -32,7 +33,7 @@ def check_priors(student: HostModule, teacher: HostModule, key: str) -> None:
         teacher: likewise.
         key: what to change in both models.
 
-    Raises: ConfigError if they differ.
+    Raises: UnservedError if they differ.
     """
     sizes = [(2, 2)] * len(student.prior_generator.strides)
     grids = [_grids(head.prior_generator, sizes) for head in (student, teacher)]
@@ -41,11 +42,10 @@ def check_priors(student: HostModule, teacher: HostModule, key: str) -> None:
         for one, other in zip(*grids, strict=True)
     )
     if not same:
-        raise ConfigError(
+        raise UnservedError(
             f'the anchors of student and teacher differ: student '
             f'{shown(student.prior_generator)}, teacher '
-            f'{shown(teacher.prior_generator)}. Set the same {key} in both, or use a '
-            "'layer' pair."
+            f'{shown(teacher.prior_generator)}. Set the same {key} in both.'
         )
 
 

@@ -137,8 +137,7 @@ class Probe:
                 frozen(model, gradient),
                 warnings.catch_warnings(),
             ):
-                # Training tells, where it checkpoints activations.
-                warnings.filterwarnings('ignore', 'torch.utils.checkpoint')
+                warnings.simplefilter('ignore')  # they come again in training
                 if side == 'student':
                     _as_in_training(model)
                 with recording(model, recorders) as records:

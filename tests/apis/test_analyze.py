@@ -12,11 +12,13 @@ from unittest import mock
 import pytest
 import torch
 from mmengine.runner import Runner
+from torch import Tensor
 
 from kd_plugins.apis.analyze import analyze
 from kd_plugins.apis.train import prepare_config
 from kd_plugins.errors import CheckpointError, ConfigError
-from kd_plugins.registry import MODELS
+from kd_plugins.losses import HintLoss
+from kd_plugins.registry import LOSSES, MODELS
 from tests.distillers.runs import run_config
 from tests.distillers.tiny import all_pairs, config, faster_rcnn
 from tests.engine.hooks.toy import unformatted
@@ -105,10 +107,18 @@ def test_the_suggested_weight_is_one_to_set(call: Call) -> None:
     assert again['early'][4] != rows['early'][4]
 
 
+@LOSSES.register_module()
+class DetachedHintLoss(HintLoss):
+    """No graph leads from it to the student."""
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return super().forward(student.detach(), teacher)
+
+
 @pytest.mark.host
 def test_a_dead_pair_is_named_and_is_the_exit_status(call: Call) -> None:
-    frozen = 'model.student.backbone.frozen_stages=1'
-    status, rows, said = call('--cfg-options', frozen)
+    detached = 'model.pairs.early.loss.type=DetachedHintLoss'
+    status, rows, said = call('--cfg-options', detached)
     assert status == 1
     assert rows['early'][3] == '-' and rows['early'][-1] == 'dead'
     assert 'dead: model.pairs.early: no graph leads from it' in said
