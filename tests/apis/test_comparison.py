@@ -120,10 +120,12 @@ def test_a_legend_takes_as_many_lines_as_it_needs():
     panel = Image.new('RGB', (200, 40), 'white')
     colours = {f'class number {number}': (9, number, 7) for number in range(5)}
     grid = np.asarray(arrange([[panel]], ['a'], colours))
-    places = [np.argwhere((grid == colour).all(-1)) for colour in colours.values()]
-    assert all(len(place) == 13 * 13 for place in places)  # none is cut off
-    one = arrange([[panel]], ['a'], dict(list(colours.items())[:1])).height
-    assert len({place[0, 0] for place in places}) == 1 + (grid.shape[0] - one) // 28
+    squares = [np.argwhere((grid == colour).all(-1)) for colour in colours.values()]
+    assert all(len(square) == 13 * 13 for square in squares)  # none is cut off
+    height = arrange([[panel]], ['a'], dict(list(colours.items())[:1])).height
+    assert (
+        len({square[0, 0] for square in squares}) == 1 + (grid.shape[0] - height) // 28
+    )
 
 
 def test_panels_of_several_sizes_are_all_whole():

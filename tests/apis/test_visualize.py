@@ -45,9 +45,9 @@ def saved(folder: Path, task: str = 'segmentation') -> tuple[str, str]:
     distiller = MODELS.build(TASKS[task][0]())
     distiller.init_weights()
     state = distiller.state_dict()
-    own = distiller.student_state_dict(state)
+    student_state = distiller.student_state_dict(state)
     paths = folder / 'iter_4.pth', folder / 'student_iter_4.pth'
-    for path, weights in zip(paths, (state, own), strict=True):
+    for path, weights in zip(paths, (state, student_state), strict=True):
         torch.save(dict(state_dict=weights, meta=dict(iter=4)), path)
     return str(paths[0]), str(paths[1])
 
@@ -70,8 +70,8 @@ def test_the_student_before_and_after_with_curves(
     options = ['--checkpoint', whole, '--before', student, '--images', '1']
     tool.main([config, *options, '--out', str(out), '--curves', str(run)])
     names = ['predictions', 'maps_pixels', 'maps_stage', 'curves']
-    told = capsys.readouterr().out.split()[-4:]
-    assert told == [str(out / f'{name}.png') for name in names]
+    printed = capsys.readouterr().out.split()[-4:]
+    assert printed == [str(out / f'{name}.png') for name in names]
     assert sorted(path.stem for path in out.iterdir()) == sorted(names)
     # 'stage' has an adapter, whose weights the checkpoint holds.
     assert widths(out, 'maps_pixels', 'maps_stage') == [4, 5]

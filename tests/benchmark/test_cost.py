@@ -228,15 +228,15 @@ def test_of_a_critic_the_table_shows_where_its_time_goes(tiny_mosaics, monkeypat
     found = measure_cost('full', cfg, first_batch(cfg), steps=1, warmup=1)
     assert found.ratio > 1
     labels = list(found.stages)
-    losses, own = labels.index(LOSSES), labels.index(AUXILIARY)
+    losses, auxiliary = labels.index(LOSSES), labels.index(AUXILIARY)
     # Each part below the stage that it is part of.
     assert labels[losses + 1] == '- critic: forward, for the student'
-    assert labels[own + 1 : own + 4] == [
+    assert labels[auxiliary + 1 : auxiliary + 4] == [
         '- critic: its own loss',
         '- critic: backward',
         '- critic: optimiser step',
     ]
-    for whole, parts in ((losses, 1), (own, 3)):
+    for whole, parts in ((losses, 1), (auxiliary, 3)):
         times = [found.stages[label][1] for label in labels[whole : whole + parts + 1]]
         assert 0 < sum(times[1:]) <= times[0]
     assert '| as measured |' in cost_markdown([found], MACHINE, {}, 1)

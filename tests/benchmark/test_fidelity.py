@@ -70,8 +70,8 @@ def test_what_a_finished_run_lacks_is_measured(pieces):
     change_protocol(pieces, ('pixels=64', 'pixels=32'))
     protocol = read_protocol(pieces / 'protocol.py')
     _, markdown = report_pages([protocol], [pieces / 'work'], pieces / 'page')
-    told = 'of: hint, seed 0; hint, seed 1; hint, seed 2. Run the benchmark again'
-    assert told in markdown.read_text()
+    text = 'of: hint, seed 0; hint, seed 1; hint, seed 2. Run the benchmark again'
+    assert text in markdown.read_text()
     first = len(calls(pieces))
     assert run(pieces, recipes=['hint'], seeds=[1]) == []
     assert calls(pieces)[first:] == ['hint fidelity']  # no training

@@ -66,12 +66,12 @@ def test_options_of_the_protocol_are_those_of_every_run_and_of_the_teacher(folde
         + "options = {'randomness.deterministic': 0}\n"
     )
     protocol = read_protocol(path)
-    told = {
+    numbers = {
         run.recipe: run.options['randomness.deterministic']
         for run in plan_runs(protocol, folder, protocol.recipes, [0])
     }
-    assert told.pop('hint') == '1'  # its own come after
-    assert set(told.values()) == {'0'}
+    assert numbers.pop('hint') == '1'  # its own come after
+    assert set(numbers.values()) == {'0'}
     teacher, plain = teacher_run(protocol, folder), teacher_run(before, folder)
     assert teacher is not None and plain is not None
     assert teacher.options == {'randomness.deterministic': '0'}

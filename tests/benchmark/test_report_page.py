@@ -171,8 +171,8 @@ def test_steps_that_were_timed_are_the_cost(pieces):
     assert "at 1.23 times the student's step" in ' '.join(
         value for _, name, value in page.attributes if name == 'aria-label'
     )
-    told = '- Time: of steps, measured in turn (3 threads; abacus, 2 cores; torch 2)'
-    assert told in markdown
+    line = '- Time: of steps, measured in turn (3 threads; abacus, 2 cores; torch 2)'
+    assert line in markdown
     found[1]['key'] = 'of another config'
     path.write_text(json.dumps({**measured, 'recipes': found}))
     page, markdown = pages(pieces)
@@ -283,8 +283,8 @@ def test_changed_recipes_are_left_out_and_named(pieces):
     config.write_text(config.read_text().replace('strength = 4', 'strength = 7'))
     page, markdown = pages(pieces)
     assert rows(page)['hint'][0] == 'not run yet'
-    told = 'since they were run: hint, seed 0; hint, seed 1; hint, seed 2.'
-    assert told in page.text and told in markdown
+    sentence = 'since they were run: hint, seed 0; hint, seed 1; hint, seed 2.'
+    assert sentence in page.text and sentence in markdown
 
 
 def test_another_start_is_an_alarm(pieces):
@@ -387,10 +387,10 @@ def test_labels_of_a_crowd_cover_neither_points_nor_each_other():
     drawing = gain_against_cost(
         points, size=(340, 400), kind='narrow', unit='mAP', time='it'
     )
-    places = re.findall(r'class="label" x="([\d.]+)" y="([\d.]+)"', drawing)
-    assert 10 < len(places) < 60  # who has no room has its title only
+    labels = re.findall(r'class="label" x="([\d.]+)" y="([\d.]+)"', drawing)
+    assert 10 < len(labels) < 60  # who has no room has its title only
     assert drawing.count('<title>method-') == 60
-    left, below = ({round(float(each[axis])) for each in places} for axis in (0, 1))
+    left, below = ({round(float(each[axis])) for each in labels} for axis in (0, 1))
     assert len(left) >= 2 and len(below) == len({round(y) for y in below})
 
 

@@ -178,7 +178,7 @@ def test_boxes_on_the_edge_of_a_cell_stay_on_it() -> None:
 
 
 def test_one_object_by_hand() -> None:
-    """Equal strength everywhere: attention is 1; 4 in 4 pixels of 1/4, 1 in 20 of 1/20."""
+    """Equal strength everywhere: attention is 1; 4 in 4 pixels of 1/4, 1 in 20."""
     teacher = torch.ones(1, 1, 4, 6)
     student = -torch.ones(1, 1, 4, 6)  # a squared error of 4
     value = focal_distance(student, teacher, [box(9, 1, 16, 8)], SIZE, **WEIGHTS)

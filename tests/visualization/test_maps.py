@@ -56,17 +56,19 @@ def test_of_a_layer_the_teachers_and_the_students_own_forward() -> None:
     teacher = model.teachers['teacher'].model
     inputs, _ = model.teachers['teacher'].inputs(data['inputs'], data['data_samples'])
     model.eval()
-    own, other = (each.extract_feat(inputs) for each in (model.student, teacher))
+    student_features, teacher_features = (
+        each.extract_feat(inputs) for each in (model.student, teacher)
+    )
     adapters = model.adapters['hint']
     for level in range(3):
         maps = found[f'neck[{level}]']
-        assert torch.equal(maps.teacher, other[level])
-        assert torch.equal(maps.student, own[level])
+        assert torch.equal(maps.teacher, teacher_features[level])
+        assert torch.equal(maps.student, student_features[level])
         assert maps.adapted is not None
-        assert torch.equal(maps.adapted, adapters[level](own[level]))
+        assert torch.equal(maps.adapted, adapters[level](student_features[level]))
         assert maps.quantity == 'mean |activation|'
     # Rows of all levels are compared; their maps are shown level by level.
-    logits, deltas = teacher.rpn_head(other)
+    logits, deltas = teacher.rpn_head(teacher_features)
     for level in range(3):
         maps = found[f'rpn.logits[{level}]']
         assert torch.equal(maps.teacher.flatten(), logits[level].flatten())
@@ -156,18 +158,18 @@ def test_shots_leave_no_trace(task: str) -> None:
     before = copy.deepcopy(model.state_dict())
     modes = [module.training for module in model.modules()]
     kept = copy.deepcopy(shown)
-    drawn, own = get_random_state(), model.random_stream.state_dict()
+    drawn, stream = get_random_state(), model.random_stream.state_dict()
     shots = take_shots(model, shown, choose_pairs(model, None))
     assert [module.training for module in model.modules()] == modes
     after = model.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert torch.equal(get_random_state()['torch'], drawn['torch'])
     assert get_random_state()['python'] == drawn['python']
-    assert torch.equal(model.random_stream.state_dict()['torch'], own['torch'])
+    assert torch.equal(model.random_stream.state_dict()['torch'], stream['torch'])
     assert all(parameter.grad is None for parameter in model.parameters())
-    for item, other in zip(shown, kept, strict=True):
-        assert torch.equal(item['inputs'], other['inputs'])
-        assert set(item['data_samples'].keys()) == set(other['data_samples'].keys())
+    for item, original in zip(shown, kept, strict=True):
+        assert torch.equal(item['inputs'], original['inputs'])
+        assert set(item['data_samples'].keys()) == set(original['data_samples'].keys())
     levels = TASKS[task][3]
     for shot in shots:
         assert 'seg_logits' not in shot.student

@@ -213,10 +213,12 @@ def test_a_label_map_has_a_legend_and_a_class_its_colour_in_every_model() -> Non
     segments = SegDataSample(metainfo=dict(img_shape=(2, 2)))
     segments.pred_sem_seg = PixelData(data=torch.tensor([[[0, 0], [1, 255]]]))
     image, palette = Image.new('RGB', (8, 8)), [[1, 2, 3], [9, 8, 7]]
-    own = painter(classes=('road', 'sky'), palette=palette)
-    assert own.paint(image, segments, 'pred')[1] == dict(road=(1, 2, 3), sky=(9, 8, 7))
-    other = own.paint(image, segments, 'pred', classes=('sky', 'car'))[1]
-    assert list(other) == ['sky', 'car'] and other['sky'] == (9, 8, 7)
+    palette_painter = painter(classes=('road', 'sky'), palette=palette)
+    assert palette_painter.paint(image, segments, 'pred')[1] == dict(
+        road=(1, 2, 3), sky=(9, 8, 7)
+    )
+    colours = palette_painter.paint(image, segments, 'pred', classes=('sky', 'car'))[1]
+    assert list(colours) == ['sky', 'car'] and colours['sky'] == (9, 8, 7)
 
 
 def test_the_runs_own_visualizer_draws_and_keeps_its_options() -> None:

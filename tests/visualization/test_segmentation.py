@@ -74,14 +74,14 @@ def test_share_of_pixels_is_of_labelled_ones():
 
 
 def test_a_caption_tells_the_share(monkeypatch):
-    told = []
+    texts = []
     monkeypatch.setattr(
         'kd_plugins.visualization.segmentation.caption',
-        lambda panel, text: told.append(text) or panel,
+        lambda panel, text: texts.append(text) or panel,
     )
     task, truth = SegmentationTask(CLASSES), sample([[0, 1], [0, 255]])
     task.predicted([truth], [result([[0, 1], [1, 0]])])
-    assert told == ['67 % of pixels right']
+    assert texts == ['67 % of pixels right']
 
 
 def test_a_caption_needs_room():

@@ -28,10 +28,10 @@ def drawn(number: int) -> Tensor:
 
 
 def test_overlaps_are_those_of_torchvision() -> None:
-    one, other = drawn(20), drawn(15)
-    torch.testing.assert_close(box_iou(one, other), torchvision_iou(one, other))
+    first, second = drawn(20), drawn(15)
+    torch.testing.assert_close(box_iou(first, second), torchvision_iou(first, second))
     assert box_iou(torch.zeros(1, 4), torch.zeros(1, 4)).item() == 0
-    assert box_iou(torch.zeros(0, 4), other).shape == (0, 15)
+    assert box_iou(torch.zeros(0, 4), second).shape == (0, 15)
 
 
 def test_each_row_takes_the_best_free_column() -> None:

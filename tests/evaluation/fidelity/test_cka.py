@@ -24,8 +24,12 @@ def test_one_channel_by_hand() -> None:
 def test_it_is_the_alignment_of_centred_kernels() -> None:
     student, teacher = rows(3).numpy(), rows(5, seed=1).numpy()
     centre = np.eye(40) - 1 / 40
-    one, other = (centre @ item @ item.T @ centre for item in (student, teacher))
-    expected = (one * other).sum() / np.sqrt((one * one).sum() * (other * other).sum())
+    student_gram, teacher_gram = (
+        centre @ item @ item.T @ centre for item in (student, teacher)
+    )
+    expected = (student_gram * teacher_gram).sum() / np.sqrt(
+        (student_gram * student_gram).sum() * (teacher_gram * teacher_gram).sum()
+    )
     value = linear_cka(torch.from_numpy(student), torch.from_numpy(teacher))
     assert value.item() == pytest.approx(expected, rel=1e-9)
 

@@ -31,11 +31,15 @@ def test_boxes_of_shared_classes_have_their_numbers() -> None:
     truth = Sample(gt_instances=instances([0, 1, 0]))
     student = Sample(pred_instances=instances([0, 1, 2, 0], scores=scores))
     teacher = Sample(pred_instances=instances([2, 0, 1, 2], scores=scores))
-    own = reader.read(student, truth, 'student')
-    other = reader.read(teacher, truth, 'teacher')
-    assert own.labels.tolist() == [0, 1] and own.boxes[:, 0].tolist() == [0, 20]
-    assert other.labels.tolist() == [0, 1] and other.boxes[:, 0].tolist() == [0, 10]
-    reader.add(own, other, truth)
+    student_boxes = reader.read(student, truth, 'student')
+    teacher_boxes = reader.read(teacher, truth, 'teacher')
+    assert student_boxes.labels.tolist() == [0, 1] and student_boxes.boxes[
+        :, 0
+    ].tolist() == [0, 20]
+    assert teacher_boxes.labels.tolist() == [0, 1] and teacher_boxes.boxes[
+        :, 0
+    ].tolist() == [0, 10]
+    reader.add(student_boxes, teacher_boxes, truth)
     values = reader.fidelity.values()
     # One of two matches, of the same class; 'b' is annotated, and does not count.
     assert values['recall'] == values['precision'] == 0.5
@@ -56,16 +60,20 @@ def test_pixels_of_shared_classes_alone(ignored: int | None) -> None:
         )
         for which, data in logits.items()
     }
-    known = [0, 2, 4, 5] if ignored != 2 else [0, 4]
-    own = logits['student'].flatten(1)[[0, 2]][:, known].T
-    other = logits['teacher'].flatten(1)[[2, 0]][:, known].T
-    assert torch.equal(rows['student'], own) and torch.equal(rows['teacher'], other)
+    shared = [0, 2, 4, 5] if ignored != 2 else [0, 4]
+    student_rows = logits['student'].flatten(1)[[0, 2]][:, shared].T
+    teacher_rows = logits['teacher'].flatten(1)[[2, 0]][:, shared].T
+    assert torch.equal(rows['student'], student_rows) and torch.equal(
+        rows['teacher'], teacher_rows
+    )
     reader.add(rows['student'], rows['teacher'], Sample(truth))
     values = reader.fidelity.values()
-    assert values['agreement'] == pytest.approx(agreement(own, other).item())
-    divergence = predictive_divergence(own, other).item()
+    assert values['agreement'] == pytest.approx(
+        agreement(student_rows, teacher_rows).item()
+    )
+    divergence = predictive_divergence(student_rows, teacher_rows).item()
     assert values['kl'] == pytest.approx(divergence, rel=1e-5)
-    confidence, predicted = own.softmax(1).max(1)
+    confidence, predicted = student_rows.softmax(1).max(1)
     numbers = torch.tensor([0, 1, 0, 1] if ignored != 2 else [0, 0])
     right = predicted == numbers
     bins = (confidence * 10).ceil()
@@ -73,7 +81,7 @@ def test_pixels_of_shared_classes_alone(ignored: int | None) -> None:
         abs((right[bins == each].double() - confidence[bins == each]).sum().item())
         for each in bins.unique()
     )
-    assert values['ece_student'] == pytest.approx(expected / len(known), rel=1e-5)
+    assert values['ece_student'] == pytest.approx(expected / len(shared), rel=1e-5)
 
 
 def test_without_a_map_all_are_compared() -> None:

@@ -81,13 +81,16 @@ def test_both_heads_score_the_teachers_best_rois(scale: float, mapped: bool) -> 
         best = torch.cat([rois[:3], rois[images[0] : images[0] + 3]])
         rows[0].append(logits_of(student, inputs, best))
         rows[1].append(logits_of(teacher, large, best * scale_of(scale)))
-    own, other = (torch.cat(each) for each in rows)
+    student_rows, teacher_rows = (torch.cat(parts) for parts in rows)
     if mapped:
-        own, other = own[:, [0, 2, 3]], other[:, [2, 0, 3]]
+        student_rows, teacher_rows = (
+            student_rows[:, [0, 2, 3]],
+            teacher_rows[:, [2, 0, 3]],
+        )
     found = fidelity.values()
-    expected = agreement(own, other).item()
+    expected = agreement(student_rows, teacher_rows).item()
     assert found['roi_agreement'] == pytest.approx(expected)
-    expected = predictive_divergence(own, other).item()
+    expected = predictive_divergence(student_rows, teacher_rows).item()
     assert expected > 0
     assert found['roi_kl'] == pytest.approx(expected, rel=1e-3)
 

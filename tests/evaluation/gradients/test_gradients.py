@@ -249,20 +249,20 @@ def everything(model: Any) -> dict[str, Any]:
     )
 
 
-def assert_equal(one: Any, other: Any) -> None:
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for mine, yours in zip(one, other, strict=True):
-            assert_equal(mine, yours)
-    elif isinstance(one, Tensor):
-        assert torch.equal(one, other)
+def assert_equal(first: Any, second: Any) -> None:
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_equal(first[key], second[key])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second)
+        for left, right in zip(first, second, strict=True):
+            assert_equal(left, right)
+    elif isinstance(first, Tensor):
+        assert torch.equal(first, second)
     else:
-        assert one == other
+        assert first == second
 
 
 def test_nothing_changes_by_it() -> None:
