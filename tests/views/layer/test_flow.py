@@ -161,7 +161,7 @@ def test_images_and_rois_do_not_mix() -> None:
         ),
         (dict(first=3), r'pairs.a.view.first: must be a dotted name or dict\(student='),
         (dict(pool='sum'), r"view: pool must be 'max' or 'average', got 'sum'"),
-        (dict(frst='neck'), "FlowView has no argument 'frst'. Close: 'first'"),
+        (dict(frst='neck'), "layer.flow has no argument 'frst'. Close: 'first'"),
     ],
 )
 def test_bad_views(view: dict[str, Any], message: str) -> None:

@@ -114,7 +114,7 @@ def test_other_calls_in_each_model() -> None:
             dict(value='inputs'),
             r"model.pairs.a.view: value must be 'output' or 'input', got 'inputs'",
         ),
-        (dict(vale='input'), "view: LayerView has no argument 'vale'. Close: 'value'"),
+        (dict(vale='input'), "view: layer has no argument 'vale'. Close: 'value'"),
         (dict(levels=[2]), r"levels: '.*relu' of the student gives 2 levels.*no 2"),
         (dict(layer=f'{BLOCK}.rel'), r"no layer 'backbone.layer2.1.rel'. Close: .*"),
     ],
