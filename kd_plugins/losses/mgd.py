@@ -18,7 +18,7 @@ from kd_plugins.losses._random import random_of_rank
 from kd_plugins.losses._reductions import float32_rows, reduce_loss
 from kd_plugins.registry import LOSSES
 
-MASKED = ('cells', 'channels')
+MASKED = ('pixels', 'channels')
 
 
 def generation_distance(
@@ -72,7 +72,7 @@ def generation_distance(
 
 
 def random_keep(
-    feature: Tensor, masked_ratio: float, *, masked: str = 'cells'
+    feature: Tensor, masked_ratio: float, *, masked: str = 'pixels'
 ) -> Tensor:
     """A random mask of a generator's input: independent entries, 1 or 0.
 
@@ -83,7 +83,7 @@ def random_keep(
     Args:
         feature: shape (N, C, H, W).
         masked_ratio: probability of a 0, between 0 and 1.
-        masked: 'cells', the pixels of the map; or 'channels', as in the paper's
+        masked: 'pixels' of the map; or 'channels', as in the paper's
             classification.
 
     Returns: shape (N, 1, H, W), or (N, C, 1, 1).
@@ -95,7 +95,7 @@ def random_keep(
     """
     check_choice('masked', masked, MASKED)
     images, channels, height, width = feature.shape
-    shape = (1, height, width) if masked == 'cells' else (channels, 1, 1)
+    shape = (1, height, width) if masked == 'pixels' else (channels, 1, 1)
     drawn = random_of_rank(images, *shape, device=feature.device)
     return (drawn >= masked_ratio).float()  # never below 0, never 1
 
@@ -137,7 +137,7 @@ class MGDLoss(DistillationLoss):
         channels: int = 256,
         levels: int | Sequence[int] = 1,
         masked_ratio: float = 0.65,
-        masked: str = 'cells',
+        masked: str = 'pixels',
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)

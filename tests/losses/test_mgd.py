@@ -48,7 +48,7 @@ def test_what_is_masked_is_not_seen_by_hand() -> None:
     assert value.tolist() == [(6 - 1) ** 2 + 1, 1 + (2 - 1) ** 2]
 
 
-@pytest.mark.parametrize('masked', ['cells', 'channels'])
+@pytest.mark.parametrize('masked', ['pixels', 'channels'])
 def test_equals_scipy(masked: str) -> None:
     student, teacher = maps()
     keep = random_keep(student, 0.5, masked=masked).double()
@@ -193,7 +193,7 @@ def test_impossible_ratios_are_refused(ratio: Any) -> None:
 
 
 def test_unknown_masks_are_refused() -> None:
-    message = "masked must be 'cells' or 'channels', got 'rows'"
+    message = "masked must be 'pixels' or 'channels', got 'rows'"
     with pytest.raises(ConfigError, match=message):
         MGDLoss(masked='rows')
     with pytest.raises(ConfigError, match=message):
