@@ -25,7 +25,7 @@ model = dict(
         pixel=dict(
             view='seg.logits',
             loss=dict(type='PixelWiseLoss', temperature=4.0, loss_weight=1.0)),
-        # How alike are each two places? Cosines between the cells of the last feature,
+        # How alike are each two places? Cosines between the pixels of the last feature,
         # whose channels may differ: no adapter. The weight grows: untrained, a student
         # feels 0.1 as half of what its labels say, trained, it does not feel it at all.
         pair=dict(

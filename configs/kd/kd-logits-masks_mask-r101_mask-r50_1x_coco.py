@@ -18,7 +18,7 @@ model = dict(
         logits=dict(
             view='roi.logits',
             loss=dict(type='KDLoss', temperature=1.0, loss_weight=1.0)),
-        # Which of its cells are on the object? A yes or no in each, of its own class.
+        # Which of its pixels are on the object? A yes or no in each, of its own class.
         masks=dict(
             view='roi.masks',
             loss=dict(type='KDLoss', temperature=1.0, loss_weight=1.0))))

@@ -23,7 +23,7 @@ model = dict(
             'https://download.openmmlab.com/mmsegmentation/v0.5/pspnet/pspnet_r101-d8_512x1024_40k_cityscapes/'
             'pspnet_r101-d8_512x1024_40k_cityscapes_20200604_232751-467e7cf4.pth')),
     pairs=dict(
-        # The last feature of the backbone, of which 75 % of the cells are masked.
+        # The last feature of the backbone, of which 75 % of the pixels are masked.
         backbone=dict(
             layer='backbone',
             levels=[3],

@@ -16,20 +16,20 @@ class ContextBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         # Without bias: a softmax over the pixels does not see it.
-        self.cells = nn.Conv2d(channels, 1, kernel_size=1, bias=False)
+        self.pixels = nn.Conv2d(channels, 1, kernel_size=1, bias=False)
         self.transform = nn.Sequential(
             nn.Linear(channels, channels // 2),
             nn.LayerNorm(channels // 2),
             nn.ReLU(),
             nn.Linear(channels // 2, channels),
         )
-        nn.init.kaiming_normal_(self.cells.weight)
+        nn.init.kaiming_normal_(self.pixels.weight)
         for parameter in self.transform[-1].parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, feature: Tensor) -> Tensor:
         """The feature (N, C, H, W) with its context added."""
-        shares = self.cells(feature).flatten(2).softmax(dim=2)  # (N, 1, HW)
+        shares = self.pixels(feature).flatten(2).softmax(dim=2)  # (N, 1, HW)
         context = (feature.flatten(2) * shares).sum(dim=2)  # (N, C)
         added: Tensor = feature + self.transform(context)[:, :, None, None]
         return added

@@ -140,7 +140,7 @@ class _Adaptation(nn.Module):
         super().__init__()
         self.feature = nn.Conv2d(channels, channels, kernel_size=1)
         self.channels = nn.Linear(channels, channels)
-        self.cells = nn.Conv2d(1, 1, kernel_size=3, padding=1)
+        self.pixels = nn.Conv2d(1, 1, kernel_size=3, padding=1)
         self.relations = nn.Conv2d(channels, channels, kernel_size=1)
         self.student = NonLocalBlock(channels, reduction, pool)
         self.teacher = NonLocalBlock(channels, reduction, pool)
@@ -150,7 +150,7 @@ class _Adaptation(nn.Module):
             (self.feature(student), teacher),
             (self.channels(student.mean(dim=(2, 3))), teacher.mean(dim=(2, 3))),
             (
-                self.cells(student.mean(dim=1, keepdim=True)),
+                self.pixels(student.mean(dim=1, keepdim=True)),
                 teacher.mean(dim=1, keepdim=True),
             ),
             (self.relations(self.student(student)), self.teacher(teacher)),

@@ -260,7 +260,7 @@ def test_four_couples_reach_the_distance() -> None:
     masked, channels, pixels, relations = block(student, teacher)
     assert_close(masked[0], block.feature(student))
     assert_close(channels[0], block.channels(student.mean(dim=(2, 3))))
-    assert_close(pixels[0], block.cells(student.mean(dim=1, keepdim=True)))
+    assert_close(pixels[0], block.pixels(student.mean(dim=1, keepdim=True)))
     assert_close(relations[0], block.relations(block.student(student)))
     assert torch.equal(masked[1], teacher)
     assert_close(channels[1], teacher.mean(dim=(2, 3)))

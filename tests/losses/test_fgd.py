@@ -260,7 +260,7 @@ def test_a_context_block_equals_the_hosts() -> None:
     host = HostContextBlock(6, ratio=0.5)
     layers = dict(zip([0, 1, 3], [block.transform[i] for i in (0, 1, 3)], strict=True))
     with torch.no_grad():
-        host.conv_mask.weight.copy_(block.cells.weight)
+        host.conv_mask.weight.copy_(block.pixels.weight)
         host.conv_mask.bias.fill_(0.7)  # cancels in the softmax
         for index, layer in layers.items():
             host_layer = host.channel_add_conv[index]
