@@ -12,7 +12,8 @@ from kd_plugins.distillers.pair_config import build_pairs
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
 from kd_plugins.views import binding
-from tests.distillers.tiny import teacher_of
+from tests.distillers import tiny_seg
+from tests.distillers.tiny import config, teacher_of
 from tests.views.kinds import MAIN, MORE, Kind, batch, config_of
 
 # Of each view a loss that can compare what it gives.
@@ -139,3 +140,104 @@ def test_every_view_serves_or_says_what_does(kind: Kind) -> None:
         losses = found.train()
         assert len(losses) == len(found.served)
         assert all(loss.isfinite() and loss.requires_grad for loss in losses.values())
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ('kind', 'view', 'message'),
+    [
+        ('grid', 'roi.deltas', r'Shared2FCBBoxHead predicts no box deltas \(with_reg='),
+        (
+            'seesaw',
+            'roi.logits',
+            r'SeesawLoss of .* \(custom_cls_channels\).* Set loss_c',
+        ),
+        (
+            'double',
+            'roi.features',
+            'DoubleHeadRoIHead of FasterRCNN runs its box head in',
+        ),
+        ('solo', 'roi.masks', 'SOLO draws masks of whole images, by a SOLOHead'),
+        ('solov2', 'roi.masks', 'SOLOv2 draws masks of whole images, by a SOLOV2Head'),
+        ('yolact', 'roi.masks', 'YOLACT draws masks of whole images, by a YOLACTProto'),
+        (
+            'yolov3',
+            'head.logits',
+            'YOLOV3Head gives one map of boxes, objectness and cl',
+        ),
+        (
+            'ssd',
+            'head.logits',
+            'SSDHead trains its classes by a softmax over them and t',
+        ),
+        (
+            'tood',
+            'head.logits',
+            'TOODHead gives probabilities, and head.logits reads the',
+        ),
+        ('tood', 'head.deltas', 'bbox_head is a TOODHead with a DeltaXYWHBBoxCoder'),
+        ('segmenter', 'seg.features', "does not classify pixels by its 'cls_seg'"),
+        (
+            'mask2former',
+            'head.logits',
+            'Mask2Former has no bbox_head; views of one-stag',
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(kind: str, view: str, message: str) -> None:
+    init_default_scope('mmdet')
+    model = config_of(MAIN[kind])
+    pairs = dict(a=pair('view', view))
+    with pytest.raises(ConfigError, match=rf'^model\.pairs\.a\.view.*: .*{message}'):
+        MODELS.build(config(pairs, model, teacher_of(model)))
+
+
+@pytest.mark.host
+def test_pisa_is_served_without_labels() -> None:
+    init_default_scope('mmdet')
+    model = config_of(MAIN['pisa'])
+    pairs = dict(a=pair('view', 'roi.logits'))
+    proposed = dict(type='roi.logits', roi_source='teacher')
+    message = (
+        r'\(student\): PISARoIHead assigns and weighs its targets .* compared: view='
+        r"dict\(type='roi\.logits', roi_source='teacher'\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(pairs, model, teacher_of(model)))
+    pairs['a']['view'] = proposed
+    built = MODELS.build(config(pairs, model, teacher_of(model)))
+    assert not built.pairs[0].view.has_target
+    features = dict(a=pair('view', 'roi.features'))
+    built = MODELS.build(config(features, model, teacher_of(model)))
+    assert not built.pairs[0].view.has_target
+
+
+def test_a_part_that_a_model_lacks_names_those_it_has() -> None:
+    model = tiny_seg.segmentor()
+    message = (
+        r"EncoderDecoder has no layer 'neck'.* be compared: view='seg\.logits', .*l"
+    )
+    with pytest.raises(ConfigError, match=message):
+        MODELS.build(config(dict(a=pair('layer', 'neck')), model, teacher_of(model)))
+
+
+def test_points_of_pixels_have_a_coarse_map() -> None:
+    points = tiny_seg.head('PointHead', 4, in_index=[0], in_channels=[4], num_fcs=1)
+    coarse = tiny_seg.head('FCNHead', 8, num_convs=1)
+    model = tiny_seg.segmentor(
+        decode=[coarse, points], type='mmseg.CascadeEncoderDecoder', num_stages=2
+    )
+    pairs = dict(a=pair('view', 'seg.logits'))
+    with pytest.raises(ConfigError, match=r'PointHead scores points .* Set stage=0'):
+        MODELS.build(config(pairs, model, teacher_of(model)))
+    pairs['a']['view'] = dict(type='seg.logits', stage=0)
+    assert len(MODELS.build(config(pairs, model, teacher_of(model))).pairs) == 1
+
+
+def test_two_faults_are_listed_with_one_proposal() -> None:
+    model = tiny_seg.segmentor()
+    pairs = dict(a=pair('layer', 'neck'))
+    with pytest.raises(ConfigError) as caught:
+        MODELS.build(config(pairs, model, teacher_of(model)))
+    lines = str(caught.value).splitlines()
+    assert [line.count(LIST) for line in lines] == [0, 1]
