@@ -40,11 +40,13 @@ def seed() -> int:
 
 @pytest.fixture(autouse=True)
 def default_scope() -> Iterator[None]:
-    """The scope that a runner sets for the process ends with its test."""
-    before = dict(DefaultScope._instance_dict)
+    """The scope that a runner sets for the process ends with its test.
+
+    One that a fixture of a whole module left ends before it.
+    """
+    DefaultScope._instance_dict.clear()
     yield
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

@@ -20,6 +20,7 @@ def build_adapters(
     cfg: dict[str, Any] | None,
     specs: Sequence[TensorSpec],
     same_channels: bool = True,
+    scale: float = 1.0,
 ) -> nn.ModuleList | None:
     """One adapter for each level or stage; None without configuration.
 
@@ -27,11 +28,13 @@ def build_adapters(
         cfg: of the adapter; channels may be left out.
         specs: levels or stages of the pair.
         same_channels: whether the loss needs them.
+        scale: the teacher's input size over that of the student.
 
     Raises: ConfigError proposing the entry that makes student and teacher comparable.
     """
     if cfg is None:
-        _check_shifted(specs)
+        if scale == 1:  # else the same strides give other sizes
+            _check_shifted(specs)
         for spec in specs:
             _check_without_adapter(spec, specs, same_channels)
         return None

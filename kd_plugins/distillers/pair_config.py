@@ -111,7 +111,8 @@ def _build_pair(name: str, given: object, probes: Mapping[str, Probe]) -> Pair:
         loss, schedule = _build_loss(cfg['loss'], _known_of(specs, cfg.get('adapter')))
     with collected(faults):
         same_channels = loss is None or loss.same_channels
-        adapters = build_adapters(cfg.get('adapter'), specs, same_channels)
+        scale = probes[teacher].scale if teacher else 1.0
+        adapters = build_adapters(cfg.get('adapter'), specs, same_channels, scale)
     with collected(faults), located('loss'):
         if bound is not None and loss is not None and not faults:
             _check_target(bound, loss, cfg)

@@ -101,6 +101,6 @@ def test_adapters_take_their_channels_however_they_are_named(kind: Any) -> None:
     model = distiller(dict(a=hint(adapter=dict(type=kind))), teacher=wide)
     assert losses_of(model)['loss_kd_a'] > 0
     refused(
-        r"a.view: roi.logits has no argument 'stge'. Close: 'stage'",
+        r"a.view: RoILogitsView has no argument 'stge'. Close: 'stage'",
         dict(a=dict(view=dict(type=RoILogitsView, stge=1), loss=KD)),
     )
