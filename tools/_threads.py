@@ -19,8 +19,9 @@ VARIABLES = (
 )
 # OpenMP's threads wait for each other in a loop before they sleep: by default so long
 # that where a core is taken they use up their share of it with waiting. Ten thousand
-# rounds are half a millisecond, which an undisturbed thread is never late.
+# rounds are half a millisecond; where all cores are free that costs a tenth.
 SPINCOUNT = 10_000
+IDLE = 0.1  # cores at work for others on a machine that counts as idle
 SECONDS = 0.3
 _STAT = Path('/proc/stat')  # of Linux; elsewhere nothing is known
 
@@ -57,7 +58,7 @@ def choose(environment: MutableMapping[str, str], cores: int, busy: float) -> No
         cores: that this process may use.
         busy: how many of the machine's are at work, for others.
     """
-    if any(name in environment for name in VARIABLES):
+    if busy < IDLE or any(name in environment for name in VARIABLES):
         return
     environment['GOMP_SPINCOUNT'] = str(SPINCOUNT)
     free = max(1, cores - round(busy))

@@ -272,6 +272,13 @@ def _forward(
     bias: Tensor | None,
     geometry: _Geometry,
 ) -> Tensor:
+    if input.shape[1] != weight.shape[1] * geometry.groups:
+        # torchvision's operator would read past the end of the input.
+        raise RuntimeError(
+            f'deformable convolution: the input has {input.shape[1]} channels, the '
+            f'weight {tuple(weight.shape)} in {geometry.groups} groups expects '
+            f'{weight.shape[1] * geometry.groups}.'
+        )
     operands = _operands(input, weight, offset, mask, bias)
     output: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry)
     return output

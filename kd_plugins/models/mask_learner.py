@@ -24,6 +24,7 @@ from ..recorders import find_layer
 from ..registry import MODELS
 from ..teachers import Teacher
 from ..views import LayerView, Probe
+from ..views.binding import bind
 
 # A map after the other: masked, and its masks.
 Masked = list[tuple[Tensor, Tensor]]
@@ -195,7 +196,7 @@ def _build(name: str, cfg: object, teacher: HostModule) -> tuple[str, nn.ModuleD
     layer = str(cfg['layer'])
     with located('layer'):
         find_layer(teacher, layer)
-    bound = LayerView(layer).bind(Probe(teacher, teacher))
+    bound, _ = bind(LayerView(layer), Probe(teacher, teacher))
     tokens = nn.ModuleDict()
     for spec in bound.tensors:
         if bound.maps is None or len(spec.teacher) != 4:

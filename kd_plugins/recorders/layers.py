@@ -7,7 +7,8 @@ from ..errors import ConfigError, nearest
 
 def layer_names(model: nn.Module) -> list[str]:
     """Dotted names of all layers, the model itself left out."""
-    return [name for name, _ in model.named_modules() if name]
+    names = [name for name, _ in model.named_modules()]
+    return [name for name in names if name and name != 'data_preprocessor']
 
 
 def find_layer(model: nn.Module, path: str) -> nn.Module:

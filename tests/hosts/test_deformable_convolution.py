@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -261,6 +262,15 @@ def test_half_precision_is_float32_rounded(dtype: torch.dtype, masked: bool) -> 
         strict=True,
     ):
         assert torch.equal(found, gradient.to(dtype))
+
+
+def test_other_channels_than_the_weights_are_refused() -> None:
+    conv = import_module('mmcv.ops').DeformConv2d(4, 6, 3, padding=1)
+    image, offset = torch.zeros(1, 8, 5, 7), torch.zeros(1, 18, 5, 7)
+    with pytest.raises(
+        RuntimeError, match=r'input has 8 channels, the weight \(6, 4, '
+    ):
+        conv(image, offset)
 
 
 def test_a_batch_of_no_images() -> None:

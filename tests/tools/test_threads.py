@@ -32,6 +32,12 @@ def test_busy_cores_are_left_to_others(
     assert environment == ({'OMP_NUM_THREADS': expected} if expected else {})
 
 
+def test_on_an_idle_machine_nothing_is_set() -> None:
+    environment: dict[str, str] = {}
+    threads.choose(environment, 2, 0.05)
+    assert environment == {}
+
+
 @pytest.mark.parametrize('name', threads.VARIABLES)
 def test_what_the_user_has_set_stays(name: str) -> None:
     environment = {name: '2'}
