@@ -20,7 +20,7 @@ model = dict(
     # that is compared on the digits does, the one without pairs too.
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     pairs=dict(
-        # From a neck of which 45 % of the pixels are masked, the teacher's is generated.
+        # From a neck of which 45 % of the pixels are masked the teacher's is made.
         # As in the paper, the levels are added up. At its weight for two-stage
         # detectors, 5e-7, the gradient would be 0.0023 of the task's here
         # (tools/analyze.py, at a student that was trained without it); 2.2e-4 gives 1.

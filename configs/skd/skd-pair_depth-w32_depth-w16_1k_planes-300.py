@@ -14,8 +14,8 @@ model = dict(
         cfg='kd_plugins::planes/depth_r18-w32_2k_planes-128x128.py',
         checkpoint='kd_plugins::planes/depth_r18-w32_2k_planes-128x128.safetensors'),
     pairs=dict(
-        # How alike are each two places? Cosines between the pixels of the decoder's last
-        # feature, 32x32 pooled to 16x16, whose channels may differ: no adapter.
+        # How alike are each two places? Cosines between the pixels of the decoder's
+        # last feature, 32x32 pooled to 16x16, whose channels may differ: no adapter.
         pair=dict(
             layer='decode_head.decoder.conv_layers',
             loss=dict(type='PairWiseLoss', pool_kernel=2, loss_weight=10.0))))

@@ -18,7 +18,7 @@ def write_text(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write JSON, atomically."""
     write_text(path, json.dumps(content, indent=2) + '\n')
 

@@ -185,7 +185,7 @@ def _with_contents(value: Any) -> Any:
     return value
 
 
-def _digest(content: Any) -> str:
+def _digest(content: object) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -78,7 +78,7 @@ class Stopwatch:
 
     @contextmanager
     def timing_method(
-        self, instance: Any, name: str, label: str, within: str | None = None
+        self, instance: object, name: str, label: str, within: str | None = None
     ) -> Iterator[None]:
         """Time a method of one instance while the block runs.
 

@@ -1,13 +1,15 @@
 """What the runner and its hooks need to know of a distiller, and how they reach it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Protocol, TypeGuard, cast
 
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
 from ..host_types import HostModule
 from ..random_stream import RandomStream
+from ..schedules import Clock
 
 
 class DistillerLike(Protocol):
@@ -21,13 +23,13 @@ class DistillerLike(Protocol):
     def student_state_dict(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Entries of the student, named as the student alone names them."""
 
-    def set_clock(self, clock: Any) -> None:
+    def set_clock(self, clock: Clock) -> None:
         """Tell it how far the training has come."""
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Tell it the names of the classes it is trained for."""
 
-    def step_auxiliary(self, optim_wrapper: Any) -> dict[str, Tensor]:
+    def step_auxiliary(self, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """Step what its losses train by themselves."""
 
     def summary(self) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
         )
 
     def train_step(
-        self, data: Any, optim_wrapper: OptimWrapper | OptimWrapperDict
+        self, data: DATA_BATCH, optim_wrapper: OptimWrapper | OptimWrapperDict
     ) -> dict[str, Tensor]:
         """The student's step as the host does it, then those of its losses' own."""
         own: Any = optim_wrapper

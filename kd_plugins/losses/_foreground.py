@@ -1,7 +1,6 @@
 """The objects of a batch, and the pixels of a feature map that they cover."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +87,7 @@ def boxes_of(
     return [_boxes(sample) for sample in samples], context.step.inputs.shape[-2:]
 
 
-def _boxes(sample: Any) -> Tensor:
+def _boxes(sample: object) -> Tensor:
     instances = getattr(sample, 'gt_instances', None)
     boxes = getattr(instances, 'bboxes', None)
     boxes = getattr(boxes, 'tensor', boxes)  # out of the host's box type

@@ -4,10 +4,10 @@ import copy
 import math
 from contextlib import nullcontext
 from types import FunctionType, MethodType
-from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from .shares import BACKBONE, HEADS, WHOLE, GradientShares, PairGradient
 
 def gradient_shares(
     distiller: Distiller,
-    data: Any,
+    data: DATA_BATCH,
     *,
     optim_wrapper: OptimWrapper | OptimWrapperDict | None = None,
 ) -> GradientShares:
@@ -49,7 +49,7 @@ def gradient_shares(
 
 def _measure(
     distiller: Distiller,
-    data: Any,
+    data: DATA_BATCH,
     optim_wrapper: OptimWrapper | OptimWrapperDict | None,
 ) -> GradientShares:
     model, data = copy.deepcopy(distiller), copy.deepcopy(data)
