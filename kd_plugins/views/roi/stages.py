@@ -124,7 +124,8 @@ class RoISource:
             with norms_frozen(student.model.roi_head):
                 return score_rois(student.model, stage, sampled.maps, rois)
 
-        return student.once(source, score)
+        # The proposals are this teacher's: another one's pairs have others.
+        return student.once((source, teacher), score)
 
 
 def pair_stages(stage: Stage, student: int, teacher: int) -> tuple[StagePair, ...]:

@@ -138,3 +138,22 @@ def test_losses_that_need_targets_are_refused_with_the_teachers_proposals(
     message = rf"model.pairs.a.view: 'roi.deltas' needs the labels.*'{name}' has none"
     with pytest.raises(ConfigError, match=message):
         MODELS.build(config(dict(a=pair)))
+
+
+def test_each_of_two_teachers_proposes_its_own() -> None:
+    teachers = {name: teacher_of(faster_rcnn(base=8)) for name in ('one', 'other')}
+    model = distiller(
+        dict(
+            a=source('teacher') | dict(teacher='one'),
+            b=source('teacher') | dict(teacher='other'),
+        ),
+        teacher=teachers,
+    )
+    with torch.no_grad():
+        for teacher in model.teachers.values():
+            teacher.prepare(torch.device('cpu'))
+        for parameter in model.teachers['other'].model.rpn_head.parameters():
+            parameter.neg_()
+    with observed(model) as seen:
+        first, second = (seen.first(name).student for name in 'ab')
+    assert not torch.equal(first, second)
