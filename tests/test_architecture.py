@@ -49,7 +49,7 @@ def imports(path: Path, lazily: bool) -> Iterator[str]:
     skipped = {
         node
         for outer in ast.walk(tree)
-        if (isinstance(outer, ast.FunctionDef) and not lazily) or typing_only(outer)
+        if isinstance(outer, ast.FunctionDef) and not lazily
         for node in ast.walk(outer)
     }
     for node in ast.walk(tree):
@@ -62,10 +62,6 @@ def imports(path: Path, lazily: bool) -> Iterator[str]:
         for alias in node.names:
             inner = f'{source}.{alias.name}'
             yield inner if inner in NAMES else source
-
-
-def typing_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test)
 
 
 def folder_of(module: str) -> str:

@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from ..errors import HostError
+from .packages import COMPILE
 
-COMPILE = 'Compile mmcv with its operators (MMCV_WITH_OPS=1) to use it.'
 _NAME = 'mmcv._ext'
 # Of the maintained family, these import without the operators, and keep a stand-in.
 _TOO_EARLY = ('mmdet.structures', 'mmdet.models', 'mmseg.models')

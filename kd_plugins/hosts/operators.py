@@ -27,8 +27,8 @@ from .deformable_convolution import (
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
-from .extension import COMPILE
 from .masked_convolution import masked_col2im_forward, masked_im2col_forward
+from .packages import COMPILE
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:

@@ -13,6 +13,7 @@ from typing import NoReturn
 from ..errors import HostError
 
 TORCH_MINIMUM = '2.4'  # the oldest that the tests ran with
+COMPILE = 'Compile mmcv with its operators (MMCV_WITH_OPS=1) to use it.'
 
 
 @dataclass(frozen=True)

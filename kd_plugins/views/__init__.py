@@ -1,7 +1,7 @@
 """Views: matched tensors of student and teacher, head by head."""
 
 from ..hosts import required  # noqa: F401
-from .base import BoundView, MatchedTensors, Side, TensorSpec, View
+from .base import MatchedTensors, Side, TensorSpec
 from .binding import bind
 from .build import build_view
 from .dense.cross_head import (
@@ -22,6 +22,7 @@ from .run import FrozenRun, ModelRun, run_until
 from .seg.gradient import SegGradientView
 from .seg.view import SegFeaturesView, SegLogitsView
 from .transformer.encoder import EncoderMemoryView
+from .view import BoundView, View
 
 __all__ = [
     'BoundView',

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from ..errors import ConfigError
 from ..registry import VIEWS
-from .base import BoundView, UnservedError, View
+from .base import UnservedError
 from .heads import readable_parts
 from .layer.view import LayerView
 from .probe import DryRunError, Probe, Size
+from .view import BoundView, View
 
 BACKBONE = 'backbone'
 

@@ -5,7 +5,7 @@ from typing import Any
 from ..build import build, class_of
 from ..errors import ConfigError, nearest
 from ..registry import VIEWS
-from .base import View
+from .view import View
 
 
 def build_view(cfg: str | dict[str, Any]) -> View:

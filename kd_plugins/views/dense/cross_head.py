@@ -16,19 +16,11 @@ from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ..anchors import Maps, by_anchor
-from ..base import (
-    SIDES,
-    BoundView,
-    MatchedTensors,
-    Shape,
-    Side,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import SIDES, MatchedTensors, Shape, Side, TensorSpec, UnservedError
 from ..layer.source import BoundLayers, LayerSource
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .assignment import BBOX_HEAD, TargetsRecorder, assigned_columns, assignment_of
 from .crossing import TOWERS, aligned, check_towers, crossed
 from .heads import check_same_points, dense_heads, teacher_outputs
@@ -242,7 +234,8 @@ class _Crossed:
         self, student: ModelRun, teacher: FrozenRun, samples: Samples
     ) -> list[MatchedTensors | None]:
         crossing = student.once(
-            ('cross', self.view.layer), lambda: self._cross(student, teacher, samples)
+            ('cross', self.view.layer, teacher),
+            lambda: self._cross(student, teacher, samples),
         )
         head = teacher.model.bbox_head
         counted = crossing.weights.flatten()

@@ -10,10 +10,11 @@ from ...host_types import Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import SIDES, BoundView, MatchedTensors, Side, TensorSpec, View
+from ..base import SIDES, MatchedTensors, Side, TensorSpec
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .assignment import (
     BBOX_HEAD,
     TargetsRecorder,

@@ -10,19 +10,12 @@ from ...errors import located
 from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import (
-    SIDES,
-    BoundView,
-    MatchedTensors,
-    Side,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import SIDES, MatchedTensors, Side, TensorSpec, UnservedError
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
 from ..seg.decode import DECODE_HEAD, DecodeRecorder, decode_stage, resized
+from ..view import BoundView, View
 
 
 def depth_head(model: nn.Module) -> HostModule:

@@ -10,16 +10,10 @@ from ...errors import ConfigError, ShapeError, located
 from ...host_types import Samples
 from ...losses import LossContext, flow_matrix
 from ...registry import VIEWS
-from ..base import (
-    SIDES,
-    BoundView,
-    MatchedTensors,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import SIDES, MatchedTensors, TensorSpec, UnservedError
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .source import BoundLayers, Choice, LayerSource
 from .view import trains
 

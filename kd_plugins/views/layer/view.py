@@ -10,17 +10,11 @@ from ...errors import ConfigError
 from ...host_types import Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import (
-    BoundView,
-    MatchedTensors,
-    Side,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import MatchedTensors, Side, TensorSpec, UnservedError
 from ..heads import run_for
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .levels import levels_of_equal_size, shown_levels
 from .source import BoundLayers, Choice, DryRun, LayerSource
 

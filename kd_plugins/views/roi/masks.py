@@ -15,17 +15,10 @@ from ...losses import LossContext
 from ...recorders import Recorder, record_method
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import (
-    SIDES,
-    BoundView,
-    MatchedTensors,
-    TensorSpec,
-    UnservedError,
-    View,
-    check_same_images,
-)
+from ..base import SIDES, MatchedTensors, TensorSpec, UnservedError, check_same_images
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .outputs import ROI_HEAD, rois_key
 from .stages import (
     RoISource,

@@ -8,17 +8,10 @@ from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import (
-    SIDES,
-    BoundView,
-    Match,
-    MatchedTensors,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import SIDES, MatchedTensors, TensorSpec, UnservedError
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, Match, View
 from .match import match_deltas, match_features, match_logits, softmax_context
 from .outputs import RoIOutputs, RoIRecorder
 from .stages import (

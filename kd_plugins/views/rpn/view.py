@@ -10,19 +10,12 @@ from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ..anchors import Maps, by_anchor, check_priors, rows_at
-from ..base import (
-    BoundView,
-    Match,
-    MatchedTensors,
-    Side,
-    TensorSpec,
-    View,
-    check_same_images,
-)
-from ..base import Maps as ViewMaps
+from ..base import MatchedTensors, Side, TensorSpec, check_same_images
 from ..coders import same_coder, translate
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, Match, View
+from ..view import Maps as ViewMaps
 from .outputs import RPN_HEAD, RPNOutputs, RPNRecorder, frozen_rpn, rpn_of
 
 

@@ -16,16 +16,10 @@ from ...losses import LossContext
 from ...recorders import Recorder
 from ...registry import VIEWS
 from ...teachers.preprocess import InputTranslator
-from ..base import (
-    SIDES,
-    BoundView,
-    MatchedTensors,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import SIDES, MatchedTensors, TensorSpec, UnservedError
 from ..probe import Probe, input_channels
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .decode import DECODE_HEAD, DecodeRecorder
 from .heads import main_logits, seg_head
 from .labels import LabelCheck, labels_at

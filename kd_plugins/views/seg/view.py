@@ -12,18 +12,11 @@ from ...losses import LossContext
 from ...recorders import Recorder
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import (
-    SIDES,
-    Activation,
-    BoundView,
-    MatchedTensors,
-    Side,
-    TensorSpec,
-    View,
-)
+from ..base import SIDES, Activation, MatchedTensors, Side, TensorSpec
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .decode import DECODE_HEAD, DecodeRecorder, resized
 from .features import ClassifierRecorder
 from .heads import check_classes, main_logits, seg_head, seg_heads

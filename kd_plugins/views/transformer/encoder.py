@@ -13,18 +13,11 @@ from ...host_types import Samples
 from ...losses import LossContext
 from ...recorders import Recorder, record_method
 from ...registry import VIEWS
-from ..base import (
-    SIDES,
-    BoundView,
-    MatchedTensors,
-    Side,
-    TensorSpec,
-    UnservedError,
-    View,
-)
+from ..base import SIDES, MatchedTensors, Side, TensorSpec, UnservedError
 from ..layer.levels import Levels, chosen_levels, read_levels
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
+from ..view import BoundView, View
 from .queries import is_transformer
 
 

@@ -562,3 +562,23 @@ def test_a_head_that_assigns_elsewhere_is_told() -> None:
 def test_of_a_teacher_that_assigns_otherwise_only_the_answers_count() -> None:
     model = build('retinanet', teacher=detector('retinanet', base=8, **FREE))
     assert losses_of(model)['loss_kd_boxes'] > 0
+
+
+def test_each_of_two_teachers_goes_on_by_its_own_head() -> None:
+    one, other = (
+        teacher_of(detector('gfl', base=base, feat_channels=8)) for base in (8, 4)
+    )
+    cross = dict(view=dict(type='cross.logits', layer=1), loss=LOSSES['logits'])
+    model = distiller(
+        dict(a=cross | dict(teacher='one'), b=cross | dict(teacher='other')),
+        student=detector('gfl'),
+        teacher=dict(one=one, other=other),
+    )
+    with torch.no_grad():
+        for teacher in model.teachers.values():
+            teacher.prepare(torch.device('cpu'))
+        model.teachers['other'].model.bbox_head.gfl_cls.bias += 5
+    with observed(model) as seen:
+        first, second = (seen.first(name) for name in 'ab')
+    assert second.teacher.mean() > first.teacher.mean() + 4
+    assert second.student.mean() > first.student.mean() + 4
