@@ -224,7 +224,11 @@ def measure_contexts(file: Path, jobs: int) -> None:
     command += ['--cov-report=', *(name for name in TESTS if (ROOT / name).exists())]
     with tempfile.TemporaryDirectory() as folder:
         checkout = copy_checkout(Path(folder))
-        subprocess.run(command, cwd=checkout, env=environment(checkout), check=True)
+        done = subprocess.run(
+            command, cwd=checkout, env=environment(checkout), check=False
+        )
+        if done.returncode:
+            print('Tests failed without any fault: mend them, or read on with care.')
         data = CoverageData(str(checkout / '.coverage'))
         data.read()
         moved = CoverageData(str(file))
