@@ -31,6 +31,16 @@ def set_random_state(state: RandomState) -> None:
     _set(_native(state))
 
 
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """What is drawn within the block shifts no later draw."""
+    states = _get()
+    try:
+        yield
+    finally:
+        _set(states)
+
+
 class RandomStream:
     """Generators that run only inside ``with stream.active()``.
 

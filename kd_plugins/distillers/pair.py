@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, DistillationError, located
 from ..losses import DistillationLoss
+from ..random_stream import random_state_kept
 from ..schedules import Clock, Schedule
 from ..views import BoundView, MatchedTensors, TensorSpec
 from .step import Step
@@ -187,15 +188,28 @@ class Pair:
         check = self.check and number in self._unchecked and torch.is_grad_enabled()
         value = None
         if item is not None and (weight or check):
-            # Only to see whether it would be alive: on a copy, which may learn.
-            loss = self.loss if weight else copy.deepcopy(self.loss)
-            value = self._compare(loss, item, adapter, step)
+            value = (
+                self._compare(self.loss, item, adapter, step)
+                if weight
+                else self._try(item, adapter, step)
+            )
             if check:
                 self._check_alive(self.tensors[number], item, value)
                 self._unchecked.discard(number)
         if value is None or not weight:
             return self._zero(adapter, step.inputs.device)
         return value
+
+    def _try(
+        self, item: MatchedTensors, adapter: nn.Module | None, step: Step
+    ) -> Tensor:
+        """Only to see whether it would be alive: copies learn, no later draw shifts.
+
+        A resumed run tries again, and must yet be the uninterrupted one.
+        """
+        loss, adapter = copy.deepcopy((self.loss, adapter))
+        with random_state_kept():
+            return self._compare(loss, item, adapter, step)
 
     def _compare(
         self,

@@ -374,3 +374,38 @@ def test_a_step_sends_as_long_a_message_with_any_pairs(messages: list[Tensor]) -
 def test_without_any_pair_nothing_is_sent(messages: list[Tensor]) -> None:
     average_counts({}, {}, CPU)
     assert messages == []
+
+
+@LOSSES.register_module()
+class DrawingLoss(DistillationLoss):
+    """Compares pixels that it draws."""
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        kept = torch.rand_like(student).round()
+        return self.loss_weight * (kept * (student - teacher)).square().mean()
+
+
+def test_what_a_check_draws_shifts_no_draw_of_others() -> None:
+    """A resumed run checks again, where the uninterrupted one did so long before."""
+
+    def drawing(weight: float) -> dict[str, Any]:
+        return dict(layer='neck', loss=dict(type='DrawingLoss', loss_weight=weight))
+
+    values = []
+    for checked in (True, False):
+        model = distiller(dict(off=drawing(0.0), on=drawing(1.0)))
+        off, _ = model.pairs
+        off.check = checked
+        values.append(losses_of(model)['loss_kd_on'].item())
+    assert values[0] == values[1]
+
+
+def test_a_check_moves_no_statistics_of_an_adapter() -> None:
+    adapter = dict(type='ConvAdapter', norm=True)
+    model = distiller(dict(a=hint_of(0.0, adapter=adapter)))
+    before = {name: value.clone() for name, value in model.adapters.named_buffers()}
+    losses_of(model)
+    after = dict(model.adapters.named_buffers())
+    assert before and all(
+        torch.equal(value, after[key]) for key, value in before.items()
+    )
