@@ -50,8 +50,7 @@ def with_auxiliary(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper
         wrapper = build_optim_wrapper(extra.module, cfg)
         if wrapper.clip_grad_kwargs:
             # Its norm is logged under this name, beside the student's.
-            told = statistic_name(pair)
-            wrapper.grad_name = f'{wrapper.grad_name}_{name}_{told}'
+            wrapper.grad_name += f'_{name}_{statistic_name(pair)}'
         built[key] = wrapper
     return DistillOptimWrapperDict(**built)
 
@@ -179,7 +178,7 @@ def step_auxiliary(
     Returns: '<name>_<pair>' and '<name>_<pair>_<what>', to be logged; of the pair's
         name as :func:`statistic_name` says.
     """
-    told: dict[str, Tensor] = {}
+    log_vars: dict[str, Tensor] = {}
     for key, (pair, name, extra) in auxiliary_of(losses).items():
         wrapper = optim_wrapper[key]
         for _ in range(extra.steps):
@@ -190,14 +189,14 @@ def step_auxiliary(
             wrapper.backward(wrapper.scale_loss(loss))
             average_over_ranks(extra.module)
             wrapper.step()
-            told.update(
+            log_vars.update(
                 {
                     statistic_name(f'{name}_{pair}')
                     + (f'_{what}' if what else ''): value
                     for what, value in values.items()
                 }
             )
-    return told
+    return log_vars
 
 
 def average_over_ranks(module: nn.Module) -> None:

@@ -65,14 +65,17 @@ def copy_matching(
     Returns: one line a part: how many of its tensors were copied.
     Raises: ConfigError if nothing of a part matches.
     """
-    source, target = teacher.state_dict(), student.state_dict()
+    teacher_state, student_state = teacher.state_dict(), student.state_dict()
     lines = []
     for part in parts:
-        mine = [key for key in target if key == part or key.startswith(f'{part}.')]
+        student_keys = [
+            key for key in student_state if key == part or key.startswith(f'{part}.')
+        ]
         matching = [
             key
-            for key in mine
-            if key in source and source[key].shape == target[key].shape
+            for key in student_keys
+            if key in teacher_state
+            and teacher_state[key].shape == student_state[key].shape
         ]
         if not matching:
             raise ConfigError(
@@ -80,6 +83,6 @@ def copy_matching(
                 'shape in student and teacher. Remove it from the list.'
             )
         for key in matching:
-            target[key].copy_(source[key])
-        lines.append(f'{part} ({len(matching)} of {len(mine)} tensors)')
+            student_state[key].copy_(teacher_state[key])
+        lines.append(f'{part} ({len(matching)} of {len(student_keys)} tensors)')
     return lines

@@ -212,10 +212,10 @@ class DistillRunner(Runner):
             try:
                 self._save_student(self._saving, model, path)
             except Exception as error:  # whatever it is, the training goes on
-                told = f'{type(error).__name__}: {error}'
+                message = f'{type(error).__name__}: {error}'
                 self.logger.warning(
                     f"The student's own checkpoint beside {path} was not written: "
-                    f'{told[:_MESSAGE_LENGTH]}'
+                    f'{message[:_MESSAGE_LENGTH]}'
                 )
         self._saving = None
         # The last: who finds it finds the student's too.

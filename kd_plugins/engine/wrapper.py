@@ -57,10 +57,10 @@ class DistillDistributedDataParallel(MMDistributedDataParallel):
         self, data: DATA_BATCH, optim_wrapper: OptimWrapper | OptimWrapperDict
     ) -> dict[str, Tensor]:
         """The student's step as the host does it, then those of its losses' own."""
-        own: Any = optim_wrapper
+        student: Any = optim_wrapper
         if is_distiller(self.module):
-            own = student_wrapper(self.module.losses, optim_wrapper)
-        told: dict[str, Tensor] = super().train_step(data, own)
-        if own is not optim_wrapper:
-            told = {**told, **self.module.step_auxiliary(optim_wrapper)}
-        return told
+            student = student_wrapper(self.module.losses, optim_wrapper)
+        logs: dict[str, Tensor] = super().train_step(data, student)
+        if student is not optim_wrapper:
+            logs = {**logs, **self.module.step_auxiliary(optim_wrapper)}
+        return logs

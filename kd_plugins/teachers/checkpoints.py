@@ -125,13 +125,13 @@ def load_strictly(
     source = f"{key}: '{getattr(weights, 'source', 'the checkpoint')}'"
     adjusted = OrderedDict(weights)
     adjusted._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
-    own = module.state_dict()
-    for name in [*adjusted, *own]:
+    expected = module.state_dict()
+    for name in [*adjusted, *expected]:
         if name.endswith('.num_batches_tracked'):
-            if name not in own:
+            if name not in expected:
                 del adjusted[name]
             elif name not in adjusted:
-                adjusted[name] = own[name]
+                adjusted[name] = expected[name]
     try:
         module.load_state_dict(adjusted)
     except RuntimeError as error:

@@ -55,10 +55,10 @@ class GradientSharesHook(Hook):
         model = unwrap(runner.model)
         assert isinstance(model, Distiller)
         shares = gradient_shares(model, data_batch, optim_wrapper=runner.optim_wrapper)
-        told = []
+        verdicts = []
         for name in shares.pairs:
             share = shares.share(name)
             key = f'train/kd_share/{statistic_name(name)}'
             runner.message_hub.update_scalar(key, share)
-            told.append(f'{name} {share:.3g} ({shares.verdict(name)})')
-        runner.logger.info(f"Shares of the task's gradient: {', '.join(told)}")
+            verdicts.append(f'{name} {share:.3g} ({shares.verdict(name)})')
+        runner.logger.info(f"Shares of the task's gradient: {', '.join(verdicts)}")

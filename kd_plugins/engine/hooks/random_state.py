@@ -135,8 +135,8 @@ class _RestoringIterator:
 
 def _get_states(runner: Runner) -> RandomState:
     model = unwrap(runner.model)
-    own = model.random_stream.state_dict() if is_distiller(model) else None
-    return {'default': get_random_state(), 'distiller': own}
+    stream = model.random_stream.state_dict() if is_distiller(model) else None
+    return {'default': get_random_state(), 'distiller': stream}
 
 
 def _set_states(runner: Runner, states: RandomState) -> None:

@@ -124,7 +124,7 @@ class RoIMasksView(View):
     classes that are not shared are masked.
 
     Args:
-        stage: of a cascade, as of :class:`~kd_plugins.views.roi.RoILogitsView`.
+        stage: of a cascade, as of :class:`~kd_plugins.views.RoILogitsView`.
         roi_source: 'student' alone: only its RoIs have labels.
     """
 
