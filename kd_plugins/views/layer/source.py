@@ -52,9 +52,9 @@ class BoundLayer:
         """Its dotted name."""
         return self.recorder.path
 
-    def number(self, place: int) -> int:
-        """Which level is compared at this place, from 0."""
-        return place if self.levels is None else self.levels[place]
+    def number(self, index: int) -> int:
+        """Number of the level that is compared at this index, from 0."""
+        return index if self.levels is None else self.levels[index]
 
     def choose(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """Of all levels those that are compared."""

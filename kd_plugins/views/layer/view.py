@@ -95,14 +95,14 @@ def check_trains(
     )
     if not any(training):
         raise UnservedError(f'{name} of the student {why}.', key='layer')
-    numbers = [layers.student.number(place) for place in range(len(training))]
+    numbers = [layers.student.number(index) for index in range(len(training))]
     dead = [
         number for number, alive in zip(numbers, training, strict=True) if not alive
     ]
-    kept = [place for place, alive in enumerate(training) if alive]
+    kept = [index for index, alive in enumerate(training) if alive]
     choice = shown_levels(
-        [layers.student.number(place) for place in kept],
-        [layers.teacher.number(place) for place in kept],
+        [layers.student.number(index) for index in kept],
+        [layers.teacher.number(index) for index in kept],
     )
     raise ConfigError(
         f'level {" and ".join(map(str, dead))} of {name} of the student {why}. Choose '
@@ -126,8 +126,8 @@ def _choice(
     if not equal:
         return 'levels=dict(student=[...], teacher=[...])'
     return shown_levels(
-        [layers.student.number(place) for place, _ in equal],
-        [layers.teacher.number(place) for _, place in equal],
+        [layers.student.number(index) for index, _ in equal],
+        [layers.teacher.number(index) for _, index in equal],
     )
 
 
