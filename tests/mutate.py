@@ -221,7 +221,11 @@ def measure_contexts(file: Path, jobs: int) -> None:
     """Run the tests once, noting which lines each of them executes."""
     command = [sys.executable, '-m', 'pytest', '-q', '-n', str(jobs), '-m', 'not slow']
     command += ['-p', 'no:cacheprovider', f'--cov={PACKAGE}', '--cov-context=test']
-    command += ['--cov-report=', *(name for name in TESTS if (ROOT / name).exists())]
+    command += [
+        '--cov-report=',
+        '--cov-fail-under=0',
+        *(name for name in TESTS if (ROOT / name).exists()),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         checkout = copy_checkout(Path(folder))
         done = subprocess.run(
