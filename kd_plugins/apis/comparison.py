@@ -116,10 +116,10 @@ def choose_samples(
     )
 
 
-def build_model(cfg: Config, checkpoint: str, where: str) -> Any:
+def build_model(cfg: Config, checkpoint: str, key: str) -> Any:
     """The model of a config (of a distillation, its student) with its weights."""
     model = MODELS.build(student_config(cfg).model)
-    load_strictly(model, load_weights(checkpoint, key=where), where)
+    load_strictly(model, load_weights(checkpoint, key=key), key)
     model.to(get_device())
     return model.eval()
 

@@ -14,7 +14,7 @@ from ..checks import check_float, check_int
 from ..distillers import Distiller
 from ..distillers.loading import load_any
 from ..engine.opening import open_config
-from ..errors import ConfigError
+from ..errors import ConfigError, located
 from ..registry import MODELS
 from ..visualization.curves import draw_curves, save_figure
 from ..visualization.images import first_images, image_files
@@ -130,5 +130,6 @@ def _items(dataset: BaseDataset, images: Sequence[str]) -> list[dict[str, Any]]:
     if len(images) == 1 and images[0].lstrip('-').isdigit():
         number = check_int('--images', int(images[0]))
         assert number is not None
-        return first_images(dataset, number, '--images')
+        with located('--images'):
+            return first_images(dataset, number)
     return image_files(dataset, images)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, located, nearest
 
 _KEYS = (
     *('metric', 'lower_is_better', 'scale', 'unit', 'decimals', 'details'),
@@ -175,15 +175,16 @@ def read_protocol(path: str | Path) -> Protocol:
         raise ConfigError(f"there is no protocol file '{path}'.")
     path = Path(os.path.relpath(path))
     content = Config.fromfile(path).to_dict()
-    _check_keys(content, _KEYS, str(path))
-    for key in ('metric', 'seeds', 'baseline', 'recipes'):
-        if key not in content:
-            raise ConfigError(f"{path} needs the key '{key}'.")
-    content['seeds'] = _read_seeds(path, content['seeds'])
-    recipes = {
-        name: _read_recipe(path, name, entry, content)
-        for name, entry in content['recipes'].items()
-    }
+    with located(str(path)):
+        _check_keys(content, _KEYS)
+        for key in ('metric', 'seeds', 'baseline', 'recipes'):
+            if key not in content:
+                raise ConfigError(f"needs the key '{key}'.")
+        content['seeds'] = _read_seeds(content['seeds'])
+    recipes = {}
+    for name, entry in content['recipes'].items():
+        with located(f'{path}: recipes.{name}'):
+            recipes[name] = _read_recipe(path, name, entry, content)
     baseline = content['baseline']
     if baseline not in recipes:
         raise ConfigError(
@@ -201,10 +202,11 @@ def read_protocol(path: str | Path) -> Protocol:
             'are paired by seed. Remove seeds there.'
         )
     content['recipes'] = {baseline: recipes.pop(baseline), **recipes}
-    content['pictures'] = tuple(
-        _read_picture(path, number, entry)
-        for number, entry in enumerate(content.get('pictures', ()))
-    )
+    pictures = []
+    for number, entry in enumerate(content.get('pictures', ())):
+        with located(f'{path}: pictures[{number}]'):
+            pictures.append(_read_picture(path, entry))
+    content['pictures'] = tuple(pictures)
     content['details'] = _read_details(path, content.get('details', ()))
     content['comparisons'] = tuple(
         (str(first), str(second)) for first, second in content.get('comparisons', ())
@@ -221,33 +223,34 @@ def read_protocol(path: str | Path) -> Protocol:
                     f'{nearest(name, content["recipes"])}'
                 )
     if content.get('teacher') is not None:
-        content['teacher'] = _read_teacher(path, content['teacher'])
+        with located(f'{path}: teacher'):
+            content['teacher'] = _read_teacher(path, content['teacher'])
     return Protocol(path=path, **content)
 
 
 def _read_recipe(
     path: Path, name: str, entry: Mapping[str, Any], content: Mapping[str, Any]
 ) -> Recipe:
-    where = f'{path}: recipes.{name}'
     if not re.fullmatch(r'[\w.-]+', name) or name == 'teacher':
         raise ConfigError(
-            f"{where}: a recipe's name is that of a folder: letters, digits, '-', '_' "
-            "and '.' only, and not 'teacher'."
+            "a recipe's name is that of a folder: letters, digits, '-', '_' and '.' "
+            "only, and not 'teacher'."
         )
-    _check_keys(entry, _RECIPE_KEYS, where)
+    _check_keys(entry, _RECIPE_KEYS)
     seeds = None
     if entry.get('seeds') is not None:
-        seeds = _read_seeds(where, entry['seeds'])
+        seeds = _read_seeds(entry['seeds'])
         unknown = sorted(set(seeds) - set(content['seeds']))
         if unknown:
             raise ConfigError(
-                f'{where}.seeds must be some of the seeds of the protocol, '
+                'must be some of the seeds of the protocol, '
                 f'{list(content["seeds"])}, as the baseline runs with no others, got '
-                f'{list(seeds)}.'
+                f'{list(seeds)}.',
+                key='seeds',
             )
     return Recipe(
         name,
-        _config(path, entry, where),
+        _config(path, entry),
         {**content.get('options', {}), **entry.get('options', {})},
         bool(entry.get('own_start', False)),
         seeds,
@@ -257,35 +260,33 @@ def _read_recipe(
     )
 
 
-def _read_picture(path: Path, number: int, entry: Mapping[str, Any]) -> Picture:
-    where = f'{path}: pictures[{number}]'
-    _check_keys(entry, _PICTURE_KEYS, where)
+def _read_picture(path: Path, entry: Mapping[str, Any]) -> Picture:
+    _check_keys(entry, _PICTURE_KEYS)
     for key in _PICTURE_KEYS:
         if not entry.get(key):
-            raise ConfigError(f"{where} needs the key '{key}'.")
+            raise ConfigError(f"needs the key '{key}'.")
     file = Path(_beside(path, entry['file']))
     if not file.is_file():
-        raise ConfigError(f"{where}.file: there is no file '{file}'.")
+        raise ConfigError(f"there is no file '{file}'.", key='file')
     return Picture(file, str(entry['text']))
 
 
 def _read_teacher(path: Path, entry: Mapping[str, Any]) -> TeacherEntry:
-    where = f'{path}: teacher'
-    _check_keys(entry, _TEACHER_KEYS, where)
+    _check_keys(entry, _TEACHER_KEYS)
     if entry.get('score') is None and entry.get('checkpoint') is None:
-        raise ConfigError(f'{where} needs a checkpoint, or its score.')
+        raise ConfigError('needs a checkpoint, or its score.')
     checkpoint = entry.get('checkpoint')
     if checkpoint is not None and '::' not in checkpoint and '://' not in checkpoint:
         checkpoint = _beside(path, checkpoint)
-    return TeacherEntry(_config(path, entry, where), checkpoint, entry.get('score'))
+    return TeacherEntry(_config(path, entry), checkpoint, entry.get('score'))
 
 
-def _config(path: Path, entry: Mapping[str, Any], where: str) -> Path:
+def _config(path: Path, entry: Mapping[str, Any]) -> Path:
     if 'config' not in entry:
-        raise ConfigError(f"{where} needs the key 'config'.")
+        raise ConfigError("needs the key 'config'.")
     config = Path(_beside(path, entry['config']))
     if not config.is_file():
-        raise ConfigError(f"{where}.config: there is no file '{config}'.")
+        raise ConfigError(f"there is no file '{config}'.", key='config')
     return config
 
 
@@ -294,9 +295,9 @@ def _beside(path: Path, name: str) -> str:
     return os.path.relpath((path.parent / name).resolve())
 
 
-def _read_seeds(where: Path | str, seeds: Sequence[Any]) -> tuple[int, ...]:
+def _read_seeds(seeds: Sequence[Any]) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f'{where}: seeds must be different numbers, got {seeds}.')
+        raise ConfigError(f'seeds must be different numbers, got {seeds}.')
     return tuple(int(seed) for seed in seeds)
 
 
@@ -309,7 +310,7 @@ def _read_details(path: Path, details: Any) -> tuple[str, ...]:
     return tuple(details)
 
 
-def _check_keys(content: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+def _check_keys(content: Mapping[str, Any], keys: Sequence[str]) -> None:
     for key in content:
         if key not in keys:
-            raise ConfigError(f"{where}: no key '{key}'. {nearest(key, keys)}")
+            raise ConfigError(f"no key '{key}'. {nearest(key, keys)}")

@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, located, nearest
 from ..losses import AuxiliaryOptimizer, DistillationLoss
 from .pair import statistic_name
 
@@ -22,12 +22,12 @@ def auxiliary_of(
     losses: nn.ModuleDict,
 ) -> dict[str, tuple[str, str, AuxiliaryOptimizer]]:
     """Pair, name and what is trained, by the name of its optimiser: '<pair>_<name>'."""
-    found = {}
+    auxiliary = {}
     for pair, loss in losses.items():
         assert isinstance(loss, DistillationLoss)
-        for name, extra in loss.auxiliary_optimizers().items():
-            found[f'{pair}_{name}'] = (pair, name, extra)
-    return found
+        for name, optimizer in loss.auxiliary_optimizers().items():
+            auxiliary[f'{pair}_{name}'] = (pair, name, optimizer)
+    return auxiliary
 
 
 def with_auxiliary(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper:
@@ -40,14 +40,15 @@ def with_auxiliary(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper
     Returns: ``student`` itself, or an ``OptimWrapperDict`` with it as 'student'.
     Raises: ConfigError for an optimiser that cannot be built.
     """
-    extras = auxiliary_of(losses)
-    if not extras:
+    auxiliary = auxiliary_of(losses)
+    if not auxiliary:
         return student
     built = {STUDENT: student}
-    for key, (pair, name, extra) in extras.items():
-        cfg = dict(extra.optim_wrapper)
-        _check_cfg(cfg, f'model.pairs.{pair}.loss.optim_wrapper')
-        wrapper = build_optim_wrapper(extra.module, cfg)
+    for key, (pair, name, optimizer) in auxiliary.items():
+        cfg = dict(optimizer.optim_wrapper)
+        with located(f'model.pairs.{pair}.loss.optim_wrapper'):
+            _check_cfg(cfg)
+        wrapper = build_optim_wrapper(optimizer.module, cfg)
         if wrapper.clip_grad_kwargs:
             # Its norm is logged under this name, beside the student's.
             wrapper.grad_name += f'_{name}_{statistic_name(pair)}'
@@ -55,27 +56,27 @@ def with_auxiliary(student: OptimWrapper, losses: nn.ModuleDict) -> OptimWrapper
     return DistillOptimWrapperDict(**built)
 
 
-def _check_cfg(optim_wrapper: dict[str, Any], where: str) -> None:
+def _check_cfg(optim_wrapper: dict[str, Any]) -> None:
     wrapper = str(optim_wrapper.get('type', ''))
     if wrapper.endswith(_MIXED):
         raise ConfigError(
-            f"{where}.type: what it steps computes in float32, got '{wrapper}'. Remove "
-            'it: mixed precision is for the student, by --amp.'
+            f"what it steps computes in float32, got '{wrapper}'. Remove it: mixed "
+            'precision is for the student, by --amp.',
+            key='type',
         )
     if optim_wrapper.get('accumulative_counts', 1) != 1:
         raise ConfigError(
-            f'{where}.accumulative_counts: it steps with every batch, also where the '
-            'student accumulates several. Remove it.'
+            'it steps with every batch, also where the student accumulates several. '
+            'Remove it.',
+            key='accumulative_counts',
         )
     cfg = optim_wrapper.get('optimizer')
     kind = cfg.get('type') if isinstance(cfg, Mapping) else None
     if kind is None:
-        raise ConfigError(
-            f"{where} needs optimizer=dict(type='SGD', lr=...), got {cfg!r}."
-        )
+        raise ConfigError(f"needs optimizer=dict(type='SGD', lr=...), got {cfg!r}.")
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
         raise ConfigError(
-            f"{where}.optimizer: no '{kind}'. {nearest(kind, OPTIMIZERS.module_dict)}"
+            f"no '{kind}'. {nearest(kind, OPTIMIZERS.module_dict)}", key='optimizer'
         )
 
 
@@ -159,8 +160,8 @@ def names_of_auxiliary(losses: nn.ModuleDict) -> list[str]:
     """Parameters and buffers that are trained apart, named as in ``losses``."""
     apart = {
         id(item)
-        for _, _, extra in auxiliary_of(losses).values()
-        for item in (*extra.module.parameters(), *extra.module.buffers())
+        for _, _, optimizer in auxiliary_of(losses).values()
+        for item in (*optimizer.module.parameters(), *optimizer.module.buffers())
     }
     named = [*losses.named_parameters(), *losses.named_buffers()]
     return [name for name, item in named if id(item) in apart]
@@ -169,7 +170,7 @@ def names_of_auxiliary(losses: nn.ModuleDict) -> list[str]:
 def step_auxiliary(
     losses: nn.ModuleDict, optim_wrapper: OptimWrapperDict
 ) -> dict[str, Tensor]:
-    """Step down from each extra loss, after the student's own step.
+    """Step down from each auxiliary loss, after the student's own step.
 
     Args:
         losses: by pair.
@@ -179,15 +180,15 @@ def step_auxiliary(
         name as :func:`statistic_name` says.
     """
     log_vars: dict[str, Tensor] = {}
-    for key, (pair, name, extra) in auxiliary_of(losses).items():
+    for key, (pair, name, optimizer) in auxiliary_of(losses).items():
         wrapper = optim_wrapper[key]
-        for _ in range(extra.steps):
-            loss, values = extra.loss()
+        for _ in range(optimizer.steps):
+            loss, values = optimizer.loss()
             if loss is None:
                 break
             wrapper.zero_grad()
             wrapper.backward(wrapper.scale_loss(loss))
-            average_over_ranks(extra.module)
+            average_over_ranks(optimizer.module)
             wrapper.step()
             log_vars.update(
                 {

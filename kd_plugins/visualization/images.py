@@ -11,19 +11,18 @@ from ..errors import ConfigError
 _ANNOTATIONS = 'Annotations'  # in the names of transforms that read annotations
 
 
-def first_images(dataset: BaseDataset, number: int, where: str) -> list[dict[str, Any]]:
+def first_images(dataset: BaseDataset, number: int) -> list[dict[str, Any]]:
     """The first images of a data set.
 
     Args:
         dataset: the host's.
         number: >= 1.
-        where: option or argument, for the message.
 
     Raises: ConfigError for too few images.
     """
     if len(dataset) < number:
         raise ConfigError(
-            f'{where}: {number} images are asked for, the data set has {len(dataset)}.'
+            f'{number} images are asked for, the data set has {len(dataset)}.'
         )
     return [dataset[index] for index in range(number)]
 

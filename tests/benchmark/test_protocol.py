@@ -30,7 +30,7 @@ def test_shipped_protocol_names_configs_that_are_there(path):
         ("baseline = 'baseline'", "baseline = 'basline'", "Close: 'baseline'"),
         ('seeds = [0, 1, 2]', 'seeds = [0, 0]', 'seeds must be different'),
         ("'hint.py'", "'hnt.py'", "recipes.hint.config: there is no file '.*hnt.py'"),
-        ("dict(config='hint.py')", 'dict()', "recipes.hint needs the key 'config'"),
+        ("dict(config='hint.py')", 'dict()', "recipes.hint: needs the key 'config'"),
         ("'hint': dict(", "'a/b': dict(", "recipes.a/b: a recipe's name is that of"),
         ("[('hint', 'plain')]", "[('hint', 'plan')]", "comparisons names 'plan'"),
         ('workers = 2', "cost = {'all': 1.0}", "cost names 'all'"),
@@ -40,7 +40,7 @@ def test_shipped_protocol_names_configs_that_are_there(path):
             "'baseline.py', own_start=True",
             "the baseline 'baseline' is the start that own_start differs from",
         ),
-        (", checkpoint='teacher.pth'", '', 'teacher needs a checkpoint, or its score'),
+        (", checkpoint='teacher.pth'", '', 'teacher: needs a checkpoint, or its score'),
     ],
 )
 def test_faults_name_the_key(folder, old, new, message):

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from ...checks import check_float, check_int
 from ...distillers import Distiller
 from ...distillers.interface import unwrap
-from ...errors import ConfigError
+from ...errors import ConfigError, located
 from ...random_stream import get_random_state, set_random_state
 from ...registry import HOOKS
 from ...visualization.images import first_images
@@ -84,7 +84,8 @@ class DistillationPicturesHook(Hook):
         dataset = runner.val_dataloader.dataset
         state = get_random_state()
         try:
-            self._items = first_images(dataset, self.images, 'images')
+            with located('DistillationPicturesHook.images'):
+                self._items = first_images(dataset, self.images)
         finally:
             set_random_state(state)
         shots = take_shots(model, self._items, chosen)
