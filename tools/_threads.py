@@ -27,27 +27,38 @@ _STAT = Path('/proc/stat')  # of Linux; elsewhere nothing is known
 
 
 def busy_cores(seconds: float = SECONDS, stat: Path = _STAT) -> float:
-    """How many cores are at work; 0 where the machine does not tell.
+    """How many of the cores that this process may use are at work for others.
 
     Args:
-        seconds: to look at it for.
-        stat: the kernel's account of the time of all cores together.
+        seconds: to look at them for.
+        stat: the kernel's account of the time of each core.
+
+    Returns: 0 where the machine does not tell.
     """
     try:
         before = _ticks(stat)
         time.sleep(seconds)
-        busy, total = (
-            after - first for after, first in zip(_ticks(stat), before, strict=True)
-        )
-    except (OSError, ValueError):
+        after = _ticks(stat)
+    except (OSError, ValueError, IndexError):
         return 0.0
-    return (os.cpu_count() or 1) * busy / total if total else 0.0
+    busy = 0.0
+    for core in before.keys() & after.keys():
+        worked, passed = (
+            end - start for end, start in zip(after[core], before[core], strict=True)
+        )
+        busy += worked / passed if passed else 0.0
+    return busy
 
 
-def _ticks(stat: Path) -> tuple[int, int]:
-    fields = [int(field) for field in stat.read_text().split('\n')[0].split()[1:9]]
-    idle = fields[3] + fields[4]
-    return sum(fields) - idle, sum(fields)
+def _ticks(stat: Path) -> dict[str, tuple[int, int]]:
+    """Time at work, and all of it, of each core that this process may use."""
+    ticks = {}
+    for line in stat.read_text().splitlines():
+        core, *fields = line.split() or ['']
+        if core in {f'cpu{number}' for number in _allowed()}:
+            times = [int(field) for field in fields[:8]]
+            ticks[core] = sum(times) - times[3] - times[4], sum(times)
+    return ticks
 
 
 def choose(environment: MutableMapping[str, str], cores: int, busy: float) -> None:
@@ -56,7 +67,7 @@ def choose(environment: MutableMapping[str, str], cores: int, busy: float) -> No
     Args:
         environment: changed in place.
         cores: that this process may use.
-        busy: how many of the machine's are at work, for others.
+        busy: how many of them are at work, for others.
     """
     if busy < IDLE or any(name in environment for name in VARIABLES):
         return
@@ -70,11 +81,16 @@ def choose(environment: MutableMapping[str, str], cores: int, busy: float) -> No
         print(f'{taken} busy: OMP_NUM_THREADS={free}.', file=sys.stderr)
 
 
-def cores_allowed() -> int:
-    """Cores that this process may use, as torch counts them."""
+def _allowed() -> set[int]:
+    """Numbers of the cores that this process may use."""
     if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def cores_allowed() -> int:
+    """How many they are, as torch counts them."""
+    return len(_allowed())
 
 
 if not any(name in os.environ for name in VARIABLES):

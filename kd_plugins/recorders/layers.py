@@ -19,7 +19,7 @@ def find_layer(model: nn.Module, path: str) -> nn.Module:
         path: such as 'neck' or 'backbone.layer4.1.bn2'.
 
     Raises: ConfigError if there is no such layer, with the nearest names, or if it lies
-        inside a block with activation checkpointing, whose outputs are captured
+        inside a block with activation checkpointing, whose outputs are recorded
         without a gradient.
     """
     layers = dict(model.named_modules())

@@ -1,6 +1,5 @@
 """The tools leave busy cores to others, and wait for no thread that has none."""
 
-import os
 import subprocess
 import sys
 from importlib import import_module
@@ -45,24 +44,34 @@ def test_what_the_user_has_set_stays(name: str) -> None:
     assert environment == {name: '2'}
 
 
-def test_busy_cores_are_counted(
+def test_busy_cores_are_counted_of_those_that_it_may_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = tmp_path / 'stat'
-    #                 user nice system idle iowait irq softirq steal guest
-    stat.write_text('cpu 100 0 50 1000 10 0 0 0 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n')
+    total = 'cpu 9 9 9 9 9 9 9 9 9 9'
+    #                      user nice system idle iowait irq softirq steal guest
+    stat.write_text(
+        f'{total}\ncpu0 100 0 50 1000 10 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\n'
+        'cpu2 0 0 0 0 0 0 0 0 0 0\nintr 1 2 3\n\n'
+    )
 
     def later(_: float) -> None:
-        stat.write_text('cpu 120 0 60 1025 15 0 0 0 0 0\n')
+        stat.write_text(
+            f'{total}\ncpu0 120 0 60 1025 15 0 0 0 0 0\ncpu1 30 0 0 0 0 0 0 0 0 0\n'
+            'cpu2 0 0 0 30 0 0 0 0 0 0\nintr 1 2 3\n\n'
+        )
 
     monkeypatch.setattr(threads.time, 'sleep', later)
-    monkeypatch.setattr(os, 'cpu_count', lambda: 4)
-    assert threads.busy_cores(stat=stat) == pytest.approx(4 * 30 / 60)
+    before = stat.read_text()
+    for cores, busy in (({0, 2}, 0.5), ({0, 1}, 1.5), ({2}, 0.0), ({7}, 0.0)):
+        stat.write_text(before)
+        monkeypatch.setattr(threads, '_allowed', lambda cores=cores: cores)
+        assert threads.busy_cores(stat=stat) == pytest.approx(busy)
 
 
 def test_a_machine_that_does_not_tell_is_idle(tmp_path: Path) -> None:
     assert threads.busy_cores(stat=tmp_path / 'nothing') == 0
-    (tmp_path / 'stat').write_text('cpu unknown\n')
+    (tmp_path / 'stat').write_text('cpu0 unknown\n')
     assert threads.busy_cores(stat=tmp_path / 'stat') == 0
 
 

@@ -56,7 +56,7 @@ class ImageRecorder(Recorder[Images]):
 
 @VIEWS.register_module(name='seg.gradient')
 class SegGradientView(View):
-    """Gradients (N, 3, H, W) of the cross-entropy of the labels by the images.
+    """Gradients (N, C, H, W) of the cross-entropy of the labels by the images.
 
     Of the sum over images, each the mean over its labelled pixels, at the size of the
     logits: so it does not depend on how many there are, but for the student's batch
