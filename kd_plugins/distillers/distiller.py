@@ -323,8 +323,9 @@ class Distiller(BaseModel):
             frozen: run the student as it predicts, without gradient, rather than for
                 its losses: ``step.student`` then holds its features.
         """
-        for pair in self.pairs:
-            pair.set_weight(self.clock)
+        if pairs is None or not frozen:  # else no weight is asked, nor the time
+            for pair in self.pairs:
+                pair.set_weight(self.clock)
         active = [
             pair
             for pair in self.pairs

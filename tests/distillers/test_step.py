@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.distillers.step import Matched, average_counts
+from kd_plugins.errors import ConfigError
 from kd_plugins.losses import DistillationLoss
 from kd_plugins.recorders import LayerRecorder
 from kd_plugins.registry import LOSSES
@@ -273,6 +274,15 @@ def test_a_frozen_step_asks_the_teacher_for_these_pairs_even_if_they_are_off() -
     with step_of(model, pairs=[], frozen=True) as step:
         assert not step.active and not step.teachers
         assert step.student.features is not None
+
+
+def test_a_frozen_step_of_named_pairs_need_not_know_the_time() -> None:
+    """As pictures of a checkpoint do not, whatever schedules its pairs have."""
+    model = distiller(dict(a=on_and_off(1.0, 0.0)))
+    with step_of(model, pairs=['a'], frozen=True) as step:
+        assert step.active == {'a'} and list(step.teachers) == ['teacher']
+    with pytest.raises(ConfigError, match='the iteration is not known'):
+        losses_of(model)
 
 
 class Interrupted(Exception):
