@@ -12,7 +12,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from ..build import build_together
-from ..errors import ConfigError, located
+from ..errors import ConfigError, located, nearest
 from ..host_types import HostModule, Samples
 from ..inner_models import check_trains_on_images, inner_model, inner_path
 from ..random_stream import RandomStream
@@ -323,6 +323,10 @@ class Distiller(BaseModel):
             frozen: run the student as it predicts, without gradient, rather than for
                 its losses: ``step.student`` then holds its features.
         """
+        names = [pair.name for pair in self.pairs]
+        for name in () if pairs is None else pairs:
+            if name not in names:
+                raise ConfigError(f"there is no pair '{name}'. {nearest(name, names)}")
         if pairs is None or not frozen:  # else no weight is asked, nor the time
             for pair in self.pairs:
                 pair.set_weight(self.clock)
@@ -350,9 +354,14 @@ class Distiller(BaseModel):
             if frozen:
                 student = FrozenRun(model, records, inputs, samples=samples)
                 student.compute_features('heads')
-            names = frozenset(pair.name for pair in active)
             yield Step(
-                inputs, samples, self.clock, names, student, teachers, open_recorders
+                inputs,
+                samples,
+                self.clock,
+                frozenset(pair.name for pair in active),
+                student,
+                teachers,
+                open_recorders,
             )
 
     @contextmanager

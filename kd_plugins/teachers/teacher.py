@@ -285,6 +285,10 @@ def build_teachers(
 
     Raises: ConfigError, with the key below that of ``teacher``.
     """
+    if not isinstance(cfg, dict):
+        raise ConfigError(
+            f'must be a dict with cfg or model, or a dict of such by name, got {cfg!r}.'
+        )
     if any(key in cfg for key in _KEYS) or not cfg:
         return {'teacher': Teacher('teacher', cfg, student_preprocessor)}
     teachers = {}

@@ -285,6 +285,16 @@ def test_a_frozen_step_of_named_pairs_need_not_know_the_time() -> None:
         losses_of(model)
 
 
+def test_a_step_of_pairs_that_there_are_not_is_refused() -> None:
+    model = distiller(dict(hint=hint_of(1.0), h=hint_of(1.0, 'backbone')))
+    for pairs in (['hnt'], 'hint'):  # a name is no list of names
+        with (
+            pytest.raises(ConfigError, match=r"there is no pair '(hnt|i)'"),
+            step_of(model, pairs=pairs),
+        ):
+            pass
+
+
 class Interrupted(Exception):
     """By whoever runs the step."""
 

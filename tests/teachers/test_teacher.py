@@ -107,6 +107,7 @@ BAD: dict[str, tuple[Any, str]] = {
         '^input_scale must be a finite number > 0, got nan',
     ),
     'named': (dict(big='a.pth'), '^big: must be a dict with cfg or model'),
+    'text': ('big.py', "^must be a dict with cfg or model, or .* got 'big.py'"),
     'no model': (
         dict(model=dict(backbone=1), checkpoint='a.pth'),
         r"^model: must be a model \(a dict with 'type'\)",
