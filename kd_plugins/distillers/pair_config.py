@@ -97,6 +97,10 @@ def _build_pair(name: str, given: object, probes: Mapping[str, Probe]) -> Pair:
             cfg.get('levels_reduction', reduction),
             LEVELS_REDUCTIONS,
         )
+    per_level = cfg.get('per_level', False)
+    if not isinstance(per_level, bool):
+        message = f'must be True or False, got {per_level!r}.'
+        faults.append(ConfigError(message, key='per_level'))
     with collected(faults):
         view = _build_view(cfg)
     with collected(faults):
@@ -135,7 +139,7 @@ def _build_pair(name: str, given: object, probes: Mapping[str, Probe]) -> Pair:
         adapters,
         schedule,
         teacher,
-        bool(cfg.get('per_level', False)),
+        per_level,
         reduction,
     )
 

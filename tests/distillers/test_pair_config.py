@@ -251,3 +251,16 @@ def test_models_of_images_with_other_channels_are_refused_at_build() -> None:
         match=r'^model\.teacher: the student reads images of 3 channels, the',
     ):
         distiller(dict(a=hint()), plain, teacher_of(grey))
+
+
+@pytest.mark.parametrize('per_level', ['yes', 2, None])
+def test_per_level_is_a_yes_or_no(per_level: Any) -> None:
+    message = r'^model\.pairs\.a\.per_level: must be True or False, got '
+    with pytest.raises(ConfigError, match=message):
+        distiller(dict(a=hint(per_level=per_level)))
+
+
+def test_a_misspelt_layer_names_the_nearest_and_no_more() -> None:
+    with pytest.raises(ConfigError, match=r"no layer 'nek'\. Close: 'neck'") as error:
+        distiller(dict(a=hint() | dict(layer='nek')))
+    assert 'can be compared' not in str(error.value)

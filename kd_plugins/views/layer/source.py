@@ -1,5 +1,6 @@
 """A layer of the student and one of the teacher: found, tried, and read."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -240,12 +241,14 @@ class LayerSource:
 def _find_part(model: nn.Module, path: str) -> None:
     """Look a layer up.
 
-    Raises: ConfigError if there is none; UnservedError if the model has no such part.
+    Raises: ConfigError if there is none, with the nearest names; UnservedError if the
+        model has no such part, nor one of a name that is close.
     """
     try:
         find_layer(model, path)
     except ConfigError as error:
-        if part_of(path) in dict(model.named_children()):
+        parts = [name for name, _ in model.named_children()]
+        if difflib.get_close_matches(part_of(path), parts, cutoff=0.5):
             raise
         raise UnservedError(str(error)) from error
 
