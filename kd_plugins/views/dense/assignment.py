@@ -103,12 +103,12 @@ def assigned_columns(head: HostModule) -> Columns | None:
 
     Args:
         head: of a one-stage detector. Of another class that computes its loss, or its
-            targets, by itself, nobody knows what it makes of them.
+            targets, by itself, it is not known how the targets are used.
     """
     from mmdet.models import dense_heads as heads
 
     behind_anchors = Columns(1, 2, 3)
-    known = {
+    columns_of = {
         heads.AnchorHead: Columns(0, 1, 2),
         heads.ATSSHead: behind_anchors,
         heads.GFLHead: behind_anchors,
@@ -116,7 +116,7 @@ def assigned_columns(head: HostModule) -> Columns | None:
         heads.RTMDetHead: behind_anchors,
         heads.FCOSHead: Columns(0, None, 1),
     }
-    for kind, columns in known.items():
+    for kind, columns in columns_of.items():
         if all(
             getattr(type(head), name, None) is getattr(kind, name)
             for name in ('loss_by_feat', 'get_targets')

@@ -90,8 +90,9 @@ class CrossHeadView(View):
         towers = []
         for source in self.sources:
             layers, student, teacher = source.bind(probe)
-            for one, other in zip(student.tensors, teacher.tensors, strict=True):
-                self._check_width(one.shape[1], other.shape[1])
+            pairs = zip(student.tensors, teacher.tensors, strict=True)
+            for student_tensor, teacher_tensor in pairs:
+                self._check_width(student_tensor.shape[1], teacher_tensor.shape[1])
             towers.append(layers)
         context = LossContext(activation=self.activation)
         spec = TensorSpec(
@@ -275,18 +276,18 @@ def _check_predicts(head: HostModule, value: str) -> None:
     """Refuse a head that does not predict boxes, distributions or centerness."""
     from mmdet.models.dense_heads import GFLHead
 
-    known = ['logits', 'boxes']
+    values = ['logits', 'boxes']
     if isinstance(head, GFLHead):
-        known[1] = 'distributions'
+        values[1] = 'distributions'
     elif hasattr(head, 'loss_centerness'):
-        known.append('centerness')
-    if value not in known:
-        names = ' and '.join([', '.join(known[:-1]), known[-1]])
+        values.append('centerness')
+    if value not in values:
+        names = ' and '.join([', '.join(values[:-1]), values[-1]])
         raise UnservedError(f'{type(head).__name__} predicts no {value}, but {names}.')
 
 
 def _check_assigns(head: HostModule) -> None:
-    """Refuse a student's head of which nobody knows how its loss weighs its points."""
+    """Refuse a student's head if it is not known how its loss weighs points."""
     if assigned_columns(head) is None:
         raise UnservedError(
             'cross.* weighs points as the class loss of the student does, of '

@@ -31,10 +31,10 @@ def check_towers(head: HostModule, layer: int) -> None:
     from mmdet.models import dense_heads as heads
 
     towers = [getattr(head, name, None) for name in TOWERS]
-    known = (heads.ATSSHead, heads.FCOSHead, heads.GFLHead, heads.RetinaHead)
+    kinds = (heads.ATSSHead, heads.FCOSHead, heads.GFLHead, heads.RetinaHead)
     # RTMDet's is an ATSSHead that predicts no centerness, whose loss it yet has.
     if (
-        not isinstance(head, known)
+        not isinstance(head, kinds)
         or isinstance(head, heads.RTMDetHead)
         or not all(
             isinstance(tower, nn.ModuleList)
@@ -112,7 +112,7 @@ def _entered(tower: nn.ModuleList, layer: int, features: Maps) -> Iterator[None]
     levels = iter(features)
     last = cast(HostModule, tower[layer - 1])
 
-    def given(feature: Tensor) -> Tensor:
+    def activated(feature: Tensor) -> Tensor:
         # Not by a call: who records this activation of the head wants its own.
         result: Tensor = last.activate.forward(next(levels))
         return result
@@ -123,7 +123,7 @@ def _entered(tower: nn.ModuleList, layer: int, features: Maps) -> Iterator[None]
     with ExitStack() as stack:
         for conv in tower[: layer - 1]:
             stack.enter_context(_replaced(conv, passed))
-        stack.enter_context(_replaced(last, given))
+        stack.enter_context(_replaced(last, activated))
         yield
 
 

@@ -32,13 +32,13 @@ def box_coding(head: HostModule) -> Coding:
             return 'distances'
         if type(head.bbox_coder) is DeltaXYWHBBoxCoder:
             return 'deltas'
-    found = type(head).__name__
+    kind = type(head).__name__
     if hasattr(head, 'bbox_coder'):
-        found += f' with a {type(head.bbox_coder).__name__}'
+        kind += f' with a {type(head.bbox_coder).__name__}'
     raise UnservedError(
         'head.deltas reads the boxes of RetinaHead and ATSSHead with a '
         'DeltaXYWHBBoxCoder, FCOSHead, GFLHead, LDHead and RTMDetHead; bbox_head is a '
-        f'{found}.'
+        f'{kind}.'
     )
 
 
@@ -115,8 +115,8 @@ def _distances(head: HostModule, maps: Maps, numbers: Tensor) -> Tensor:
     if isinstance(head, GFLHead):  # where each edge is expected to be
         bins = head.reg_max + 1
         edges = rows_at(by_anchor(maps, 4 * bins), numbers).view(-1, 4, bins)
-        places = torch.arange(bins, dtype=torch.float32, device=edges.device)
-        return (edges.float().softmax(dim=2) * places).sum(dim=2)
+        positions = torch.arange(bins, dtype=torch.float32, device=edges.device)
+        return (edges.float().softmax(dim=2) * positions).sum(dim=2)
     # In training, and then only, normalised ones are in strides already.
     if not (getattr(head, 'norm_on_bbox', False) and head.training):
         maps = _over_strides(head, maps)

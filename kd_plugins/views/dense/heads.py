@@ -48,9 +48,9 @@ def dense_head(model: nn.Module) -> HostModule:
     refuse_queries(model)
     head = getattr(model, BBOX_HEAD, None)
     if not isinstance(head, BaseDenseHead) or not hasattr(head, 'prior_generator'):
-        found = 'no bbox_head' if head is None else f'a {type(head).__name__}'
+        kind = 'no bbox_head' if head is None else f'a {type(head).__name__}'
         raise UnservedError(
-            f'{type(model).__name__} has {found}; views of one-stage heads need one '
+            f'{type(model).__name__} has {kind}; views of one-stage heads need one '
             'with points or anchors on a grid, such as FCOSHead, RetinaHead or GFLHead.'
         )
     return head  # type: ignore[no-any-return]

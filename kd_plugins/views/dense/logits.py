@@ -106,8 +106,8 @@ def match_logits(
         student = classes.of_student(student)
         teacher = classes.of_teacher(teacher)
         if labels is not None:
-            labels, known = classes.shared_labels(labels, background=True)
-            mask = mask * known
+            labels, shared = classes.shared_labels(labels, background=True)
+            mask = mask * shared
     return MatchedTensors(student, teacher, labels, mask, mask.sum(), context)
 
 

@@ -51,7 +51,7 @@ class DenseLogitsView(View):
     own loss leaves out: anchors of weight 0, which are neither object nor background.
     Targets are labels (N A, H, W), K for the background, as the student's own loss
     computed them. Of a head whose loss is not that of RetinaHead, ATSSHead, GFLHead,
-    FCOSHead or RTMDetHead nobody knows how it uses them: its logits come without
+    FCOSHead or RTMDetHead it is unknown how it uses them: its logits come without
     labels. With a teacher's ``class_map`` K counts the shared classes, and points that
     are assigned another one are masked.
     """
@@ -73,8 +73,8 @@ class DenseLogitsView(View):
         if classes is not None:
             number = len(classes.shared)
             shapes = {
-                side: [(item[0], number, *item[2:]) for item in found]
-                for side, found in shapes.items()
+                side: [(item[0], number, *item[2:]) for item in levels]
+                for side, levels in shapes.items()
             }
         labelled = assigned_columns(heads['student']) is not None
         specs = tuple(

@@ -55,9 +55,9 @@ def rpn_of(model: nn.Module) -> HostModule:
 
     head = getattr(model, RPN_HEAD, None)
     if type(head) is not RPNHead:
-        found = 'no rpn_head' if head is None else f'a {type(head).__name__}'
+        kind = 'no rpn_head' if head is None else f'a {type(head).__name__}'
         raise UnservedError(
-            f'{type(model).__name__} has {found}; views of the RPN need an RPNHead.'
+            f'{type(model).__name__} has {kind}; views of the RPN need an RPNHead.'
         )
     return cast(HostModule, head)
 
