@@ -36,7 +36,7 @@ def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
 def comparable(probe: Probe) -> list[str]:
     """What of two models can be compared, as a pair writes it: each was tried."""
     VIEWS.import_from_location()
-    found = [
+    entries = [
         f"view='{name}'"
         for name, kind in VIEWS.module_dict.items()
         if _works(kind, probe)
@@ -49,8 +49,8 @@ def comparable(probe: Probe) -> list[str]:
         else:
             layers = [] if name.endswith('head') else [name]
         working = (layer for layer in layers if _works(_layer(layer), probe))
-        found += [f"layer='{layer}'" for layer in itertools.islice(working, 1)]
-    return found
+        entries += [f"layer='{layer}'" for layer in itertools.islice(working, 1)]
+    return entries
 
 
 def _bind(view: View, probe: Probe) -> tuple[BoundView, Size]:

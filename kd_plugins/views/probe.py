@@ -176,13 +176,13 @@ def declared_sizes(model: HostModule) -> list[Size]:
     """Image sizes (height, width) that a model's parts were made for."""
     preprocessor = getattr(model, 'data_preprocessor', None)
     test_cfg = getattr(model, 'test_cfg', None) or {}
-    found = [
+    values = [
         getattr(getattr(model, 'backbone', None), 'img_size', None),
         getattr(preprocessor, 'size', None),
         test_cfg.get('crop_size') if isinstance(test_cfg, dict) else None,
     ]
     sizes = []
-    for item in found:
+    for item in values:
         if isinstance(item, int):
             item = (item, item)
         if isinstance(item, (tuple, list)) and len(item) == 2:

@@ -122,9 +122,9 @@ class _Flow:
 
 def _check_one_map(maps: list[Tensor], what: str) -> None:
     if len(maps) != 1 or maps[0].dim() != 4:
-        given = ', '.join(str(tuple(item.shape)) for item in maps)
+        sizes = ', '.join(str(tuple(item.shape)) for item in maps)
         raise ConfigError(
-            f'{what} gives {given}; a flow runs between single maps (N, C, H, W). '
+            f'{what} gives {sizes}; a flow runs between single maps (N, C, H, W). '
             "Choose a layer that gives one, such as 'backbone.layer2' or "
             "'neck.fpn_convs.0'."
         )

@@ -20,7 +20,7 @@ def read_levels(levels: Any) -> Levels:
     Raises: ConfigError for anything else.
     """
     both = levels if isinstance(levels, dict) else dict.fromkeys(SIDES, levels)
-    chosen: Levels = dict.fromkeys(SIDES)
+    numbers_of: Levels = dict.fromkeys(SIDES)
     for side, numbers in both.items():
         if side not in SIDES:
             raise ConfigError(f"no key '{side}'. {nearest(side, SIDES)}", key='levels')
@@ -35,8 +35,8 @@ def read_levels(levels: Any) -> Levels:
                 f'must be a list of whole numbers such as [0, 1], got {numbers!r}.',
                 key='levels',
             )
-        chosen[side] = list(numbers)
-    return chosen
+        numbers_of[side] = list(numbers)
+    return numbers_of
 
 
 def levels_of_equal_size(

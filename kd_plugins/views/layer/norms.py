@@ -111,9 +111,9 @@ class NormRecorder(Recorder[NormTrace]):
 
         def before(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             tensors = tensors_of((args, kwargs), f"layer '{self.path}' reads")
-            known = _is_activation(layer)
+            is_activation = _is_activation(layer)
             none = [None] * len(tensors)
-            trace.found.extend(trace.of_input(tensors) if known else none)
+            trace.found.extend(trace.of_input(tensors) if is_activation else none)
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
             tensors = tensors_of(output, f"layer '{self.path}' returns")

@@ -161,8 +161,8 @@ class _Matching:
     def maps(self, run: FrozenRun, side: Side) -> list[Tensor]:
         layer = self.layers.student if side == 'student' else self.layers.teacher
         key = run_for(run, layer.path, None, 'maps')
-        chosen = layer.choose(run.recorded(layer.recorder, key))
-        return [run.crop(item) for item in chosen if item.dim() == 4]
+        maps = layer.choose(run.recorded(layer.recorder, key))
+        return [run.crop(item) for item in maps if item.dim() == 4]
 
 
 def _spec(
