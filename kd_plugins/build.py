@@ -22,12 +22,12 @@ def build(registry: Any, cfg: object) -> Any:
     options = dict(cfg)
     kind = options.pop('type', None)
     cls = class_of(registry, kind)
-    known = registry.module_dict
+    classes = registry.module_dict
     if kind is None:
-        raise ConfigError(f'needs a type. {nearest("", known)}')
+        raise ConfigError(f'needs a type. {nearest("", classes)}')
     if cls is None:
         name = _bare(kind)
-        raise ConfigError(f"no '{name}'. {nearest(name, known)}", key='type')
+        raise ConfigError(f"no '{name}'. {nearest(name, classes)}", key='type')
     accepted = arguments(cls)
     unknown = [key for key in options if key not in accepted]
     if unknown:
@@ -54,8 +54,8 @@ def class_of(registry: Any, kind: object) -> type[Any] | None:
     registry.import_from_location()
     if inspect.isclass(kind):
         return kind
-    found: type[Any] | None = registry.module_dict.get(_bare(kind))
-    return found
+    cls: type[Any] | None = registry.module_dict.get(_bare(kind))
+    return cls
 
 
 def _bare(kind: object) -> str:

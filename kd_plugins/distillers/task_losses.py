@@ -36,7 +36,7 @@ class TaskLossWeights:
         if not self._weights:
             return losses
         keys = [key for key in losses if 'loss' in key]
-        chosen: dict[str, str] = {}
+        patterns: dict[str, str] = {}
         for pattern in sorted(self._weights, key=lambda item: item in keys):
             matches = [key for key in keys if fnmatchcase(key, pattern)]
             if not matches:
@@ -45,14 +45,14 @@ class TaskLossWeights:
                     f'{nearest(pattern, keys)}'
                 )
             for key in matches:
-                if key in chosen and pattern not in keys:
+                if key in patterns and pattern not in keys:
                     raise ConfigError(
-                        f"{_WHERE}: '{chosen[key]}' and '{pattern}' both match "
+                        f"{_WHERE}: '{patterns[key]}' and '{pattern}' both match "
                         f"'{key}'. Write '{key}' out, or make one narrower."
                     )
-                chosen[key] = pattern  # an exact key comes last, and wins over globs
+                patterns[key] = pattern  # an exact key comes last, and wins over globs
         weighted = dict(losses)
-        for key, pattern in chosen.items():
+        for key, pattern in patterns.items():
             factor = self._factor(pattern, clock)
             value = losses[key]
             weighted[key] = (

@@ -53,8 +53,8 @@ def ms_deform_attn_backward(
         output = _attend(value_spatial_shapes, *tensors)
     gradients = torch.autograd.grad(output, tensors, grad_output.to(output))
     written = (grad_value, grad_sampling_loc, grad_attn_weight)
-    for place, gradient in zip(written, gradients, strict=True):
-        place.copy_(gradient)
+    for buffer, gradient in zip(written, gradients, strict=True):
+        buffer.copy_(gradient)
 
 
 def _attend(

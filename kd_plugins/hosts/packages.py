@@ -32,11 +32,11 @@ class Family:
 
     def installed(self) -> dict[str, str]:
         """Import name -> version of what is installed of this family."""
-        found = {
+        versions = {
             module: _version(distribution)
             for module, (distribution, _) in self.packages.items()
         }
-        return {module: version for module, version in found.items() if version}
+        return {module: version for module, version in versions.items() if version}
 
     def command(self, modules: list[str]) -> str:
         """Shell command that installs or upgrades these modules."""
@@ -90,8 +90,8 @@ def check_packages() -> Family:
 
 def installed_packages() -> dict[str, dict[str, str]]:
     """Family -> import name -> version; without families of which there is nothing."""
-    found = {family.name: family.installed() for family in FAMILIES}
-    return {name: versions for name, versions in found.items() if versions}
+    families = {family.name: family.installed() for family in FAMILIES}
+    return {name: versions for name, versions in families.items() if versions}
 
 
 def check_torch() -> None:
@@ -101,9 +101,9 @@ def check_torch() -> None:
     """
     version = _version('torch')
     if version is None or _release(version) < _release(TORCH_MINIMUM):
-        found = 'is not installed' if version is None else f'is {version}'
+        state = 'is not installed' if version is None else f'is {version}'
         raise HostError(
-            f'kd_plugins needs torch>={TORCH_MINIMUM}; torch {found}. '
+            f'kd_plugins needs torch>={TORCH_MINIMUM}; torch {state}. '
             f"Mend it with: pip install 'torch>={TORCH_MINIMUM}' torchvision"
         )
 

@@ -66,8 +66,8 @@ class MaskLearner(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         if data_preprocessor is not None and 'model' in teacher:
-            own = {'data_preprocessor': data_preprocessor, **teacher['model']}
-            teacher = {**teacher, 'model': own}
+            model = {'data_preprocessor': data_preprocessor, **teacher['model']}
+            teacher = {**teacher, 'model': model}
         with located('model.teacher'):
             frozen = Teacher('teacher', teacher)
         for key in ('input_scale', 'class_map'):
@@ -93,19 +93,19 @@ class MaskLearner(BaseModel):
             the losses do not depend on.
         """
         teacher: HostModule = self.teacher.prepare(next(self.parameters()).device)
-        found: dict[str, Masked] = {}
+        masked_levels: dict[str, Masked] = {}
         with ExitStack() as stack:
             for name, levels in self.masks.items():
-                found[name] = stack.enter_context(
+                masked_levels[name] = stack.enter_context(
                     self._masking(teacher, name, [*levels.children()])
                 )
             result = teacher(inputs, data_samples, mode=mode)
         if mode != 'loss':
             return result
         if not self._checked and torch.is_grad_enabled():
-            self._check_alive(result, found)
+            self._check_alive(result, masked_levels)
             self._checked = True
-        for name, masked in found.items():
+        for name, masked in masked_levels.items():
             overlap = torch.stack([mask_overlap(masks) for _, masks in masked]).sum()
             result[f'loss_overlap_{name}'] = self.overlap_weight * overlap
         return result
@@ -116,7 +116,7 @@ class MaskLearner(BaseModel):
     ) -> Iterator[Masked]:
         """Mask what a layer gives, within the block; yields that, map by map."""
         path = self._layers[name]
-        found: Masked = []
+        masked_maps: Masked = []
 
         def replace(module: nn.Module, args: Any, output: Any) -> Any:
             several = isinstance(output, (list, tuple))
@@ -127,21 +127,23 @@ class MaskLearner(BaseModel):
                     f'{len(maps)} at a time. Choose a layer that gives all of them at '
                     "once, such as 'neck'."
                 )
-            masked = [own(feature) for own, feature in zip(tokens, maps, strict=True)]
-            found.extend(masked)
+            masked = [
+                token(feature) for token, feature in zip(tokens, maps, strict=True)
+            ]
+            masked_maps.extend(masked)
             features = [feature for feature, _ in masked]
             return type(output)(features) if several else features[0]
 
         handle = teacher.get_submodule(path).register_forward_hook(replace)
         try:
-            yield found
+            yield masked_maps
         finally:
             handle.remove()
 
-    def _check_alive(self, losses: Any, found: Mapping[str, Masked]) -> None:
+    def _check_alive(self, losses: Any, masked_levels: Mapping[str, Masked]) -> None:
         """Once: masks that the task does not feel would learn nothing of it."""
         total, _ = self.parse_losses(dict(losses))
-        for name, masked in found.items():
+        for name, masked in masked_levels.items():
             features = [feature for feature, _ in masked]
             gradients: Sequence[Tensor | None] = ()
             if total.requires_grad and features:

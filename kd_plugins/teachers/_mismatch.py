@@ -83,26 +83,28 @@ def _classes_of_both(
     """Numbers of classes of weights and model, if these alone explain the shapes."""
     common: set[tuple[int, int]] | None = None
     keys = []
-    for name, (given, wanted) in reshaped.items():
+    for name, (actual, wanted) in reshaped.items():
         owner = _owner_of_classes(module, name)
-        if owner is None or not wanted or given[1:] != wanted[1:]:
+        if owner is None or not wanted or actual[1:] != wanted[1:]:
             return None, ''
         path, classes = owner
         keys.append(f'{path}.num_classes' if path else 'num_classes')
-        found = {(number, classes) for number in _numbers(given[0], wanted[0], classes)}
-        common = found if common is None else common & found
+        numbers = {
+            (number, classes) for number in _numbers(actual[0], wanted[0], classes)
+        }
+        common = numbers if common is None else common & numbers
     if not common:
         return None, ''
     return max(common), ' and '.join(dict.fromkeys(keys))
 
 
-def _numbers(given: int, wanted: int, classes: int) -> Iterable[int]:
-    """Numbers of classes that would make a layer ``given`` rows high."""
+def _numbers(height: int, wanted: int, classes: int) -> Iterable[int]:
+    """Numbers of classes that would make a layer ``height`` rows high."""
     if wanted == classes + 1:  # with a background
-        yield given - 1
+        yield height - 1
     rows, remainder = divmod(wanted, classes)
-    if rows and not remainder and given % rows == 0:  # rows for each class
-        yield given // rows
+    if rows and not remainder and height % rows == 0:  # rows for each class
+        yield height // rows
 
 
 def _owner_of_classes(module: nn.Module, name: str) -> tuple[str, int] | None:
@@ -116,8 +118,8 @@ def _owner_of_classes(module: nn.Module, name: str) -> tuple[str, int] | None:
     return None
 
 
-def _shapes(given: Size, wanted: Size) -> str:
-    return f'{tuple(given)} instead of {tuple(wanted)}'
+def _shapes(actual: Size, wanted: Size) -> str:
+    return f'{tuple(actual)} instead of {tuple(wanted)}'
 
 
 def _few(items: list[str], limit: int = 3) -> str:

@@ -146,7 +146,7 @@ def check_classes(
     """Refuse weights that were trained for other classes than expected.
 
     Args:
-        known: class names of the weights; None where nobody tells.
+        known: class names of the weights; None where it is not known.
         expected: those of the data; likewise.
         source: config key and file, for messages.
 

@@ -148,8 +148,8 @@ def _shared_channels(student: _Normalisation, teacher: _Normalisation) -> int:
 
 def _first(preprocessor: HostModule, *names: str) -> Any:
     """The first of these attributes that is there and not None."""
-    found = (getattr(preprocessor, name, None) for name in names)
-    return next((value for value in found if value is not None), None)
+    values = (getattr(preprocessor, name, None) for name in names)
+    return next((value for value in values if value is not None), None)
 
 
 def _pad_value(preprocessor: HostModule) -> float:
