@@ -59,20 +59,20 @@ def mask_heads(model: nn.Module) -> list[HostModule]:
     name = type(model).__name__
     roi_head = getattr(model, ROI_HEAD, None)
     if roi_head is None or not getattr(roi_head, 'with_mask', False):
-        found = 'has no mask head'
+        fault = 'has no mask head'
         if (head := getattr(model, 'mask_head', None)) is not None:
-            found = f'draws masks of whole images, by a {type(head).__name__}'
+            fault = f'draws masks of whole images, by a {type(head).__name__}'
         raise UnservedError(
-            f"{name} {found}: 'roi.masks' reads those of RoIs, as of MaskRCNN."
+            f"{name} {fault}: 'roi.masks' reads those of RoIs, as of MaskRCNN."
         )
-    known = (StandardRoIHead._mask_forward, CascadeRoIHead._mask_forward)
+    forwards = (StandardRoIHead._mask_forward, CascadeRoIHead._mask_forward)
     heads = roi_head.mask_head
     heads = list(heads) if isinstance(heads, nn.ModuleList) else [heads]
     strange = [head for head in heads if type(head) is not FCNMaskHead]
-    if type(roi_head)._mask_forward not in known or strange:
-        found = f'{type((strange or heads)[0]).__name__} of a {type(roi_head).__name__}'
+    if type(roi_head)._mask_forward not in forwards or strange:
+        kind = f'{type((strange or heads)[0]).__name__} of a {type(roi_head).__name__}'
         raise UnservedError(
-            f"{name} draws masks by a {found}: 'roi.masks' knows the FCNMaskHead of a "
+            f"{name} draws masks by a {kind}: 'roi.masks' knows the FCNMaskHead of a "
             'StandardRoIHead or CascadeRoIHead.'
         )
     return heads
@@ -190,9 +190,9 @@ class _Masks:
         check_same_images(student.images, teacher.batch_size, 'the mask head')
         drawn = _teacher_masks(teacher, stage, student.rois)
         student_logits = _of_label(student.logits, student.labels)
-        labels, known = student.labels, torch.ones_like(student.labels)
+        labels, shared = student.labels, torch.ones_like(student.labels)
         if self.classes is not None and drawn.shape[1] > 1:
-            labels, known = self.classes.teacher_labels(labels)
+            labels, shared = self.classes.teacher_labels(labels)
         # Both cover the RoI, but maybe in pixels of another size.
         teacher_logits = _of_label(drawn, labels)
         size = student_logits.shape[2:]
@@ -200,7 +200,7 @@ class _Masks:
             teacher_logits = F.interpolate(
                 teacher_logits, size, mode='bilinear', align_corners=False
             )
-        mask = known.float()[:, None, None].expand(-1, *size)
+        mask = shared.float()[:, None, None].expand(-1, *size)
         return MatchedTensors(
             student_logits,
             teacher_logits,

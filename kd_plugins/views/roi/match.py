@@ -40,8 +40,8 @@ def match_logits(
     labels, weights = student.targets[:2]
     mask = (weights > 0).float()
     if classes is not None:
-        labels, known = classes.shared_labels(labels, background=True)
-        mask = mask * known
+        labels, shared = classes.shared_labels(labels, background=True)
+        mask = mask * shared
     return MatchedTensors(
         student_logits, teacher_logits, labels, mask, mask.sum(), context
     )
@@ -68,9 +68,9 @@ def match_deltas(
     count: Tensor | float = float(labels.shape[0])
     student_deltas = _of_label(student.deltas, labels)
     if classes is not None and not teacher_head.reg_class_agnostic:
-        labels, known = classes.teacher_labels(labels)
-        count = count - (positive & ~known).sum()
-        positive = positive & known
+        labels, shared = classes.teacher_labels(labels)
+        count = count - (positive & ~shared).sum()
+        positive = positive & shared
     teacher_deltas = _of_label(teacher.deltas, labels)
     boxes = student.rois[:, 1:].detach()
     if not same_coder(coder, teacher_head.bbox_coder):

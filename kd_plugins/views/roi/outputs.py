@@ -50,8 +50,8 @@ def roi_stages(model: nn.Module) -> list[tuple[nn.Module, HostModule]]:
     roi_head = getattr(model, ROI_HEAD, None)
     if roi_head is None:
         raise UnservedError(f'{name} has no RoI head, as two-stage detectors have.')
-    known = (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
-    if getattr(type(roi_head), '_bbox_forward', None) not in known:
+    forwards = (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
+    if getattr(type(roi_head), '_bbox_forward', None) not in forwards:
         raise UnservedError(
             f'{type(roi_head).__name__} of {name} runs its box head in a way of its '
             "own: 'roi' views know that of StandardRoIHead and CascadeRoIHead."

@@ -65,13 +65,13 @@ class RoILogitsView(View):
             for side, head in zip(SIDES, both, strict=True):
                 with located(f'({side})'):
                     _check_softmax(head)
-            known = both[0].num_classes if classes is None else len(classes.shared)
+            number = both[0].num_classes if classes is None else len(classes.shared)
             specs.append(
                 TensorSpec(
                     stage_name('roi.logits', stage.student, len(stages)),
-                    (-1, known + 1),
-                    (-1, known + 1),
-                    context=softmax_context(stage.student, known + 1),
+                    (-1, number + 1),
+                    (-1, number + 1),
+                    context=softmax_context(stage.student, number + 1),
                     target=(-1,) if has_target else None,
                 )
             )

@@ -26,13 +26,13 @@ def decode_stage(model: nn.Module, stage: int | None, view: str) -> HostModule:
 
     Raises: UnservedError if there is none; ConfigError for a stage there is not.
     """
-    found = getattr(model, DECODE_HEAD, None)
-    if found is None:
+    head = getattr(model, DECODE_HEAD, None)
+    if head is None:
         raise UnservedError(
             f'{type(model).__name__} has no decode_head; {view} needs a model of '
             'mmsegmentation.'
         )
-    stages = [*found] if isinstance(found, nn.ModuleList) else [found]
+    stages = [*head] if isinstance(head, nn.ModuleList) else [head]
     if stage is not None and not 0 <= stage < len(stages):
         raise ConfigError(
             f'got {stage}; decode_head has {len(stages)} stages, counted from 0.',

@@ -22,7 +22,7 @@ class Once:
         self._done = False
 
     def first(self) -> bool:
-        """Whether nobody asked before."""
+        """Whether this is the first call."""
         before, self._done = self._done, True
         return not before
 

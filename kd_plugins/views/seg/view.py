@@ -72,8 +72,8 @@ class PixelMatching:
             student_map = resized(student_map, teacher_map.shape[2:], head)
         target, mask = labels_at(student_map.shape[2:], samples, head.ignore_index)
         if self.classes is not None:
-            target, known = self.classes.shared_labels(target)
-            mask = mask * known
+            target, shared = self.classes.shared_labels(target)
+            mask = mask * shared
         return [
             MatchedTensors(
                 student_map, teacher_map, target, mask, mask.sum(), self.context
@@ -82,8 +82,8 @@ class PixelMatching:
 
     def maps(self, run: FrozenRun, side: Side) -> list[Tensor]:
         """What is compared, of either model as it predicts."""
-        found = run.crop(self.frozen_map(run, side))
-        return [found if self.classes is None else self.classes.of(side, found)]
+        output = run.crop(self.frozen_map(run, side))
+        return [output if self.classes is None else self.classes.of(side, output)]
 
     def bound(self, probe: Probe) -> BoundView:
         """The view of two models, whose maps a dry run tells."""
