@@ -23,7 +23,7 @@ class Step:
     Attributes:
         inputs: (N, C, H, W), preprocessed for the student.
         samples: data samples of the batch.
-        clock: how far training is; None where nobody tells.
+        clock: how far training is; None where it is not known.
         active: names of the pairs that are matched in this step.
         student: run of the student: of a frozen step a :class:`FrozenRun`.
         teachers: runs of the teachers that an active pair asks, by name.
@@ -62,7 +62,7 @@ def average_counts(
     slots: list[MatchedTensors | None] = []
     for name, number in numbers.items():
         slots += matched.get(name) or [None] * number
-    # The numbers in one copy, from pinned memory: nobody waits for the device.
+    # The numbers in one copy, from pinned memory: the device is not waited for.
     flat = torch.tensor(
         [
             0.0 if item is None or isinstance(item.count, Tensor) else float(item.count)

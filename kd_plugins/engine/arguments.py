@@ -43,9 +43,9 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
     for registry in (LOSSES, ADAPTERS, SCHEDULES, VIEWS):
-        known = registry.get(name)
-        if known is not None:
-            yield known
+        cls = registry.get(name)
+        if cls is not None:
+            yield cls
     if '.' in name:
         keys = [name]
     else:
@@ -54,22 +54,22 @@ def _resolve(name: str, scope: str | None) -> Iterator[Any]:
     for host in _registries(mmengine.registry):
         for key in keys:
             try:
-                found = host.get(key)
+                entry = host.get(key)
             except Exception:  # of importing what registers, or of no such name
                 continue
-            if callable(found):
-                yield found
+            if callable(entry):
+                yield entry
                 break  # the nearest scope
     import mmcv.ops  # operators such as 'nms' and 'RoIAlign' are named, not registered
 
-    found = getattr(mmcv.ops, name, None)
-    if callable(found):
-        yield found
+    operator = getattr(mmcv.ops, name, None)
+    if callable(operator):
+        yield operator
 
 
 def _registries(module: Any) -> Iterable[Registry]:
-    found = [item for item in vars(module).values() if isinstance(item, Registry)]
-    return {id(item): item for item in found}.values()
+    registries = [item for item in vars(module).values() if isinstance(item, Registry)]
+    return {id(item): item for item in registries}.values()
 
 
 def _default_hooks(_node: Mapping[str, Any]) -> Keys:

@@ -76,8 +76,8 @@ def _faults(
         elif part in node:
             node = node[part]
         else:
-            given = isinstance(value, Mapping) and last
-            fault = _unknown(cfg, options, path, part, node, given)
+            given_whole = isinstance(value, Mapping) and last
+            fault = _unknown(cfg, options, path, part, node, given_whole)
             if fault and _is_model(path) and part in (model := _model_of_file(node)):
                 node = model[part]
                 continue

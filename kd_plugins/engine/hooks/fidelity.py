@@ -145,13 +145,13 @@ class FidelityHook(Hook):
             student, teacher.model, teacher.class_map, self.rois, teacher.scale
         )
         cfg = runner.cfg.get('val_evaluator')
-        known = (
+        has_score = (
             self._score is not None
             or self.max_batches is not None
             or teacher.class_map is not None
         )
         self._evaluator = None
-        if not known and cfg is not None and not isinstance(cfg, Evaluator):
+        if not has_score and cfg is not None and not isinstance(cfg, Evaluator):
             self._evaluator = runner.build_evaluator(copy.deepcopy(cfg))
             metainfo = getattr(runner.val_dataloader.dataset, 'metainfo', None)
             self._evaluator.dataset_meta = metainfo
@@ -199,14 +199,18 @@ class FidelityHook(Hook):
                 self._evaluator.process(samples, data_batch)
             pairs = zip(samples, outputs, strict=True)
             return (
-                [reader.read(own, sample, 'teacher') for own, sample in pairs],
+                [
+                    reader.read(teacher_sample, student_sample, 'teacher')
+                    for teacher_sample, student_sample in pairs
+                ],
                 features.read(recorded, samples, 'teacher'),
                 None if rois is None else rois.read(recorded),
             )
 
         read, rows, proposed = predictions.get(batch_idx, data_batch, run_teacher)
-        for sample, other in zip(outputs, read, strict=True):
-            reader.add(reader.read(sample, sample, 'student'), other, sample)
+        for sample, teacher_rows in zip(outputs, read, strict=True):
+            student_rows = reader.read(sample, sample, 'student')
+            reader.add(student_rows, teacher_rows, sample)
         features.add(features.read(records, outputs, 'student'), rows)
         if rois is not None:
             rois.add(student, records, proposed)
@@ -236,11 +240,11 @@ class FidelityHook(Hook):
             self._warn(runner, message)
         for tensor in (*reader.fidelity.tensors(), *features.tensors()):
             all_reduce(tensor)
-        found = reader.fidelity.values() | features.values()
+        measures = reader.fidelity.values() | features.values()
         if rois is not None:
             all_reduce(rois.sums)
-            found |= rois.values()
-        values = {f'fidelity/{name}': value for name, value in found.items()}
+            measures |= rois.values()
+        values = {f'fidelity/{name}': value for name, value in measures.items()}
         metrics.update(
             {name: value for name, value in values.items() if math.isfinite(value)}
         )

@@ -51,7 +51,7 @@ class RandomStateHook(Hook):
     def before_save_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
-        if self._states is None:  # a `best_*` file: nobody resumes from it
+        if self._states is None:  # a `best_*` file: no run resumes from it
             return
         # Within an epoch no validation is due, whatever the epoch's number says.
         within_epoch = (
