@@ -72,17 +72,17 @@ def build_plain(cfg: Config) -> nn.Module:
 
 
 def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
-    known = {name: value for name, value in meta.items() if value is not None}
+    metadata = {name: value for name, value in meta.items() if value is not None}
     if out.suffix == '.pth':
         state = OrderedDict(weights)
         state._metadata = vars(weights)['_metadata']  # type: ignore[attr-defined]
-        files.save({'meta': known, 'state_dict': state}, out)
+        files.save({'meta': metadata, 'state_dict': state}, out)
         return
     from safetensors.torch import save
 
     header = {
         name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in known.items()
+        for name, value in metadata.items()
     }
     part = out.with_name(files.beside(out.name))
     tensors = {name: value.clone().contiguous() for name, value in weights.items()}

@@ -72,8 +72,8 @@ def compared_scores(cfg: Config) -> dict[str, Score]:
     files['teacher'] = _teacher_file(cfg.model.get('teacher'))
     if cfg.filename and Path(cfg.filename).is_file():
         files['alone'] = config_of_student_alone(Path(cfg.filename))
-    found = {name: recorded_score(path) for name, path in files.items() if path}
-    return {name: score for name, score in found.items() if score is not None}
+    scores = {name: recorded_score(path) for name, path in files.items() if path}
+    return {name: score for name, score in scores.items() if score is not None}
 
 
 def result_sentence(cfg: Config, validated: Mapping[str, float]) -> str | None:
@@ -86,8 +86,8 @@ def result_sentence(cfg: Config, validated: Mapping[str, float]) -> str | None:
     Returns: None where nothing is known.
     """
     others = compared_scores(cfg)
-    known = [score.metric for score in others.values()] or METRICS
-    name = next((each for each in known if METRICS[each][0] in validated), None)
+    metrics = [score.metric for score in others.values()] or METRICS
+    name = next((each for each in metrics if METRICS[each][0] in validated), None)
     scores: dict[str, Score] = {}
     if name is not None:
         metric, factor = METRICS[name]

@@ -105,8 +105,8 @@ def _value(node: ast.AST) -> Any:
         and all(keyword.arg for keyword in node.keywords)
     ):
         # A dict whose keys are no identifiers is written dict({...}).
-        given = _value(node.args[0]) if node.args else {}
-        return given | {item.arg: _value(item.value) for item in node.keywords}
+        positional = _value(node.args[0]) if node.args else {}
+        return positional | {item.arg: _value(item.value) for item in node.keywords}
     line = getattr(node, 'lineno', 0)
     raise _NotDataError(f'line {line}: {ast.unparse(node)[:60]}')
 

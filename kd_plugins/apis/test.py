@@ -100,11 +100,11 @@ def _is_of(cfg: Config, host: str) -> bool:
 
 def _compare(cfg: Config, others: Mapping[str, Any]) -> None:
     """Have the validation of a distillation measure fidelity."""
-    chosen = [name for name, value in others.items() if value]
-    if chosen:
+    options = [name for name, value in others.items() if value]
+    if options:
         raise ConfigError(
             '--fidelity compares numbers on the validation data, got '
-            f'{" and ".join(chosen)} too. Leave one out.'
+            f'{" and ".join(options)} too. Leave one out.'
         )
     if 'student' not in cfg.model:
         raise ConfigError(

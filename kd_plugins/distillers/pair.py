@@ -184,7 +184,7 @@ class Pair:
         """Weighted loss of one level or stage."""
         adapter = None if self.adapters is None else self.adapters[number]
         weight = self.loss.loss_weight
-        # Without gradients nobody trains: whether one would flow is not known.
+        # Without gradients nothing trains: whether one would flow is not known.
         check = self.check and number in self._unchecked and torch.is_grad_enabled()
         value = None
         if item is not None and (weight or check):

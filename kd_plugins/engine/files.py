@@ -88,8 +88,8 @@ def newest_checkpoint(folder: Path, template: str) -> Path | None:
     Returns: the newest whole one by time of writing (``last_checkpoint`` may lag behind
         or be missing, and a higher step may belong to an earlier run), or None.
     """
-    found = sorted(_training_checkpoints(folder, template), reverse=True)
-    return next((path for _, _, path in found if is_whole(path)), None)
+    checkpoints = sorted(_training_checkpoints(folder, template), reverse=True)
+    return next((path for _, _, path in checkpoints if is_whole(path)), None)
 
 
 def _training_checkpoints(

@@ -86,15 +86,15 @@ class DistillOptimWrapperConstructor:
 
 def own_parameters(distiller: DistillerLike) -> dict[str, nn.Parameter]:
     """Parameters of adapters and losses that are trained with the student, by name."""
-    found = {
+    parameters = {
         f'adapters.{name}': parameter
         for name, parameter in distiller.adapters.named_parameters()
     }
     for pair, loss in distiller.losses.items():
         assert isinstance(loss, DistillationLoss)
         for name, parameter in loss.trained_with_student().items():
-            found[f'losses.{pair}.{name}'] = parameter
-    return {name: value for name, value in found.items() if value.requires_grad}
+            parameters[f'losses.{pair}.{name}'] = parameter
+    return {name: value for name, value in parameters.items() if value.requires_grad}
 
 
 def _add_group(
@@ -167,8 +167,8 @@ def _check_constructor(constructor: Any) -> None:
     if not isinstance(constructor, str):
         return
     with OPTIM_WRAPPER_CONSTRUCTORS.switch_scope_and_registry(None) as registry:
-        found = registry.get(constructor)
-        if found is None:
+        cls = registry.get(constructor)
+        if cls is None:
             names = [*registry.module_dict]
             while registry.parent is not None:
                 registry = registry.parent

@@ -176,15 +176,15 @@ class DistillRunner(Runner):
         return checkpoint
 
     def _newest_checkpoint(self) -> str | None:
-        found: list[str | None] = [None]
+        paths: list[str | None] = [None]
         if is_main_process():
             for hook in self.hooks:
                 if isinstance(hook, AtomicCheckpointHook):
                     folder = Path(hook.folder(self.work_dir))
                     newest = files.newest_checkpoint(folder, hook.filename_tmpl)
-                    found = [None if newest is None else str(newest)]
-        broadcast_object_list(found)  # all processes resume from what the first found
-        return found[0]
+                    paths = [None if newest is None else str(newest)]
+        broadcast_object_list(paths)  # all processes resume from what the first found
+        return paths[0]
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks, and keep what they made of a checkpoint to be saved."""

@@ -72,7 +72,7 @@ class DistillationPicturesHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         model = _distiller(runner)
-        chosen = choose_pairs(model, self.pairs)
+        pairs = choose_pairs(model, self.pairs)
         if runner.val_loop is None:
             raise ConfigError(
                 'DistillationPicturesHook shows images of the validation, and this run '
@@ -88,9 +88,9 @@ class DistillationPicturesHook(Hook):
                 self._items = first_images(dataset, self.images)
         finally:
             set_random_state(state)
-        shots = take_shots(model, self._items, chosen)
+        shots = take_shots(model, self._items, pairs)
         self._start = Column(f'student, iteration {runner.iter}', shots)
-        without = left_out(chosen, self._start)
+        without = left_out(pairs, self._start)
         if without:
             runner.logger.info(f'DistillationPicturesHook: {without}')
 
