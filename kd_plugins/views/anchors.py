@@ -38,8 +38,9 @@ def check_priors(student: HostModule, teacher: HostModule, key: str) -> None:
     sizes = [(2, 2)] * len(student.prior_generator.strides)
     grids = [_grids(head.prior_generator, sizes) for head in (student, teacher)]
     same = len(grids[0]) == len(grids[1]) and all(
-        one.shape == other.shape and torch.allclose(one, other)
-        for one, other in zip(*grids, strict=True)
+        student_grid.shape == teacher_grid.shape
+        and torch.allclose(student_grid, teacher_grid)
+        for student_grid, teacher_grid in zip(*grids, strict=True)
     )
     if not same:
         raise UnservedError(
