@@ -323,7 +323,11 @@ def test_seeds_of_a_recipe_are_its_runs(pieces):
     ('old', 'new', 'message'),
     [
         ('seeds=[1]', 'seeds=[1, 1]', 'recipes.plain: seeds must be different'),
-        ('seeds=[1]', 'seeds=[7]', r'plain.seeds: must be some of .*\[0, 1, 2\].*\[7\]'),
+        (
+            'seeds=[1]',
+            'seeds=[7]',
+            r'plain.seeds: must be some of .*\[0, 1, 2\].*\[7\]',
+        ),
         (
             "'baseline.py'",
             "'baseline.py', seeds=[0]",
