@@ -47,7 +47,7 @@ class TensorSpec:
         student: shape of the student's tensor, -1 where it depends on the batch.
         teacher: likewise.
         scale_factor: (height, width) of the teacher's map over the student's.
-        context: what losses are told of it.
+        context: what losses may know of it.
         target: shape of what the host's own loss aims at, where there is such a thing:
             one number a row or pixel is a class label, but of sigmoid rows an answer.
     """

@@ -104,5 +104,5 @@ def _of_label(deltas: Tensor, labels: Tensor) -> Tensor:
     if deltas.shape[1] == 4:
         return deltas
     rows = torch.arange(len(labels), device=labels.device)
-    # The number of classes is told: of no rows it could not be inferred.
+    # The number of classes is given: of no rows it could not be inferred.
     return deltas.view(len(labels), deltas.shape[1] // 4, 4)[rows, labels]

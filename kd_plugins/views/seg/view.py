@@ -30,7 +30,7 @@ class PixelMatching:
     Attributes:
         stages: of the decode heads, by model.
         size: whose size the maps are compared at.
-        context: what losses are told of them.
+        context: what losses may know of them.
         classes: which are shared, where the two models know others.
     """
 
