@@ -1,7 +1,7 @@
 """The model wrapper: a student that trains under its teachers' guidance."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from mmengine.hooks.hook import DATA_BATCH
@@ -21,7 +21,7 @@ from ..registry import MODELS
 from ..schedules import Clock
 from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
-from ..views import FrozenRun, ModelRun, run_until
+from ..views import FrozenRun, ModelRun
 from ..views.run import frozen as run_frozen
 from .auxiliary import step_auxiliary, student_wrapper
 from .health import TeacherHealth
@@ -31,6 +31,7 @@ from .pair_config import build_pairs
 from .step import Matched, Step, average_counts
 from .summary import summary_table
 from .task_losses import TaskLossWeights
+from .teacher_run import teacher_run
 
 _SEED = 2017
 _STUDENT = 'student.'
@@ -294,7 +295,8 @@ class Distiller(BaseModel):
         """
         with self.step(inputs, data_samples) as step:
             task_losses = self.task_losses(step)
-            with self.random_stream.active():
+            # Without an active pair nothing draws, and swapping states takes time.
+            with self.random_stream.active() if step.active else nullcontext():
                 matched = self.match(step)
                 return merge(
                     task_losses,
@@ -339,10 +341,15 @@ class Distiller(BaseModel):
         with ExitStack() as stack:
             if frozen:
                 stack.enter_context(run_frozen(self))
-            with self.random_stream.active():
+            with self.random_stream.active() if active else nullcontext():
                 teachers = {
                     name: stack.enter_context(
-                        self._teacher_run(name, active, inputs, samples)
+                        teacher_run(
+                            self.teachers[name],
+                            [pair.view for pair in active if pair.teacher == name],
+                            inputs,
+                            samples,
+                        )
                     )
                     for name in self.teachers
                     if any(pair.teacher == name for pair in active)
@@ -363,25 +370,6 @@ class Distiller(BaseModel):
                 teachers,
                 open_recorders,
             )
-
-    @contextmanager
-    def _teacher_run(
-        self, name: str, active: Sequence[Pair], inputs: Tensor, samples: Samples
-    ) -> Iterator[FrozenRun]:
-        """Features of one teacher; within, more of it may be run."""
-        views = [pair.view for pair in active if pair.teacher == name]
-        teacher = self.teachers[name]
-        model = teacher.prepare(inputs.device)
-        translated, unpadded = teacher.inputs(inputs, samples)
-        recorders = [item for view in views for item in view.teacher_recorders]
-        with recording(model, recorders) as records:
-            run = FrozenRun(
-                model, records, translated, unpadded, teacher.scale, samples
-            )
-            run.compute_features(
-                run_until(part for view in views for part in view.teacher_parts)
-            )
-            yield run
 
     def task_losses(self, step: Step) -> dict[str, Any]:
         """The student's one forward: its own losses, weighted."""

@@ -231,10 +231,9 @@ class Pair:
 
     def _zero(self, adapter: nn.Module | None, device: torch.device) -> Tensor:
         """0, with a graph through all parameters: DDP waits for each of them."""
-        value = torch.zeros((), device=device)
         parameters = [] if adapter is None else list(adapter.parameters())
-        for parameter in (*parameters, *self.loss.trained_with_student().values()):
-            value = value + 0 * parameter.sum()
+        trained = self.loss.trained_with_student().values()
+        value: Tensor = _Zero.apply(device, *parameters, *trained)
         return value
 
     def _check_alive(
@@ -258,6 +257,20 @@ class Pair:
                 f'{type(self.loss).__name__} gives no gradient to {spec.name} of the '
                 f'student. Change loss or adapter of {self.key}.'
             )
+
+
+class _Zero(torch.autograd.Function):
+    """0, whose gradient at every parameter is 0: one node for all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, device: torch.device, *parameters: Tensor) -> Tensor:
+        ctx.likes = [(parameter.shape, parameter.dtype) for parameter in parameters]
+        return torch.zeros((), device=device)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        zero = torch.zeros((), device=gradient.device)
+        return (None, *(zero.to(dtype).expand(shape) for shape, dtype in ctx.likes))
 
 
 def adapt(adapter: nn.Module | None, student: Tensor, shape: Sequence[int]) -> Tensor:
