@@ -250,6 +250,12 @@ def measure_contexts(file: Path, jobs: int) -> None:
         moved.write()
 
 
+def tests_of(fault: Fault, lines: dict[Path, dict[int, list[str]]]) -> list[str]:
+    """Tests that execute the line; of one that the import executes, the file's."""
+    by_line = lines.get(fault.path, {})
+    return by_line.get(fault.line) or sorted(set().union(*by_line.values()))
+
+
 def tests_by_line(file: Path) -> dict[Path, dict[int, list[str]]]:
     data = CoverageData(str(file))
     data.read()
@@ -339,7 +345,7 @@ def main(argv: list[str] | None = None) -> int:
             checkouts.put(copy_checkout(Path(folder) / str(job)))
 
         def attempt(fault: Fault) -> tuple[Fault, bool]:
-            tests = lines.get(fault.path, {}).get(fault.line, [])
+            tests = tests_of(fault, lines)
             checkout = checkouts.get()
             try:
                 rounds = chosen(fault, tests, args.first), tests
@@ -352,8 +358,9 @@ def main(argv: list[str] | None = None) -> int:
             for number, (fault, alive) in enumerate(pool.map(attempt, faults), 1):
                 if alive:
                     survivors.append(fault)
-                    tested = bool(lines.get(fault.path, {}).get(fault.line))
-                    told = 'survived' if tested else 'no test executes it'
+                    told = (
+                        'survived' if tests_of(fault, lines) else 'no test executes it'
+                    )
                     text = fault.describe((ROOT / fault.path).read_text())
                     print(f'[{number}/{len(faults)}] {told}: {text}', flush=True)
     caught = len(faults) - len(survivors)
