@@ -10,13 +10,7 @@ from ..errors import ConfigError, ShapeError, located
 from ..losses import DistillationLoss, StepData
 from ..views import TensorSpec
 from .pair import optional_inputs
-
-ROWS = 2  # stands for the rows of a shape that depends on the batch
-
-
-def known_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape of two rows where their number depends on the batch."""
-    return tuple(ROWS if side < 0 else side for side in shape)
+from .zeros import ROWS, zeros_of
 
 
 def dry_run(
@@ -37,24 +31,12 @@ def dry_run(
 
     Raises: ConfigError if the loss cannot compare what this level or stage gives.
     """
-    teacher = torch.zeros(known_shape(spec.teacher))
-    student = torch.zeros(len(teacher), channels, *teacher.shape[2:])
-    target = mask = None
-    if spec.target is not None:
-        maps = teacher.dim() == 4
-        # One number a row or pixel is a label; but RPNs ask yes or no.
-        labels = len(spec.target) == 3
-        if not maps:
-            labels = len(spec.target) == 1 and spec.context.activation != 'sigmoid'
-        target = torch.zeros(
-            known_shape(spec.target), dtype=torch.long if labels else torch.float
-        )
-        # One number a row; of maps, one a pixel.
-        mask = torch.ones((len(teacher), *teacher.shape[2:]) if maps else len(teacher))
+    item = zeros_of(spec, rows=ROWS, channels=channels)
+    student, teacher = item.student, item.teacher
     available: dict[str, Any] = {
-        'target': target,
-        'mask': mask,
-        'avg_factor': float(len(teacher)),
+        'target': item.target,
+        'mask': item.mask,
+        'avg_factor': item.count,
         'context': replace(
             spec.context,
             pair=name,

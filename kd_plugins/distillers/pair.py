@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DistillationError, located
+from ..errors import ConfigError, located
 from ..losses import DistillationLoss
 from ..random_stream import random_state_kept
 from ..schedules import Clock, Schedule
 from ..views import BoundView, MatchedTensors, TensorSpec
+from .liveness import check_alive
 from .step import Step
+from .zeros import NoRows, Zero, no_rows
 
 OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
 LEVELS_REDUCTIONS = ('mean', 'sum')
@@ -164,13 +167,21 @@ class Pair:
         Raises: ShapeError naming the pair, where two tensors cannot be compared;
             DistillationError for a loss that gives the student no gradient.
         """
+        first = False
         if matched is None:
             matched = [None] * len(self.tensors)
-        else:
-            self._first = self._first and not torch.is_grad_enabled()
+        elif torch.is_grad_enabled():
+            first, self._first = self._first, False
+            if get_world_size() > 1:
+                device = step.inputs.device
+                matched = [
+                    no_rows(spec, device) if item is None else item
+                    for spec, item in zip(self.tensors, matched, strict=True)
+                ]
         with located(self.key):
             values = [
-                self._level(number, item, step) for number, item in enumerate(matched)
+                self._level(number, item, step, first)
+                for number, item in enumerate(matched)
             ]
         mean = self.levels_reduction == 'mean'
         if self.per_level:  # the host adds them up
@@ -180,25 +191,32 @@ class Pair:
             values = [together.mean() if mean else together.sum()]
         return dict(zip(self.log_keys(), values, strict=True))
 
-    def _level(self, number: int, item: MatchedTensors | None, step: Step) -> Tensor:
-        """Weighted loss of one level or stage."""
+    def _level(
+        self, number: int, item: MatchedTensors | None, step: Step, first: bool
+    ) -> Tensor:
+        """Weighted loss of one level or stage.
+
+        What is computed, here or for a level that did not run here, depends on nothing
+        that differs between processes.
+        """
         adapter = None if self.adapters is None else self.adapters[number]
         weight = self.loss.loss_weight
         # Without gradients nothing trains: whether one would flow is not known.
         check = self.check and number in self._unchecked and torch.is_grad_enabled()
-        value = None
-        if item is not None and (weight or check):
-            value = (
-                self._compare(self.loss, item, adapter, step)
-                if weight
-                else self._try(item, adapter, step)
-            )
-            if check:
-                self._check_alive(self.tensors[number], item, value)
-                self._unchecked.discard(number)
-        if value is None or not weight:
+        if item is None or not (weight or (check and first)):
             return self._zero(adapter, step.inputs.device)
-        return value
+        value = (
+            self._compare(self.loss, item, adapter, step)
+            if weight
+            else self._try(item, adapter, step)
+        )
+        if isinstance(item, NoRows):
+            value = value + self._zero(adapter, step.inputs.device)
+        elif check:
+            spec, loss = self.tensors[number], type(self.loss)
+            check_alive(item.student, value, spec.name, loss.__name__, self.key)
+            self._unchecked.discard(number)
+        return value if weight else self._zero(adapter, step.inputs.device)
 
     def _try(
         self, item: MatchedTensors, adapter: nn.Module | None, step: Step
@@ -233,44 +251,8 @@ class Pair:
         """0, with a graph through all parameters: DDP waits for each of them."""
         parameters = [] if adapter is None else list(adapter.parameters())
         trained = self.loss.trained_with_student().values()
-        value: Tensor = _Zero.apply(device, *parameters, *trained)
+        value: Tensor = Zero.apply(device, *parameters, *trained)
         return value
-
-    def _check_alive(
-        self, spec: TensorSpec, item: MatchedTensors, value: Tensor
-    ) -> None:
-        if not item.student.requires_grad:
-            raise DistillationError(
-                f'{spec.name} of the student carries no gradient: it is frozen '
-                '(frozen_stages, requires_grad), or lies in a block with activation '
-                'checkpointing (with_cp). Choose a layer that trains.'
-            )
-        gradient = (
-            torch.autograd.grad(
-                value, item.student, retain_graph=True, allow_unused=True
-            )
-            if value.requires_grad
-            else (None,)
-        )
-        if gradient[0] is None:
-            raise DistillationError(
-                f'{type(self.loss).__name__} gives no gradient to {spec.name} of the '
-                f'student. Change loss or adapter of {self.key}.'
-            )
-
-
-class _Zero(torch.autograd.Function):
-    """0, whose gradient at every parameter is 0: one node for all of them."""
-
-    @staticmethod
-    def forward(ctx: Any, device: torch.device, *parameters: Tensor) -> Tensor:
-        ctx.likes = [(parameter.shape, parameter.dtype) for parameter in parameters]
-        return torch.zeros((), device=device)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        zero = torch.zeros((), device=gradient.device)
-        return (None, *(zero.to(dtype).expand(shape) for shape, dtype in ctx.likes))
 
 
 def adapt(adapter: nn.Module | None, student: Tensor, shape: Sequence[int]) -> Tensor:

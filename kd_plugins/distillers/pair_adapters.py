@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..build import build, class_of
 from ..errors import ConfigError, ShapeError, located
@@ -12,12 +12,51 @@ from ..registry import ADAPTERS
 from ..signatures import arguments
 from ..views import TensorSpec
 from ..views.layer.levels import levels_of_equal_size, shown_levels
-from .dry_run import known_shape
 from .pair import adapt
+from .zeros import known_shape
+
+AUTO = 'auto'
+
+
+class Unadapted(nn.Module):
+    """Leaves a level as it is, beside others that ``adapter='auto'`` adapts."""
+
+    def forward(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """The tensor itself."""
+        return feature
+
+
+def auto_adapter(spec: TensorSpec, same_channels: bool) -> dict[str, Any] | None:
+    """The adapter that a level or stage needs, by what differs; None: nothing does.
+
+    Args:
+        spec: of the level or stage.
+        same_channels: whether the loss needs as many channels of both.
+    """
+    rows = len(spec.student) == 2
+    if same_channels and spec.student[1] != spec.teacher[1]:
+        return dict(type='LinearAdapter' if rows else 'ConvAdapter')
+    return None if spec.scale_factor == (1.0, 1.0) else dict(type='ResizeAdapter')
+
+
+def shown_auto_adapter(
+    specs: Sequence[TensorSpec], same_channels: bool
+) -> dict[str, Any] | str | None:
+    """What ``adapter='auto'`` stands for, as a configuration writes it.
+
+    Args:
+        specs: levels or stages of the pair.
+        same_channels: as of :func:`auto_adapter`.
+
+    Returns: a dict where all levels need the same, None where none needs any; else
+        'auto' itself.
+    """
+    first, *others = (auto_adapter(spec, same_channels) for spec in specs)
+    return first if all(other == first for other in others) else AUTO
 
 
 def build_adapters(
-    cfg: dict[str, Any] | None,
+    cfg: dict[str, Any] | str | None,
     specs: Sequence[TensorSpec],
     same_channels: bool = True,
     scale: float = 1.0,
@@ -25,13 +64,22 @@ def build_adapters(
     """One adapter for each level or stage; None without configuration.
 
     Args:
-        cfg: of the adapter; channels may be left out.
+        cfg: of the adapter, channels may be left out; or 'auto', see
+            :func:`auto_adapter`.
         specs: levels or stages of the pair.
         same_channels: whether the loss needs them.
         scale: the teacher's input size over that of the student.
 
     Raises: ConfigError proposing the entry that makes student and teacher comparable.
     """
+    if cfg == AUTO:
+        each = [auto_adapter(spec, same_channels) for spec in specs]
+        if not any(each):
+            return None
+        return nn.ModuleList(
+            Unadapted() if adapter is None else _build_adapter(adapter, spec)
+            for adapter, spec in zip(each, specs, strict=True)
+        )
     if cfg is None:
         if scale == 1:  # else the same strides give other sizes
             _check_shifted(specs)
@@ -42,6 +90,22 @@ def build_adapters(
         return nn.ModuleList(_build_adapter(cfg, spec) for spec in specs)
 
 
+def shifted_levels(specs: Sequence[TensorSpec]) -> list[tuple[int, int]]:
+    """Indices of the student's and the teacher's levels that are of one size.
+
+    Args:
+        specs: levels of a pair.
+
+    Returns: nothing unless all levels lie apart, and some are as large as another.
+    """
+    maps = [spec for spec in specs if len(spec.student) == len(spec.teacher) == 4]
+    if len(maps) < 2 or any(spec.scale_factor == (1.0, 1.0) for spec in maps):
+        return []
+    return levels_of_equal_size(
+        [spec.student for spec in maps], [spec.teacher for spec in maps]
+    )
+
+
 def _check_shifted(specs: Sequence[TensorSpec]) -> None:
     """Refuse levels that all lie apart, where others of both models do not.
 
@@ -49,11 +113,7 @@ def _check_shifted(specs: Sequence[TensorSpec]) -> None:
         compared with the teacher's P2, and so on.
     """
     maps = [spec for spec in specs if len(spec.student) == len(spec.teacher) == 4]
-    if len(maps) < 2 or any(spec.scale_factor == (1.0, 1.0) for spec in maps):
-        return
-    equal = levels_of_equal_size(
-        [spec.student for spec in maps], [spec.teacher for spec in maps]
-    )
+    equal = shifted_levels(specs)
     if not equal:
         return
     contexts = [spec.context for spec in maps]
@@ -104,7 +164,7 @@ def _proposal(spec: TensorSpec, specs: Sequence[TensorSpec]) -> str:
 
 def _build_adapter(cfg: object, spec: TensorSpec) -> nn.Module:
     if not isinstance(cfg, dict):
-        raise ConfigError(f"must be a dict with 'type', got {cfg!r}.")
+        raise ConfigError(f"must be a dict with 'type', or 'auto', got {cfg!r}.")
     options = dict(cfg)
     kind = class_of(ADAPTERS, options.get('type'))
     accepted = arguments(kind) if kind is not None else ()
