@@ -4,6 +4,7 @@
     python tools/benchmark.py --report-only    # the tables of what is finished so far
     python tools/benchmark.py --report [protocol ...] [--out docs/benchmark]  # a page
     python tools/benchmark.py --cost           # step cost of the recipes in `cost`
+    python tools/benchmark.py --equal-time     # the student alone, as long as each row
 
 After an interruption run it again: what is finished stays, the rest goes on.
 Not for a single training: that is tools/train.py.
@@ -65,6 +66,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--cost', action='store_true', help='measure the cost of a step'
     )
+    parser.add_argument(
+        '--equal-time',
+        action='store_true',
+        help='train the baseline for as many seconds as each row took, its schedule '
+        'stretched alike; the reports show it beside the row (with --report-only: '
+        'plan it, train nothing)',
+    )
     parser.add_argument('--threads', type=int, default=1, help='of --cost')
     parser.add_argument('--steps', type=int, default=30, help='of --cost, that count')
     parser.add_argument('--warmup', type=int, default=10, help='of --cost, before them')
@@ -83,9 +91,10 @@ def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None
             f'--work-dir: expected one for each protocol, {protocols}, got {work_dirs}.'
         )
     if arguments.report:
-        refuse(arguments, 'report', ('recipes', 'seeds', 'jobs', 'report_only', 'cost'))
+        others = ('recipes', 'seeds', 'jobs', 'report_only', 'cost', 'equal_time')
+        refuse(arguments, 'report', others)
     elif arguments.cost:
-        refuse(arguments, 'cost', ('seeds', 'jobs', 'report_only'))
+        refuse(arguments, 'cost', ('seeds', 'jobs', 'report_only', 'equal_time'))
 
 
 def refuse(arguments: argparse.Namespace, what: str, others: Sequence[str]) -> None:
@@ -144,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=arguments.cfg_options,
         jobs=arguments.jobs,
         report_only=arguments.report_only,
+        equal_time=arguments.equal_time,
     )
     print(outcome.markdown)
     for failure in outcome.failures:

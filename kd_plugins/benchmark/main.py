@@ -14,8 +14,10 @@ from ..errors import ConfigError
 from ._common import read_json, write_json, write_text
 from .cost import Cost, measure_cost
 from .cost_table import cost_json, cost_markdown
+from .equal_time import FILE as EQUAL_TIME
+from .equal_time import EqualTime, Ratio, plan_equal_time, write_equal_time
 from .machine import cores, in_words, machine, versions
-from .plan import key_of, plan_runs, teacher_run, write_configs
+from .plan import Run, key_of, plan_runs, teacher_run, write_configs
 from .plot import save_plot
 from .protocol import Protocol
 from .report import Report, StepTimes, make_report
@@ -49,6 +51,7 @@ def benchmark(
     options: Mapping[str, Any] | None = None,
     jobs: int | None = None,
     report_only: bool = False,
+    equal_time: bool = False,
 ) -> Outcome:
     """Run unfinished runs, and report all finished ones.
 
@@ -65,8 +68,11 @@ def benchmark(
         options: dotted keys to values, for every run.
         jobs: parallel runs; default: the protocol's, or one for each core (on a GPU 1).
         report_only: only report, without runs.
+        equal_time: run the student alone instead, for as many seconds as a step of each
+            recipe costs more: see :mod:`~kd_plugins.benchmark.equal_time`.
 
-    Raises: ConfigError for unknown recipes or options.
+    Raises: ConfigError for unknown recipes or options; with ``equal_time`` for recipes
+        whose step was not timed.
     """
     recipes_by_name = protocol.select(recipes)
     _check_fidelity(protocol)
@@ -75,9 +81,13 @@ def benchmark(
     )
     teacher = teacher_run(protocol, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
+    rows = _equal_time(protocol, work_dir, runs, options, plan_anew=equal_time)
+    if equal_time:
+        _check_timed(protocol, rows, recipes)
+        write_equal_time(protocol, work_dir, rows, options)
 
     def write_report() -> Report:
-        report = make_report(protocol, runs, teacher)
+        report = make_report(protocol, runs, teacher, equal_time=rows)
         write_text(work_dir / 'benchmark.md', to_markdown(report))
         write_text(work_dir / 'benchmark.csv', to_csv(report))
         write_json(work_dir / 'benchmark.json', to_json(report))
@@ -90,10 +100,59 @@ def benchmark(
             commands, protocol.metric, jobs or protocol.workers or _default_jobs()
         )
         everything = [*([teacher] if teacher is not None else []), *runs]
+        if equal_time:
+            everything = _each_once(rows)
         failures = executor.run_all(everything, write_report)
     final = write_report()
     save_plot(final, work_dir / 'benchmark.png')
     return Outcome(to_markdown(final), failures)
+
+
+def _equal_time(
+    protocol: Protocol,
+    work_dir: Path,
+    runs: Sequence[Run],
+    options: Mapping[str, Any] | None,
+    *,
+    plan_anew: bool = False,
+) -> dict[str, EqualTime]:
+    """The student alone at equal time, by recipe: planned before, or anew."""
+    names = dict.fromkeys(run.recipe for run in runs)
+    planned = (read_json(work_dir / EQUAL_TIME) or {}).get('rows', {})
+    recipes = {
+        name: protocol.recipes[name] for name in names if plan_anew or name in planned
+    }
+    if not recipes:
+        return {}
+    trainings = {row.name: row.time_ratio for row in make_report(protocol, runs).rows}
+    ratios = {
+        name: Ratio(ratio, 'trainings')
+        for name, ratio in trainings.items()
+        if ratio is not None
+    }
+    times = _step_times(protocol, work_dir, options)
+    if times is not None:
+        ratios |= {name: Ratio(value, 'steps') for name, value in times.ratios.items()}
+    seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
+    return plan_equal_time(protocol, work_dir, recipes, seeds, ratios, options)
+
+
+def _check_timed(
+    protocol: Protocol, rows: Mapping[str, EqualTime], names: Sequence[str] | None
+) -> None:
+    untimed = [name for name in names or () if name not in rows]
+    if untimed or not rows:
+        raise ConfigError(
+            f'{protocol.path}: --equal-time: it is not known what a step costs of '
+            f'{", ".join(untimed) or "any distillation"}. Run the benchmark, or '
+            '--cost, first. (Of a recipe that is no distillation there is no '
+            'equal time.)'
+        )
+
+
+def _each_once(rows: Mapping[str, EqualTime]) -> list[Run]:
+    runs = [run for item in rows.values() for run in item.runs]
+    return list({run.folder: run for run in runs}.values())
 
 
 def _check_fidelity(protocol: Protocol) -> None:
@@ -136,7 +195,10 @@ def report_pages(
     for protocol, folder in zip(protocols, work_dirs, strict=True):
         runs = plan_runs(protocol, folder, protocol.recipes, protocol.seeds, options)
         times = _step_times(protocol, folder, options)
-        report = make_report(protocol, runs, teacher_run(protocol, folder), times)
+        rows = _equal_time(protocol, folder, runs, options)
+        report = make_report(
+            protocol, runs, teacher_run(protocol, folder), times, equal_time=rows
+        )
         pictures = [*protocol.pictures, *find_pictures(folder)]
         chapters.append(Chapter(report, pictures, options or {}))
     out.parent.mkdir(parents=True, exist_ok=True)

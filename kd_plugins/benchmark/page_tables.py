@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 
 from .details import Detail
 from .report import Report, Row
-from .table import NOT_RUN, difference_text, gain_interval, score_text
+from .statistics import Gain
+from .table import (
+    EQUAL_TIME,
+    NOT_RUN,
+    difference_text,
+    equal_time_texts,
+    gain_interval,
+    score_text,
+)
 
 _STARTS = {
     'same': 'same',
@@ -79,19 +87,19 @@ def methods_table(report: Report) -> Table:
     for row in rows:
         ends = (_seeds(row), _start(report, row))
         if row.summary is None:
-            empty = [Cell('', kind='missing')] * (4 + len(measured))
+            empty = [Cell('', kind='missing')] * (5 + len(measured))
             cells = (Cell(NOT_RUN, kind='missing'), *empty, *ends)
             lines.append(Line(row.name, (_method(report, row), *cells), 'missing'))
             continue
         cells = (
             *(gain_cell(report, row), _score(report, row), _closed(row)),
-            *(_time(row), _memory(report, row)),
+            *(_time(row), _equal_time(report, row), _memory(report, row)),
             *(_fidelity(detail, row) for detail in measured),
         )
         kind = 'baseline' if row.name == report.protocol.baseline else ''
         lines.append(Line(row.name, (_method(report, row), *cells, *ends), kind))
     columns = (
-        *('method', 'gain', unit, 'gap closed', 'time', 'memory'),
+        *('method', 'gain', unit, 'gap closed', 'time', EQUAL_TIME, 'memory'),
         *(_MEANINGS[_short(detail)] for detail in measured),
         *('seeds', 'start'),
     )
@@ -218,7 +226,11 @@ def gain_cell(report: Report, row: Row) -> Cell:
 
 def gain_kind(row: Row) -> str:
     """'up' or 'down' if the interval does not contain 0, else 'unsure'."""
-    interval = row.gain.interval if row.gain is not None else None
+    return _kind(row.gain)
+
+
+def _kind(gain: Gain | None) -> str:
+    interval = gain.interval if gain is not None else None
     if interval is None or interval[0] <= 0 <= interval[1]:
         return 'unsure'
     return 'up' if interval[0] > 0 else 'down'
@@ -275,6 +287,15 @@ def _time(row: Row) -> Cell:
     if row.time_ratio is None:
         return Cell('')
     return Cell(f'{row.time_ratio:.2f}x', row.time_ratio)
+
+
+def _equal_time(report: Report, row: Row) -> Cell:
+    """The student alone at equal time, and how far the row is above it."""
+    text, over = equal_time_texts(report, row)
+    item = row.equal_time
+    if item is None or item.gain is None:
+        return Cell(text, kind='missing')
+    return Cell(text, item.gain.mean, over, _kind(item.gain))
 
 
 def _memory(report: Report, row: Row) -> Cell:

@@ -30,6 +30,10 @@ HOW_TO_READ = {
     'training at which most terms are at work; the median. Of whole trainings '
     "otherwise, over the baseline's: iterations times the median iteration, median "
     'over the seeds, which moves with whatever else the machine does.',
+    'Student alone, equal time': 'The baseline, trained for as many seconds as the '
+    'row: its iterations times the step ratio of the row, rounded up to a twentieth, '
+    'and its schedule (warm-up, decay, milestones) stretched alike. In small print how '
+    'far the row is above it, paired by seed.',
     'Memory': "Peak beyond the baseline's, whose own row has the peak itself; median "
     'over the seeds; of the process on a CPU, of the tensors on a GPU. Validation is '
     "in it, and fidelity only where a config's own hook measured it while training. "

@@ -7,6 +7,7 @@ from typing import Any
 
 from .details import Detail, find_details
 from .doubts import Results, doubts
+from .equal_time import EqualTime, EqualTimeScores, equal_time_scores
 from .machine import in_words
 from .plan import Run
 from .protocol import Protocol
@@ -43,6 +44,7 @@ class Row:
         start: compared with the baseline's: 'same', 'own' (deliberately other weights),
             'other' or 'not recorded'; empty for the baseline, and without a common
             seed.
+        equal_time: the student alone after as many seconds; None: not planned.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Row:
     peak_memory: float | None = None
     extra_memory: float | None = None
     start: str = ''
+    equal_time: EqualTimeScores | None = None
 
     @property
     def planned(self) -> tuple[int, ...]:
@@ -148,6 +151,8 @@ def make_report(
     runs: Sequence[Run],
     teacher: Run | None = None,
     times: StepTimes | None = None,
+    *,
+    equal_time: Mapping[str, EqualTime] | None = None,
 ) -> Report:
     """The report of all finished runs.
 
@@ -156,6 +161,7 @@ def make_report(
         runs: of all requested recipes and seeds.
         teacher: evaluation of the teacher, if the protocol does not give its score.
         times: of steps; used if each finished recipe but the baseline has one.
+        equal_time: the student alone for as long as each row, by recipe.
     """
     names = list(dict.fromkeys(run.recipe for run in runs))
     seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
@@ -185,6 +191,15 @@ def make_report(
             replace(row, time_ratio=ratios[row.name] if row.scores else None)
             for row in rows
         )
+    rows = tuple(
+        replace(
+            row,
+            equal_time=equal_time_scores(protocol, equal_time[row.name], row.scores),
+        )
+        if equal_time and row.name in equal_time
+        else row
+        for row in rows
+    )
     comparisons = tuple(
         Comparison(first, second, _gain(protocol, scores[first], scores[second]))
         for first, second in protocol.comparisons

@@ -12,6 +12,7 @@ from .report import Comparison, Report, Row
 from .statistics import Gain
 
 NOT_RUN = 'not run yet'
+EQUAL_TIME = 'student alone, equal time'
 _WHAT_GAINS_ARE = {
     False: 'Gains are over the baseline',
     True: "Lower is better: gains are by how much a score is below the baseline's",
@@ -28,7 +29,9 @@ def to_markdown(report: Report) -> str:
         f'seeds {", ".join(map(str, report.seeds))}. '
         f'{_WHAT_GAINS_ARE[protocol.lower_is_better]}, paired by seed, with a 95 % '
         'interval (Student); time is that of training alone, over the baseline; '
-        'memory is the peak.',
+        'student alone, equal time: the baseline trained for as many seconds as the '
+        'row took, its schedule stretched, and the gain of the row over it; memory is '
+        'the peak.',
         '',
     ]
     if protocol.teacher is not None:
@@ -40,7 +43,10 @@ def to_markdown(report: Report) -> str:
         row.name for row in report.rows if protocol.recipes[row.name].own_start
     ]
     lines += markdown_table(
-        ('recipe', protocol.unit, 'gain', 'gap closed', 'time', 'memory', 'by seed'),
+        (
+            *('recipe', protocol.unit, 'gain', 'gap closed', 'time'),
+            *(EQUAL_TIME, 'over it', 'memory', 'by seed'),
+        ),
         [
             _cells(report, row, ' *' if row.name in own_start else '')
             for row in report.rows
@@ -155,6 +161,18 @@ def _record(row: Row) -> dict[str, Any]:
         'peak_memory_mib': row.peak_memory,
         'extra_memory_mib': row.extra_memory,
         'start': row.start,
+        **_equal_time_record(row),
+    }
+
+
+def _equal_time_record(row: Row) -> dict[str, Any]:
+    item = row.equal_time
+    gain = _gain_record(item.gain if item else None)
+    return {
+        'equal_time_ratio': item.ratio if item else None,
+        'equal_time_mean': item.summary.mean if item and item.summary else None,
+        'equal_time_std': item.summary.std if item and item.summary else None,
+        **{f'equal_time_{key}': value for key, value in gain.items()},
     }
 
 
@@ -166,7 +184,7 @@ def _gain_record(gain: Gain | None) -> dict[str, float | None]:
 def _cells(report: Report, row: Row, mark: str) -> list[str]:
     protocol = report.protocol
     if row.summary is None:
-        return [row.name + mark, NOT_RUN, *[''] * 5]
+        return [row.name + mark, NOT_RUN, *[''] * 7]
     spread = row.summary.std
     return [
         row.name + mark,
@@ -175,9 +193,23 @@ def _cells(report: Report, row: Row, mark: str) -> list[str]:
         _gain_text(protocol, row.gain),
         '' if row.gap_closed is None else f'{100 * row.gap_closed:.0f} %',
         '' if row.time_ratio is None else f'{row.time_ratio:.2f}x',
+        *equal_time_texts(report, row),
         f'{row.peak_memory:.0f} MiB',
         _by_seed(report, row),
     ]
+
+
+def equal_time_texts(report: Report, row: Row) -> tuple[str, str]:
+    """The student alone at equal time: its score, and the row's gain over it."""
+    protocol, item = report.protocol, row.equal_time
+    if row.name == protocol.baseline:
+        return '', ''
+    if item is None or item.summary is None:
+        return NOT_RUN, ''
+    text = score_text(protocol, item.summary.mean)
+    if item.summary.std is not None:
+        text += f' ± {score_text(protocol, item.summary.std)}'
+    return text, _gain_text(protocol, item.gain)
 
 
 def _by_seed(report: Report, row: Row) -> str:

@@ -1,0 +1,229 @@
+"""The student alone, trained for as many seconds as each row took.
+
+What is trained is the protocol's baseline: the same student from the same weights. Its
+iterations, and its schedule with them, are multiplied by the row's step ratio.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..engine.overrides import apply_overrides
+from ._common import DISTILLERS, read_json, write_json
+from .longer import length_key_of, scaled_options
+from .plan import Run, key_of, plan_runs, write_configs
+from .protocol import Protocol, Recipe
+from .statistics import Gain, Summary, paired_gain, summarise
+
+FILE = 'equal_time.json'
+_SHARE = 20  # ratios are rounded up to a twentieth: rows of like cost share runs
+_DRIFT = 0.05  # a ratio measured again within this keeps its runs
+_UNITS = {'max_iters': 'iterations', 'max_epochs': 'epochs'}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many steps of the student alone a step of a row takes.
+
+    Attributes:
+        value: as measured.
+        source: 'steps' (``--cost``) or 'trainings' (the times in their logs).
+    """
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class EqualTime:
+    """The trainings of the student alone that take as long as a row.
+
+    Attributes:
+        ratio: to the length of the baseline's training.
+        measured: the ratio as it was measured.
+        length: of the trainings, in words.
+        recipe: what is trained.
+        options: what is scaled: dotted keys to values.
+        runs: one for each seed.
+    """
+
+    ratio: float
+    measured: Ratio
+    length: str
+    recipe: Recipe
+    options: Mapping[str, Any]
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class EqualTimeScores:
+    """What the student alone scores after as many seconds as a row took.
+
+    Attributes:
+        ratio: to the length of the baseline's training.
+        length: of the trainings, in words.
+        scores: by seed, times the protocol's scale.
+        missing: seeds without a run.
+        summary: mean and spread; None without a finished run.
+        gain: of the row over it, of the common seeds; None without one.
+    """
+
+    ratio: float
+    length: str
+    scores: Mapping[int, float]
+    missing: tuple[int, ...]
+    summary: Summary | None
+    gain: Gain | None
+
+
+def plan_equal_time(
+    protocol: Protocol,
+    work_dir: Path,
+    recipes: Mapping[str, Recipe],
+    seeds: Sequence[int],
+    ratios: Mapping[str, Ratio],
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, EqualTime]:
+    """The runs for each distillation among the recipes whose ratio is known.
+
+    A ratio for which runs were planned before is kept while what is measured now is
+    within 5 % of it, so that a new measurement asks for no new runs.
+
+    Args:
+        protocol: of the benchmark.
+        work_dir: of the benchmark.
+        recipes: the rows, by name.
+        seeds: to train with, whatever seeds a row has.
+        ratios: as measured, by name.
+        overrides: options for every run.
+    """
+    earlier = (read_json(work_dir / FILE) or {}).get('rows', {})
+    baseline = protocol.recipes[protocol.baseline]
+    overrides = dict(overrides or {})
+    options = {**baseline.options, **overrides}
+    planned: dict[float, EqualTime] = {}
+    rows = {}
+    for name, recipe in recipes.items():
+        if name == protocol.baseline or not _distills(recipe):
+            continue
+        key = key_of(recipe.config, {**recipe.options, **overrides})
+        measured = _ratio_of(earlier.get(name), key, ratios.get(name))
+        if measured is None:
+            continue
+        ratio = max(math.ceil(round(measured.value * _SHARE, 6)) / _SHARE, 1.0)
+        if ratio not in planned:
+            planned[ratio] = _equal_time(
+                protocol, work_dir, ratio, measured, options, seeds
+            )
+        found = planned[ratio]
+        rows[name] = EqualTime(
+            ratio, measured, found.length, found.recipe, found.options, found.runs
+        )
+    return rows
+
+
+def write_equal_time(
+    protocol: Protocol,
+    work_dir: Path,
+    rows: Mapping[str, EqualTime],
+    overrides: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the configs of the runs, and ``equal_time.json``: what was scaled by what.
+
+    Rows that were planned before, and are not among these, stay in the file.
+    """
+    recipes = {
+        item.recipe.name: item.recipe for item in rows.values() if item.ratio > 1
+    }
+    write_configs(work_dir, recipes)
+    earlier = (read_json(work_dir / FILE) or {}).get('rows', {})
+    written = {
+        name: {
+            'key': key_of(
+                protocol.recipes[name].config,
+                {**protocol.recipes[name].options, **(overrides or {})},
+            ),
+            'measured': item.measured.value,
+            'source': item.measured.source,
+            'ratio': item.ratio,
+            'trained': protocol.baseline,
+            'length': item.length,
+            'scaled': dict(item.options),
+        }
+        for name, item in rows.items()
+    }
+    write_json(work_dir / FILE, {'rows': {**earlier, **written}})
+
+
+def equal_time_scores(
+    protocol: Protocol, item: EqualTime, row: Mapping[int, float]
+) -> EqualTimeScores:
+    """The scores of the finished runs, and the gain of the row over them.
+
+    Args:
+        protocol: of the benchmark.
+        item: the runs.
+        row: scores of the row, by seed, times the protocol's scale.
+    """
+    results = {run.seed: run.result() for run in item.runs if run.seed is not None}
+    scores = {
+        seed: float(result['score']) * protocol.scale
+        for seed, result in results.items()
+        if result is not None
+    }
+    return EqualTimeScores(
+        item.ratio,
+        item.length,
+        scores,
+        tuple(seed for seed in results if seed not in scores),
+        summarise(list(scores.values())) if scores else None,
+        paired_gain(row, scores, lower_is_better=protocol.lower_is_better),
+    )
+
+
+def _equal_time(
+    protocol: Protocol,
+    work_dir: Path,
+    ratio: float,
+    measured: Ratio,
+    options: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> EqualTime:
+    """The baseline's training, ``ratio`` times as long; for 1 the baseline itself."""
+    baseline = protocol.recipes[protocol.baseline]
+    cfg = Config.fromfile(baseline.config, use_environment_variables=False)
+    apply_overrides(cfg, options)
+    unit = length_key_of(cfg)
+    scaled = scaled_options(cfg, ratio) if ratio > 1 else {}
+    length = scaled.get(f'train_cfg.{unit}', cfg.train_cfg[unit])
+    recipe = Recipe(
+        f'equal-time-{ratio:.2f}' if ratio > 1 else baseline.name,
+        baseline.config,
+        {**options, **scaled},
+        fidelity=ratio == 1 and baseline.fidelity,
+    )
+    runs = plan_runs(protocol, work_dir, {recipe.name: recipe}, seeds)
+    return EqualTime(
+        ratio, measured, f'{length} {_UNITS[unit]}', recipe, scaled, tuple(runs)
+    )
+
+
+def _ratio_of(
+    earlier: Mapping[str, Any] | None, key: str, measured: Ratio | None
+) -> Ratio | None:
+    """The ratio to plan with: the earlier one, unless it is not true any more."""
+    if not earlier or earlier.get('key') != key:
+        return measured
+    planned = Ratio(float(earlier['measured']), str(earlier['source']))
+    if measured is None or abs(measured.value / planned.value - 1) <= _DRIFT:
+        return planned
+    return measured
+
+
+def _distills(recipe: Recipe) -> bool:
+    cfg = Config.fromfile(recipe.config, use_environment_variables=False)
+    return (cfg.get('model') or {}).get('type') in DISTILLERS
