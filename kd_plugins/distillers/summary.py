@@ -6,6 +6,7 @@ from torch import nn
 
 from ..teachers import Teacher
 from .pair import Pair
+from .pair_adapters import Unadapted
 
 _HEADER = ('pair', 'tensors', 'student', 'teacher', 'adapter', 'loss', 'weight')
 
@@ -58,5 +59,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _adapter(adapter: nn.Module) -> str:
+    if isinstance(adapter, Unadapted):
+        return '-'
     number = sum(parameter.numel() for parameter in adapter.parameters())
     return f'{type(adapter).__name__} ({number:,} parameters)'

@@ -3,16 +3,20 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
+
+from torch import Tensor
 
 from ..errors import ConfigError
 from ..registry import VIEWS
-from .base import UnservedError
+from .base import Side, UnservedError
 from .heads import readable_parts
 from .layer.view import LayerView
 from .probe import DryRunError, Probe, Size
 from .view import BoundView, View
 
 BACKBONE = 'backbone'
+Result = TypeVar('Result')
 
 
 def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
@@ -23,7 +27,7 @@ def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
         size runs. Of a model that the view does not know, it names what can be.
     """
     try:
-        return _bind(view, probe)
+        return bind_as_it_is(view, probe)
     except ConfigError as error:
         unserved = [
             part for part in error.parts or (error,) if isinstance(part, UnservedError)
@@ -31,6 +35,20 @@ def bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
         if unserved:
             unserved[-1].propose(comparable(probe))
         raise
+
+
+def bind_as_it_is(view: View, probe: Probe) -> tuple[BoundView, Size]:
+    """As :func:`bind`, but nothing else is tried for an error to propose."""
+    return _at_any_size(view.bind, probe)
+
+
+def maps_of(view: View, probe: Probe) -> dict[Side, list[Tensor]]:
+    """Maps of each model, level by level, of which a view may be told to choose.
+
+    Of the smallest image that both models run on; empty for a view that has chosen, or
+    has no levels.
+    """
+    return _at_any_size(view.maps_of, probe)[0]
 
 
 def comparable(probe: Probe) -> list[str]:
@@ -53,11 +71,11 @@ def comparable(probe: Probe) -> list[str]:
     return entries
 
 
-def _bind(view: View, probe: Probe) -> tuple[BoundView, Size]:
+def _at_any_size(run: Callable[[Probe], Result], probe: Probe) -> tuple[Result, Size]:
     first: DryRunError | None = None
     for size in probe.sizes():
         try:
-            return view.bind(replace(probe, size=size)), size
+            return run(replace(probe, size=size)), size
         except DryRunError as error:
             first = first or error
     assert first is not None
@@ -70,7 +88,7 @@ def _layer(name: str) -> Callable[[], View]:
 
 def _works(build: Callable[[], View], probe: Probe) -> bool:
     try:
-        _bind(build(), probe)
+        bind_as_it_is(build(), probe)
     except Exception:  # of arguments that it needs, or whatever a model may raise
         return False
     return True

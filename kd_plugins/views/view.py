@@ -69,3 +69,14 @@ class View(ABC):
 
         Raises: ConfigError naming the key to change, below that of the pair.
         """
+
+    def maps_of(self, probe: Probe) -> dict[Side, list[Tensor]]:
+        """Maps of each model, level by level, where all levels are to be compared.
+
+        Args:
+            probe: runs the two models on a black image.
+
+        Returns: nothing for a view of chosen levels, or without any.
+        Raises: as of :meth:`bind`.
+        """
+        return {}

@@ -231,7 +231,7 @@ def test_none_removes_an_inherited_pair() -> None:
 
 @pytest.mark.parametrize('pairs', [None, [hint()], 'neck'])
 def test_pairs_have_names(pairs: Any) -> None:
-    refused(r'model.pairs: must be a dict of pairs by name, got', pairs)
+    refused(r"model.pairs: must be a dict of pairs by name, or 'auto', got", pairs)
 
 
 def test_without_pairs_it_is_the_student() -> None:

@@ -10,7 +10,7 @@ from ...errors import ConfigError
 from ...host_types import Samples
 from ...losses import LossContext
 from ...registry import VIEWS
-from ..base import MatchedTensors, Side, TensorSpec, UnservedError
+from ..base import SIDES, MatchedTensors, Side, TensorSpec, UnservedError
 from ..heads import run_for
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
@@ -75,6 +75,12 @@ class LayerView(View):
             maps=None if layers.on_rois else matching.maps,
             layers={'student': layers.student, 'teacher': layers.teacher},
         )
+
+    def maps_of(self, probe: Probe) -> dict[Side, list[Tensor]]:
+        if any(self.source.levels.values()):
+            return {}
+        _, *trials = self.source.bind(probe)
+        return dict(zip(SIDES, (trial.tensors for trial in trials), strict=True))
 
 
 def check_trains(

@@ -117,19 +117,12 @@ class EncoderMemoryView(View):
         self.levels = read_levels(levels)
 
     def bind(self, probe: Probe) -> BoundView:
-        maps: dict[Side, list[Tensor]] = {}
-        for side in SIDES:
-            model = probe.model(side)
-            if not is_transformer(model):
-                raise UnservedError(
-                    f'{type(model).__name__} has no encoder of a transformer, as '
-                    'encoder.memory reads it of DETR, DeformableDETR or DINO.',
-                    key=f'({side})',
-                )
-            with probe.run(side, ()) as run:
-                memory = run_encoder(run, [probe.size]).maps
-            what = f'encoder.memory of the {side}'
-            maps[side] = chosen_levels(memory, self.levels[side], what)
+        maps = {
+            side: chosen_levels(
+                memory, self.levels[side], f'encoder.memory of the {side}'
+            )
+            for side, memory in _encoded(probe).items()
+        }
         student, teacher = maps['student'], maps['teacher']
         if len(student) != len(teacher):
             raise ConfigError(
@@ -149,6 +142,25 @@ class EncoderMemoryView(View):
             (EncoderRecorder(),),
             teacher_parts=('neck', 'encoder'),
         )
+
+    def maps_of(self, probe: Probe) -> dict[Side, list[Tensor]]:
+        return {} if any(self.levels.values()) else _encoded(probe)
+
+
+def _encoded(probe: Probe) -> dict[Side, list[Tensor]]:
+    """What the encoder of each model gives for a black image."""
+    maps: dict[Side, list[Tensor]] = {}
+    for side in SIDES:
+        model = probe.model(side)
+        if not is_transformer(model):
+            raise UnservedError(
+                f'{type(model).__name__} has no encoder of a transformer, as '
+                'encoder.memory reads it of DETR, DeformableDETR or DINO.',
+                key=f'({side})',
+            )
+        with probe.run(side, ()) as run:
+            maps[side] = run_encoder(run, [probe.size]).maps
+    return maps
 
 
 @dataclass(frozen=True)
