@@ -84,6 +84,23 @@ def config_path(path: str | Path, key: str = 'config') -> Path:
     return Path(folder, '.mim', 'configs', match[2])
 
 
+def from_anywhere(path: str | Path, key: str = 'config') -> str:
+    """A config's name for a ``_base_`` or ``cfg`` in any folder.
+
+    Args:
+        path: of the file, or ``<package>::<path below its configs>``.
+        key: the config key or argument that named it, for the message.
+
+    Returns: the name with its package, where mmengine understands it; else an absolute
+        path.
+
+    Raises: as :func:`config_path`.
+    """
+    if _UNDERSTOOD.match(str(path)):
+        return str(path)
+    return os.path.abspath(config_path(path, key).expanduser())
+
+
 def type_name(kind: object) -> str:
     """The class's own name in a ``type``, which is a class, its path or its name.
 

@@ -13,8 +13,7 @@ import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv 
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
+from kd_plugins.apis.command_line import add_training_options
 from kd_plugins.apis.train import prepare_config, train
 
 
@@ -22,32 +21,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, as the hosts' own tools name them."""
     parser = argparse.ArgumentParser(description='Train a model.')
     parser.add_argument('config', help="a file, or 'mmdet::<path of a config>'")
-    parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='continue from it, or from the newest whole one of the work dir',
-    )
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate with the batch size',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override the config, such as model.pairs.hint.loss.loss_weight=0.1; '
-        'lists as KEY="[a,b]"',
-    )
-    parser.add_argument(
-        '--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none'
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_training_options(parser, 'work_dirs/<name of the config>')
     return parser.parse_args(argv)
 
 

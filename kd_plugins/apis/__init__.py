@@ -3,6 +3,7 @@
 from ..hosts import required  # noqa: F401
 from .analyze import analyze
 from .comparison import make_picture
+from .distill import distill
 from .export import export_student
 from .test import evaluate
 from .train import build_runner, prepare_config, train
@@ -11,6 +12,7 @@ from .visualize import save_curves, visualize
 __all__ = [
     'analyze',
     'build_runner',
+    'distill',
     'evaluate',
     'export_student',
     'make_picture',

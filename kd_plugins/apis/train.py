@@ -1,11 +1,12 @@
 """From a command line to a host's runner: what ``tools/train.py`` is made of."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -63,6 +64,7 @@ def train(
     resume: str | None = None,
     amp: bool = False,
     auto_scale_lr: bool = False,
+    hooks: Sequence[Hook] = (),
 ) -> Any:
     """Train, and say what the student scores, and where its checkpoint is.
 
@@ -72,6 +74,7 @@ def train(
             ``work_dir``, if there is one.
         amp: mixed precision, on a CPU by bfloat16.
         auto_scale_lr: scale the learning rate with the batch size.
+        hooks: to register beside the config's.
 
     Returns: the runner.
     """
@@ -86,6 +89,8 @@ def train(
     if cfg.get('resume') == 'auto' and not _is_ours(cfg):
         cfg.resume, cfg.load_from = True, None  # as the host's runner understands it
     runner = build_runner(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
     runner.train()
     for sentence in _closing(runner):
         runner.logger.info(sentence)

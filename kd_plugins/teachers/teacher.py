@@ -275,13 +275,13 @@ def _model_of(cfg: dict[str, Any]) -> ConfigDict:
 
 
 def build_teachers(
-    cfg: dict[str, Any], student_preprocessor: HostModule
+    cfg: dict[str, Any], student_preprocessor: HostModule | None
 ) -> dict[str, Teacher]:
     """Teachers by name, of one dict or of a dict of named ones.
 
     Args:
         cfg: ``teacher`` of a Distiller.
-        student_preprocessor: the student's data preprocessor.
+        student_preprocessor: the student's data preprocessor; None for its own.
 
     Raises: ConfigError, with the key below that of ``teacher``.
     """

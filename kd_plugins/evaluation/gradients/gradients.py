@@ -53,7 +53,7 @@ def _measure(
     optim_wrapper: OptimWrapper | OptimWrapperDict | None,
 ) -> GradientShares:
     model, data = copy.deepcopy(distiller), copy.deepcopy(data)
-    _check_forwards(model)
+    restore_forwards(model)
     pairs = {pair.name: pair for pair in model.pairs}
     weights = {name: _fix_weight(pair, model) for name, pair in pairs.items()}
     wrapper = None
@@ -83,7 +83,7 @@ def _measure(
     return GradientShares(task.item(), gradients.task_norms, gradients_by_pair)
 
 
-def _check_forwards(model: Distiller) -> None:
+def restore_forwards(model: Distiller) -> None:
     """Check that the forward of a copy runs the layers of the copy.
 
     Raises: ConfigError for a layer whose instance has a function as ``forward``: a copy
