@@ -5,34 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from ..config_files import imports_for, type_name, uses_ours
+from ..config_files import imports_for, uses_ours
 from ..distillers.auxiliary import check_schedules
-from ..distillers.interface import DistillerLike, is_distiller, unwrap
-from ..distillers.student import student_checkpoint, student_config
-from ..registry import MODELS, RUNNERS
+from ..distillers.interface import is_distiller, unwrap
+from ..distillers.student import student_config
+from ..registry import RUNNERS
 from . import files
-from .amp import amp_for_device
-from .hooks import (
-    AtomicCheckpointHook,
-    ClassNamesHook,
-    ClockHook,
-    RandomStateHook,
-    SummaryHook,
+from .distilling import (
+    is_distiller_type,
+    missing_hooks,
+    optim_wrapper_cfg,
+    save_student,
+    with_atomic_checkpoints,
+    wrapper_cfg,
 )
+from .hooks import AtomicCheckpointHook
 from .launch import start_cpu_processes
-from .optimizer import DistillOptimWrapperConstructor
 from .plain_run import check_progress, continue_plain_run, is_plain
-from .wrapper import DistillDistributedDataParallel
-
-_CONSTRUCTOR = DistillOptimWrapperConstructor.__name__
-_WRAPPER = f'kd_plugins.{DistillDistributedDataParallel.__name__}'
-_HOST_WRAPPER = 'MMDistributedDataParallel'
-_MESSAGE_LENGTH = 300  # of an error; one of the host's quotes the whole config
 
 
 @RUNNERS.register_module()
@@ -76,6 +69,16 @@ class DistillRunner(Runner):
         built: DistillRunner = super().from_cfg(cfg)
         return built
 
+    @master_only
+    def dump_config(self) -> None:
+        """Write the whole config, but not over the file that it was read from."""
+        source = Path(self.cfg.filename or '')
+        beside = Path(self.work_dir, source.name)
+        if source.name and source.resolve() == beside.resolve():
+            self.cfg.dump(str(beside.with_name(f'whole_{source.name}')))
+        else:
+            super().dump_config()
+
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the other processes, without a GPU too; then the host's own set-up."""
         start_cpu_processes(self.launcher, env_cfg.get('dist_cfg', {}))
@@ -83,7 +86,7 @@ class DistillRunner(Runner):
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
         """Build it; a ``data_preprocessor`` of the whole config is the student's."""
-        if isinstance(model, dict) and _is_distiller_type(model['type']):
+        if isinstance(model, dict) and is_distiller_type(model['type']):
             preprocessor = model.pop('data_preprocessor', None)
             if preprocessor is not None and 'cfg' not in model['student']:
                 model['student'].setdefault('data_preprocessor', preprocessor)
@@ -98,29 +101,15 @@ class DistillRunner(Runner):
             if model_wrapper_cfg is None:
                 unused = self.cfg.get('find_unused_parameters', False)
                 model_wrapper_cfg = {'find_unused_parameters': unused}
-            kind = model_wrapper_cfg.get('type')
-            if kind is None or type_name(kind) == _HOST_WRAPPER:
-                model_wrapper_cfg = {**model_wrapper_cfg, 'type': _WRAPPER}
+            model_wrapper_cfg = wrapper_cfg(model_wrapper_cfg)
         wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
         return wrapped
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build it, for a distiller by our constructor."""
-        if isinstance(optim_wrapper, dict) and isinstance(
-            optim_wrapper.get('optimizer'), dict
-        ):
-            optim_wrapper = amp_for_device(optim_wrapper)
-            configured = optim_wrapper.get('constructor')
-            named = 'the default' if configured is None else type_name(configured)
-            if is_distiller(unwrap(self.model)) and named != _CONSTRUCTOR:
-                optim_wrapper = optim_wrapper.copy()
-                optim_wrapper['constructor'] = f'kd_plugins.{_CONSTRUCTOR}'
-                optim_wrapper['student_constructor'] = configured
-                self.logger.info(
-                    f'The student is optimised by {named}; adapters and losses, where '
-                    f'they learn, apart: {_CONSTRUCTOR}.'
-                )
-        return super().build_optim_wrapper(optim_wrapper)
+        return super().build_optim_wrapper(
+            optim_wrapper_cfg(optim_wrapper, self.model, self.logger)
+        )
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build them; by optimiser, for each that a distiller has and no other."""
@@ -130,9 +119,7 @@ class DistillRunner(Runner):
 
     def register_hook(self, hook: Hook | dict[str, Any], priority: Any = None) -> None:
         """Register it; our checkpoint hook in place of the host's, same arguments."""
-        if isinstance(hook, dict) and _is_host_checkpoint_hook(hook['type']):
-            hook = {**hook, 'type': AtomicCheckpointHook}
-        super().register_hook(hook, priority)
+        super().register_hook(with_atomic_checkpoints(hook), priority)
 
     def register_hooks(
         self,
@@ -141,12 +128,8 @@ class DistillRunner(Runner):
     ) -> None:
         """Register the config's, then ours that it does not name."""
         super().register_hooks(default_hooks, custom_hooks)
-        wanted: list[type[Hook]] = [RandomStateHook]  # the last of the lowest priority
-        if is_distiller(unwrap(self.model)):
-            wanted += [ClassNamesHook, ClockHook, SummaryHook]
-        for kind in wanted:
-            if not any(isinstance(hook, kind) for hook in self.hooks):
-                self.register_hook(kind())
+        for hook in missing_hooks(self.hooks, is_distiller(unwrap(self.model))):
+            self.register_hook(hook)
 
     def load_or_resume(self) -> None:
         """Load the weights to start from, or continue a run."""
@@ -209,40 +192,13 @@ class DistillRunner(Runner):
         super().save_checkpoint(str(path.parent), part.name, *args, **options)
         model = unwrap(self.model)
         if is_distiller(model) and self._saving is not None:
-            try:
-                self._save_student(self._saving, model, path)
-            except Exception as error:  # whatever it is, the training goes on
-                message = f'{type(error).__name__}: {error}'
-                self.logger.warning(
-                    f"The student's own checkpoint beside {path} was not written: "
-                    f'{message[:_MESSAGE_LENGTH]}'
-                )
+            save_student(self._saving, model, path, self._student_cfg_text, self.logger)
         self._saving = None
         # The last: who finds it finds the student's too.
         files.publish(part, path)
-
-    def _save_student(
-        self, checkpoint: dict[str, Any], model: DistillerLike, path: Path
-    ) -> None:
-        out = Path(files.student_file(str(path)))
-        out.unlink(missing_ok=True)  # of an earlier run, if making a new one fails
-        text = self._student_cfg_text()
-        files.save(student_checkpoint(checkpoint, model, text), out)
 
     def _student_cfg_text(self) -> str:
         if self._student_text is None:  # formatting a config takes seconds
             cfg = student_config(self.cfg)
             self._student_text = str(cfg.pretty_text)
         return self._student_text
-
-
-def _is_host_checkpoint_hook(kind: Any) -> bool:
-    if type_name(kind) != CheckpointHook.__name__:
-        return False
-    return (
-        MMENGINE_HOOKS.get(kind) if isinstance(kind, str) else kind
-    ) is CheckpointHook
-
-
-def _is_distiller_type(kind: Any) -> bool:
-    return is_distiller(MODELS.get(kind) if isinstance(kind, str) else kind)
