@@ -28,6 +28,8 @@ class Clock:
 class Schedule(ABC):
     """A weight over time: a function of the clock only, so it survives a resume.
 
+    But for :class:`~kd_plugins.schedules.GradientShare`, whose state is saved.
+
     Args:
         by_epoch: whether its steps are epochs instead of iterations.
     """
