@@ -8,7 +8,7 @@ Where OpenMMLab is installed, importing the package prepares it. It checks that 
 installed packages are of one family, whole and new enough, and then
 
 - registers, under the scope ``kd_plugins``, a child of each of mmengine's registries
-  ``MODELS``, ``HOOKS``, ``METRICS``, ``RUNNERS``, ``MODEL_WRAPPERS``,
+  ``MODELS``, ``DATASETS``, ``HOOKS``, ``METRICS``, ``RUNNERS``, ``MODEL_WRAPPERS``,
   ``OPTIM_WRAPPERS`` and ``OPTIM_WRAPPER_CONSTRUCTORS``
   (:mod:`kd_plugins.hosts.registries`);
 - puts a module of torchvision's operators in place of ``mmcv._ext``

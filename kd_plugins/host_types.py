@@ -26,4 +26,14 @@ class DataSample(Protocol):
     def __contains__(self, name: str) -> bool: ...
 
 
+class HostDataset(Protocol):
+    """A data set of the hosts, or one that wraps others."""
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
 Samples = Sequence[DataSample]

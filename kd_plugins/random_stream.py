@@ -40,6 +40,32 @@ def random_state_kept() -> Iterator[None]:
     finally:
         _set(states)
 
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Draw within the block from generators that these numbers seed.
+
+    Python's, numpy's and torch's on the CPU; after the block they continue as before.
+
+    Args:
+        numbers: each >= 0; other numbers, or in another order, give other draws.
+    """
+    words = np.random.SeedSequence(numbers).generate_state(12)
+    outer = (
+        random.getstate(),
+        np.random.get_state(),
+        torch.default_generator.get_state(),
+    )
+    random.seed(int.from_bytes(words[:4].tobytes(), 'little'))
+    np.random.seed(words[4:8])
+    torch.default_generator.manual_seed(int(words[8:10].view(np.uint64)[0]))
+    try:
+        yield
+    finally:
+        random.setstate(outer[0])
+        np.random.set_state(outer[1])
+        torch.default_generator.set_state(outer[2])
+
+
 
 class RandomStream:
     """Generators that run only inside ``with stream.active()``.

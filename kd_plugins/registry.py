@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from kd_plugins.hosts.registries import (
+        DATASETS,
         HOOKS,
         METRICS,
         MODEL_WRAPPERS,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     'ADAPTERS',
+    'DATASETS',
     'HOOKS',
     'LOSSES',
     'METRICS',

@@ -22,6 +22,12 @@ HOOKS = Registry(
     scope=_SCOPE,
     locations=['kd_plugins.engine.hooks', 'kd_plugins.datasets'],
 )
+DATASETS = Registry(
+    'dataset',
+    parent=registry.DATASETS,
+    scope=_SCOPE,
+    locations=['kd_plugins.datasets'],
+)
 METRICS = Registry(
     'metric',
     parent=registry.METRICS,
@@ -50,5 +56,5 @@ RUNNERS = Registry(
     'runner',
     parent=registry.RUNNERS,
     scope=_SCOPE,
-    locations=['kd_plugins.engine.runner'],
+    locations=['kd_plugins.engine.runner', 'kd_plugins.engine.flexible'],
 )
