@@ -44,6 +44,7 @@ def student_config(cfg: Config) -> Config:
         with located('model.student'):
             content['model'] = _as_text(model_config(cfg.model.student).to_dict())
     content.pop('runner_type', None)
+    content.pop('strategy', None)
     optim_wrapper = content.get('optim_wrapper') or {}
     optim_wrapper.pop('adapter_cfg', None)
     for part in ('type', 'constructor'):

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ..config_files import imports_for, uses_ours
@@ -15,6 +15,7 @@ from ..distillers.interface import is_distiller, unwrap
 from ..distillers.student import student_config
 from ..registry import RUNNERS
 from . import files
+from .checkpointing import check_modules, without_reentry
 from .distilling import (
     is_distiller_type,
     missing_hooks,
@@ -131,8 +132,19 @@ class DistillRunner(Runner):
         for hook in missing_hooks(self.hooks, is_distiller(unwrap(self.model))):
             self.register_hook(hook)
 
+    def train(self) -> nn.Module:
+        """Train; layers named by ``activation_checkpointing`` are known before."""
+        names = self.cfg.get('activation_checkpointing')
+        if names is not None:
+            check_modules(unwrap(self.model), names)
+        trained: nn.Module = super().train()
+        return trained
+
     def load_or_resume(self) -> None:
         """Load the weights to start from, or continue a run."""
+        names = self.cfg.get('activation_checkpointing')
+        if names is not None and isinstance(self._train_loop, BaseLoop):
+            without_reentry(unwrap(self.model), names)
         auto = self._resume == 'auto' or (self._resume and self._load_from is None)
         if auto and not self._has_loaded:
             newest = self._newest_checkpoint()
