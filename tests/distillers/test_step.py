@@ -155,6 +155,21 @@ def test_without_gradients_a_pair_of_weight_0_stays_to_be_checked() -> None:
         assert len(matches) == 2
 
 
+def test_a_loss_draws_from_the_distillers_stream_and_the_host_draws_as_before() -> None:
+    drawn = dict(type='MGDLoss', loss_weight=1.0)
+    model = distiller(dict(a=dict(layer='neck', loss=drawn)))
+    model.loss(**batch(model))  # its first step, which also checks the pair
+    prepared = batch(model)
+    torch.manual_seed(0)
+    model.student(**prepared, mode='loss')
+    after_the_student = torch.get_rng_state()
+    ours = model.random_stream.state_dict()['torch']
+    torch.manual_seed(0)
+    model.loss(**prepared)
+    assert torch.equal(torch.get_rng_state(), after_the_student)
+    assert not torch.equal(model.random_stream.state_dict()['torch'], ours)
+
+
 def hooked(model: nn.Module) -> set[str]:
     """Names of the layers that somebody records."""
     return {
