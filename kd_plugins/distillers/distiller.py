@@ -23,6 +23,7 @@ from ..teachers import build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import FrozenRun, ModelRun
 from ..views.run import frozen as run_frozen
+from .auto import Choice, choose, is_auto
 from .auxiliary import step_auxiliary, student_wrapper
 from .health import TeacherHealth
 from .inheritance import check_inherited, copy_matching, includes_class_head
@@ -50,7 +51,9 @@ class Distiller(BaseModel):
         student: a model dict, or ``dict(cfg='mmdet::...')``, whose other keys are
             merged into that model.
         teacher: ``dict(cfg=..., checkpoint=...)``, or several by name.
-        pairs: what is compared, by name; None removes an inherited pair.
+        pairs: what is compared, by name; None removes an inherited pair. 'auto', or
+            ``dict(type='auto', ...)`` with changes by name, chooses by what both models
+            are, see :mod:`kd_plugins.distillers.auto.table`.
         task_loss_weights: factors on the student's own losses, by key or glob.
         init_from_teacher: parts of the student, such as 'neck', that start from the
             teacher's weights, tensor by tensor where names and shapes are equal; None
@@ -69,7 +72,7 @@ class Distiller(BaseModel):
         self,
         student: dict[str, Any],
         teacher: dict[str, Any],
-        pairs: dict[str, dict[str, Any] | None],
+        pairs: dict[str, Any] | str,
         task_loss_weights: dict[str, Any] | None = None,
         init_from_teacher: str | Sequence[str] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -99,12 +102,13 @@ class Distiller(BaseModel):
         self.student = built
         self._inner_path = inner_path(built)
         self.random_stream = RandomStream(_SEED)
+        self.choice: Choice | None = None
         with self.random_stream.active():
             with located('model.teacher'):
                 self.teachers = build_teachers(teacher, built.data_preprocessor)
             self.pairs: list[Pair]
             self.pairs, self._task_loss_weights, _ = build_together(
-                lambda: build_pairs(pairs, built, self.teachers),
+                lambda: self._build_pairs(pairs),
                 lambda: TaskLossWeights(task_loss_weights),
                 lambda: check_inherited(
                     self._inherited, inner_model(built), self.teachers
@@ -116,6 +120,12 @@ class Distiller(BaseModel):
         self.losses = nn.ModuleDict({pair.name: pair.loss for pair in self.pairs})
         self._health = TeacherHealth()
         self.clock: Clock | None = None
+
+    def _build_pairs(self, cfg: dict[str, Any] | str) -> list[Pair]:
+        if is_auto(cfg):
+            self.choice = choose(cfg, self.student, self.teachers)
+            cfg = self.choice.pairs
+        return build_pairs(cfg, self.student, self.teachers)
 
     @staticmethod
     def _check_init_cfg(init_cfg: dict[str, Any] | None) -> None:
@@ -282,9 +292,10 @@ class Distiller(BaseModel):
         ]
 
     def summary(self) -> str:
-        """What is compared with what, and which part of each teacher runs."""
+        """What is compared with what, which part of each teacher runs, and why so."""
         parts = {name: self.teacher_parts(name) for name in self.teachers}
-        return summary_table(self.pairs, self.teachers, parts, self._inherited)
+        table = summary_table(self.pairs, self.teachers, parts, self._inherited)
+        return table if self.choice is None else f'{table}\n{self.choice.summary()}'
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Any]:
         """The student's losses, weighted, and ``loss_kd_<pair>`` of every pair.

@@ -35,7 +35,7 @@ WHERE = 'model.pairs'
 
 
 def build_pairs(
-    cfg: Mapping[str, Any], student: HostModule, teachers: Mapping[str, Teacher]
+    cfg: Mapping[str, Any] | str, student: HostModule, teachers: Mapping[str, Teacher]
 ) -> list[Pair]:
     """Pairs by their names.
 
