@@ -90,6 +90,13 @@ def _teacher(_node: Mapping[str, Any]) -> Keys:
     return Keys(_KEYS)
 
 
+def _pairs(node: Mapping[str, Any]) -> Keys:
+    from ..distillers.auto.table import NAMES
+
+    # Of those that will be chosen, none stands there to be changed.
+    return Keys(NAMES if node.get('type') == 'auto' else (), given_whole=True)
+
+
 def _pair(_node: Mapping[str, Any]) -> Keys:
     from ..distillers.pair_config import _KEYS
 
@@ -123,7 +130,7 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
         r'|backend_args)(\..+)?',
         None,
     ),
-    (r'(.+\.)?pairs', lambda _node: Keys(given_whole=True)),
+    (r'(.+\.)?pairs', _pairs),
     (r'(.+\.)?pairs\.\w+', _pair),
     (r'(.+\.)?teacher', _teachers),
     (r'(.+\.)?teacher\.\w+', _teacher),

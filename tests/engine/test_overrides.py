@@ -246,3 +246,24 @@ def test_keys_of_a_file_are_legal_beside_its_cfg(key: str) -> None:
     check_overrides(cfg, {f'model.{key}.bbox_head.num_classes': 3})
     with pytest.raises(ConfigError, match=rf"{key}.*no 'bbox_hed'"):
         check_overrides(cfg, {f'model.{key}.bbox_hed.num_classes': 3})
+
+
+def chosen(**options: Any) -> Config:
+    cfg = Config(CONFIG)
+    cfg.model.pairs = dict(type='auto')
+    apply_overrides(cfg, {f'model.pairs.{key}': item for key, item in options.items()})
+    return cfg
+
+
+@pytest.mark.parametrize('key', ['features.layer', 'logits.loss.loss_weight.share'])
+def test_pairs_that_will_be_chosen_may_be_changed(key: str) -> None:
+    place = chosen(**{key: 'new'}).model.pairs
+    assert place.type == 'auto'
+    for part in key.split('.'):
+        place = place[part]
+    assert place == 'new'
+
+
+def test_pairs_that_will_be_chosen_have_their_names() -> None:
+    with pytest.raises(ConfigError, match=r"no 'feature'\. Close: 'features'"):
+        chosen(**{'feature.layer': 'backbone'})
