@@ -19,6 +19,7 @@ from .hooks import (
     AtomicCheckpointHook,
     ClassNamesHook,
     ClockHook,
+    GradientSharesHook,
     RandomStateHook,
     SummaryHook,
 )
@@ -82,7 +83,7 @@ def missing_hooks(registered: list[Hook], distills: bool) -> list[Hook]:
     """Hooks that every run has, or every distillation, and that a config left out."""
     wanted: list[type[Hook]] = [RandomStateHook]  # the last of the lowest priority
     if distills:
-        wanted += [ClassNamesHook, ClockHook, SummaryHook]
+        wanted += [ClassNamesHook, ClockHook, GradientSharesHook, SummaryHook]
     return [
         kind()
         for kind in wanted

@@ -70,10 +70,7 @@ class GradientShare(Schedule):
         self.band = check_float('band', band)
         if self.band >= 1:
             raise ConfigError(f'band must be below 1, got {band!r}.')
-        steps = check_int('interval', interval)
-        if steps is None:
-            raise ConfigError('interval must be a whole number >= 1, got None.')
-        self.interval = steps
+        self.interval = check_int('interval', interval)
         self.begin = check_step('begin', begin)
         self.until = None if until is None else check_step('until', until)
         if self.until is not None and self.until <= self.begin:

@@ -1,7 +1,7 @@
 """Host hooks: checkpoints, random state, the clock of weight schedules, the summary.
 
-And the pairs' gradients beside the task's, how well the student matches its teacher,
-and pictures of both, for who asks for them.
+And the pairs' gradients beside the task's, by which weights are balanced; for who asks
+for them, how well the student matches its teacher, and pictures of both.
 """
 
 from .checkpoint import AtomicCheckpointHook

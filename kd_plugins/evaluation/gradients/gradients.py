@@ -16,7 +16,13 @@ from ...distillers.auxiliary import student_wrapper
 from ...distillers.pair import Pair
 from ...errors import ConfigError
 from ...random_stream import get_random_state, set_random_state
+from ...schedules import GradientShare
 from .shares import BACKBONE, HEADS, WHOLE, GradientShares, PairGradient
+
+_UNMEASURED = (
+    'shares of gradients cannot be measured. Give each pair a number as loss_weight, '
+    'not a GradientShare, and GradientSharesHook no interval.'
+)
 
 
 def gradient_shares(
@@ -38,7 +44,9 @@ def gradient_shares(
         optim_wrapper: of the training, for its precision; None: the model's precision.
 
     Returns: the shares; see :class:`GradientShares` for the parameters that count. A
-        pair of weight 0 is measured at weight 1.
+        pair of weight 0 is measured at weight 1, and so is one whose ``GradientShare``
+        has no weight yet.
+    Raises: ConfigError for a model that cannot be copied.
     """
     state = get_random_state()
     try:
@@ -52,8 +60,7 @@ def _measure(
     data: DATA_BATCH,
     optim_wrapper: OptimWrapper | OptimWrapperDict | None,
 ) -> GradientShares:
-    model, data = copy.deepcopy(distiller), copy.deepcopy(data)
-    restore_forwards(model)
+    model, data = _copied(distiller), copy.deepcopy(data)
     pairs = {pair.name: pair for pair in model.pairs}
     weights = {name: _fix_weight(pair, model) for name, pair in pairs.items()}
     wrapper = None
@@ -83,6 +90,18 @@ def _measure(
     return GradientShares(task.item(), gradients.task_norms, gradients_by_pair)
 
 
+def _copied(distiller: Distiller) -> Distiller:
+    try:
+        model = copy.deepcopy(distiller)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:  # as torch and pickle raise them
+        message = f'model: it cannot be copied ({error}): {_UNMEASURED}'
+        raise ConfigError(message) from error
+    restore_forwards(model)
+    return model
+
+
 def restore_forwards(model: Distiller) -> None:
     """Check that the forward of a copy runs the layers of the copy.
 
@@ -97,17 +116,20 @@ def restore_forwards(model: Distiller) -> None:
         if not isinstance(getattr(forward, '__wrapped__', None), MethodType):
             raise ConfigError(
                 f"model.student: the forward of '{name}' ({type(module).__name__}) was "
-                'replaced on the instance, and cannot be copied: shares of gradients '
-                'cannot be measured. Remove GradientSharesHook from custom_hooks.'
+                f'replaced on the instance, and cannot be copied: {_UNMEASURED}'
             )
         del module.forward
 
 
 def _fix_weight(pair: Pair, model: Distiller) -> float:
     """The current weight; the copied pair computes with it, or with 1 for 0."""
-    pair.set_weight(model.clock)
+    unmeasured = (
+        isinstance(pair.schedule, GradientShare) and not pair.schedule.measurements
+    )
+    if not unmeasured:
+        pair.set_weight(model.clock)
     pair.schedule = None
-    weight = pair.loss.loss_weight
+    weight = 0.0 if unmeasured else pair.loss.loss_weight
     pair.loss.loss_weight = weight or 1.0
     # In training a pair without gradient is an error; here it gets a verdict.
     pair.check = False
