@@ -22,6 +22,7 @@ from ..distillers import Distiller
 from ..distillers.auxiliary import student_wrapper
 from ..distillers.interface import unwrap
 from ..errors import ConfigError
+from ..evaluation.gradients.balance import assume_weights
 from ..evaluation.gradients.gradients import restore_forwards
 from ..random_stream import random_state_kept
 from ..schedules import Clock
@@ -235,6 +236,7 @@ def _copied(runner: Runner) -> tuple[Distiller, Any]:
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
     if metainfo.get('classes') is not None:
         model.set_class_names([str(name) for name in metainfo['classes']])
+    assume_weights(model.pairs)
     if model.clock is not None:
         model.set_clock(_busiest(model))
     model.train()

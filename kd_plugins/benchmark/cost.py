@@ -25,6 +25,7 @@ from ..distillers.pair import Pair, adapt
 from ..distillers.student import student_config
 from ..engine.optimizer import DistillOptimWrapperConstructor
 from ..errors import ConfigError
+from ..evaluation.gradients.balance import assume_weights
 from ..registry import MODELS
 from ..schedules import Clock
 from ._common import DISTILLERS
@@ -140,6 +141,7 @@ def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
     student.init_weights()
     distiller = MODELS.build(cfg.model)
     distiller.student.load_state_dict(student.state_dict())
+    assume_weights(distiller.pairs)
     distiller.set_clock(busiest_moment(cfg, distiller.pairs))
     for model in (student, distiller):
         model.to(device)

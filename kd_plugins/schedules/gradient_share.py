@@ -126,6 +126,11 @@ class GradientShare(Schedule):
         at_moment = elapsed in early or elapsed % self.interval == 0
         return at_moment and clock.iteration < until
 
+    def lacks_weight(self, clock: Clock | None) -> bool:
+        """Whether it has begun, and nothing has measured it."""
+        begun = clock is not None and clock.iteration >= self.begin
+        return begun and not self.measurements
+
     def observe(self, ratio: float | None) -> None:
         """Let the weight follow a measurement.
 

@@ -123,13 +123,13 @@ def restore_forwards(model: Distiller) -> None:
 
 def _fix_weight(pair: Pair, model: Distiller) -> float:
     """The current weight; the copied pair computes with it, or with 1 for 0."""
-    unmeasured = (
-        isinstance(pair.schedule, GradientShare) and not pair.schedule.measurements
-    )
-    if not unmeasured:
+    schedule = pair.schedule
+    if isinstance(schedule, GradientShare) and schedule.lacks_weight(model.clock):
+        pair.loss.loss_weight = 0.0
+    else:
         pair.set_weight(model.clock)
     pair.schedule = None
-    weight = 0.0 if unmeasured else pair.loss.loss_weight
+    weight = pair.loss.loss_weight
     pair.loss.loss_weight = weight or 1.0
     # In training a pair without gradient is an error; here it gets a verdict.
     pair.check = False
