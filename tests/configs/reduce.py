@@ -58,7 +58,7 @@ def reduced(cfg: Config) -> Config:
     if 'student' in cfg.model:
         small.model.student = _model(cfg.model.student)
         for pair in small.model.pairs.values():
-            if pair is not None and pair.loss.type == 'HolisticLoss':
+            if isinstance(pair, dict) and pair.loss.type == 'HolisticLoss':
                 pair.loss.base_channels = 8
     for loader, batch in (('train', 2), ('val', 1), ('test', 1)):
         _data(small[f'{loader}_dataloader'], batch)

@@ -23,6 +23,7 @@ from tests.configs.tree import (
     first_stage,
     header,
     host_base,
+    is_auto,
     load,
     name,
     pairs,
@@ -163,7 +164,8 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(cfg)
     assert dataset == dataset_of(cfg)
-    if where == 'start':
+    assert is_auto(cfg) == (method == 'auto')
+    if where == 'start' or is_auto(cfg):
         assert not pairs(cfg)
         return
     if method not in OF_TERMS:

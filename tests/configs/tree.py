@@ -106,8 +106,20 @@ def settings(cfg: Config) -> dict[str, Any]:
 
 
 def pairs(cfg: Config) -> dict[str, Any]:
-    """The pairs of a distillation, without those that a child has removed."""
-    return {key: pair for key, pair in cfg.model.pairs.items() if pair is not None}
+    """The pairs of a distillation, without those that a child has removed.
+
+    Of pairs that are chosen when it is built, those that are written beside.
+    """
+    return {
+        key: pair
+        for key, pair in cfg.model.pairs.items()
+        if pair is not None and key != 'type'
+    }
+
+
+def is_auto(cfg: Config) -> bool:
+    """Whether the pairs are chosen when it is built."""
+    return cfg.model.pairs.get('type') == 'auto'
 
 
 def first_stage(path: Path, tokens: str) -> Path:

@@ -1,0 +1,23 @@
+# Pairs chosen by what both models are, of two stages, on digits in photographs: the
+# neck by PKD (Cao et al., NeurIPS 2022, arXiv:2207.02039), the classes of the RoIs by
+# NKD (Yang et al. 2022, arXiv:2208.10139).
+# Run:    python tools/train.py \
+#     configs/auto/auto_frcnn-w32_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+# The same start, nothing distilled:  python tools/train.py \
+#     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
+        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
+    # Where the shapes agree, the student starts from the teacher's weights, as all
+    # that is compared on the digits does, the one without pairs too.
+    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    # The summary shows what that is. A change is written beside: logits=None removes one.
+    pairs=dict(type='auto'))

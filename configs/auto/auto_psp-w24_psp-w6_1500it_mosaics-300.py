@@ -1,0 +1,17 @@
+# Pairs chosen by what both models are, segmentors, on mosaics of photographs: the class
+# maps by CWD (Shu et al., ICCV 2021, arXiv:2011.13256).
+# Run:    python tools/train.py \
+#     configs/auto/auto_psp-w24_psp-w6_1500it_mosaics-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py \
+#     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
+_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=dict(
+        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
+        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
+    pairs=dict(type='auto'))
