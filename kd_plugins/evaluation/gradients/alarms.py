@@ -20,20 +20,27 @@ _MOST_MOMENTS = 20
 def condition(pair: PairShare) -> str:
     """What one measurement says of a pair.
 
-    Returns: 'off' (weight 0), 'dead' (gradient 0), 'not finite', 'faint' (share below
-        0.01), 'dominating' (above 5), or 'fair'.
+    Returns: 'off' (weight 0), 'dead' (gradient 0), 'not finite', or as
+        :func:`condition_of` its share.
     """
     if pair.verdict in (DEAD, NOT_FINITE, OFF):
         return pair.verdict
-    return condition_of(pair.share)
+    return condition_of(pair.share, pair.wanted)
 
 
-def condition_of(share: float | None) -> str:
-    """'faint', 'dominating' or 'fair', by a share."""
-    # No share: the task's gradient is 0, or not finite. That is no fault of the pair.
-    if share is None or FAINT <= share <= OVERWHELMING:
+def condition_of(share: float | None, wanted: float | None = None) -> str:
+    """'faint' (below 0.01), 'dominating' (above 5) or 'fair', by a share.
+
+    Args:
+        share: None where the task has no gradient: that is no fault of the pair.
+        wanted: share that a ``GradientShare`` keeps; a tenth to tenfold of it is fair.
+    """
+    low, high = FAINT, OVERWHELMING
+    if wanted is not None:
+        low, high = min(low, wanted / 10), max(high, 10 * wanted)
+    if share is None or low <= share <= high:
         return FAIR
-    return _FAINT if share < FAINT else _DOMINATING
+    return _FAINT if share < low else _DOMINATING
 
 
 def alarm_moments(max_iterations: int, pairs: int) -> frozenset[int]:
@@ -146,26 +153,25 @@ def advice(kind: str, measured: Sequence[PairShare]) -> str:
         kind: as of :func:`condition`.
         measured: the pair at one or several measurements.
     """
-    key = measured[-1].key
-    if kind == DEAD:
+    last, key = measured[-1], measured[-1].key
+    weights = [
+        each.weight * _SHARE / each.share
+        for each in measured
+        if each.share and each.weight
+    ]
+    if kind == DEAD or not (weights or kind == NOT_FINITE):
         return (
             f'It teaches nothing: change its layer, view or loss, or set {key}=None. '
             'tools/analyze.py says more.'
         )
     if kind == NOT_FINITE:
         return f'Lower {key}.loss.loss_weight, or train without mixed precision.'
-    last = measured[-1]
     if last.wanted is not None:
         return (
             f'Its GradientShare wants {last.wanted:g}, and {last.weight:.3g} is the '
             f'nearest weight within its bounds: change min_weight and max_weight of '
             f'{key}.loss.loss_weight, or set {key}=None.'
         )
-    weights = [
-        each.weight * _SHARE / each.share
-        for each in measured
-        if each.share and each.weight
-    ]
     return (
         f'{key}.loss.loss_weight={statistics.median(weights):.3g} instead of '
         f'{last.weight:.3g} would give share {_SHARE:g}; '

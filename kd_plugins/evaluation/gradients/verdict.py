@@ -111,10 +111,10 @@ def run_verdict(
             kind = DEAD
         elif not active:
             kind = OFF
-        elif kinds <= {DEAD} or kinds <= {NOT_FINITE}:
-            (kind,) = kinds
+        elif kinds <= {DEAD, NOT_FINITE}:
+            kind = DEAD if DEAD in kinds else NOT_FINITE
         else:
-            kind = condition_of(share)
+            kind = condition_of(share, last.wanted)
         weight = last.weight if weights is None else weights.get(name, last.weight)
         words = '' if kind in (FAIR, OFF) else advice(kind, active or measured)
         pairs[name] = PairVerdict(last.key, kind, share, weight, words)
