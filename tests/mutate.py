@@ -101,6 +101,8 @@ class Places:
         start = self.offsets[node.lineno - 1] + node.col_offset
         end = self.offsets[node.end_lineno - 1] + node.end_col_offset
         first, last = len(self.raw[:start].decode()), len(self.raw[:end].decode())
+        if ' '.join(self.source[first:last].split()) == text:  # already so
+            return
         self.found.append(Fault(self.path, node.lineno, first, last, text))
 
     def visit(self, node: ast.AST) -> None:
