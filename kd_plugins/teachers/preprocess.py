@@ -45,6 +45,18 @@ class InputTranslator:
         self._shift = (mean - after.mean) / after.std
         self._constants: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
+    def identity(self) -> dict[str, Any]:
+        """What the teacher's inputs depend on, beside those of the student."""
+        return {
+            'scale': self.scale,
+            'size_divisor': self._divisor,
+            'pad_value': self._pad_value,
+            'same_padding': self._same_padding,
+            'swaps_channels': self._swaps_channels,
+            'factor': self._factor.tolist(),
+            'shift': self._shift.tolist(),
+        }
+
     def unpadded(self, inputs: Tensor) -> tuple[int, int]:
         """Height and width of the student's inputs at the teacher's scale."""
         height, width = inputs.shape[-2:]

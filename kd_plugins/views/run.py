@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 from ..host_types import HostModule, Samples
 from ..recorders import LayerRecord, LayerRecorder, Records
+from ..teachers.fast_copy import FastModel, handed_over
 
 RUN_UNTIL = ('backbone', 'neck', 'heads')
 FEATURES = 'features'
+PROPOSALS = 'proposals'
 Result = TypeVar('Result')
 
 
@@ -62,8 +65,11 @@ class FrozenRun(ModelRun):
         samples: data samples of the batch, preprocessed for the student.
         gradient: whether its tensors carry a graph: so a dry run sees which of them
             train.
+        fast: the copy that runs in the place of ``model``, and is recorded instead.
 
     Attributes:
+        model: what runs, and is recorded: the model, or its fast copy.
+        exact: the model, for what must be computed with a gradient.
         features: of its neck, where heads are to read them; None before they ran.
         heads: what was computed beyond the features, in order, to be computed again
             where its cost is measured.
@@ -79,8 +85,12 @@ class FrozenRun(ModelRun):
         scale: float = 1.0,
         samples: Samples = (),
         gradient: bool = False,
+        fast: FastModel | None = None,
     ) -> None:
-        super().__init__(model, records, len(inputs))
+        super().__init__(model if fast is None else fast.model, records, len(inputs))
+        self.exact = model
+        self._fast = fast
+        self._device = inputs.device
         self._gradient = gradient
         self.scale = scale
         self._samples = samples
@@ -115,8 +125,18 @@ class FrozenRun(ModelRun):
         else:
             self._results[FEATURES] = None  # frees what no head reads
 
-    def once(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """Result of ``compute``, run when first asked for."""
+    def once(
+        self, key: Hashable, compute: Callable[[], Result], per_image: bool = True
+    ) -> Result:
+        """Result of ``compute``, run when first asked for.
+
+        Args:
+            key: of the computation, the same in every step.
+            compute: reads the model, and ``features`` if it needs them.
+            per_image: whether it gives a tensor, or nested sequences of tensors, with a
+                row for each image that depends on that image alone: so a cache may hold
+                it.
+        """
         if key not in self._results:
             before = {
                 recorder: (record, len(record.outputs))
@@ -124,16 +144,40 @@ class FrozenRun(ModelRun):
                 if isinstance(recorder, LayerRecorder)
                 and isinstance(record, LayerRecord)
             }
-            with torch.set_grad_enabled(self._gradient):
-                self._results[key] = compute()
+            result = self._compute(compute)
             if key != FEATURES:
-                self.heads.append(compute)
+                self.heads.append(partial(self._compute, compute))
+                result = self._handed_over(result)
+            self._results[key] = result
             self._recorded[key] = {
-                recorder: record.outputs[start:]
+                recorder: self._handed_over(record.outputs[start:])
                 for recorder, (record, start) in before.items()
             }
-        result: Result = self._results[key]
-        return result
+        kept: Result = self._results[key]
+        return kept
+
+    def _compute(self, compute: Callable[[], Result]) -> Result:
+        running = (
+            nullcontext() if self._fast is None else self._fast.running(self._device)
+        )
+        with torch.set_grad_enabled(self._gradient), running:
+            return compute()
+
+    def _handed_over(self, result: Result) -> Result:
+        """What views read is float32, whatever the fast copy computes in."""
+        return result if self._fast is None else handed_over(result)
+
+    def exactly(self) -> AbstractContextManager[Any]:
+        """The block in which a view runs :attr:`exact` by itself."""
+        if self._fast is None:
+            return nullcontext()
+        return torch.autocast(self._device.type, enabled=False)
+
+    def take_proposals(self, other: 'FrozenRun') -> None:
+        """Let views compare RoIs that another run of this teacher proposed."""
+        for key, result in other._results.items():
+            if isinstance(key, tuple) and key[0] == PROPOSALS:
+                self._results[key] = result
 
     def recorded(self, recorder: LayerRecorder, key: Hashable) -> Sequence[Tensor]:
         """What a layer gave during one computation, other pairs' runs left out."""

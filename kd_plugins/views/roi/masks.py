@@ -221,6 +221,7 @@ def _teacher_masks(run: FrozenRun, stage: StagePair, rois: Tensor) -> Tensor:
     return run.once(
         ('masks', rois_key(stage.teacher, ('student', stage.student))),
         lambda: draw_masks(run.model, stage.teacher, run.features, scaled),
+        per_image=False,
     )
 
 

@@ -176,7 +176,8 @@ def teacher_scores(
     scaled[:, 1:] *= run.scale
     return run.once(
         rois_key(stage, source),
-        lambda: score_rois(run.model, stage, run.features, scaled),
+        lambda: replace(score_rois(run.model, stage, run.features, scaled), maps=()),
+        per_image=False,
     )
 
 
@@ -198,7 +199,7 @@ def teacher_proposals(run: FrozenRun, samples: Samples, number: int) -> Tensor:
     logits, deltas = uncropped_rpn(run)
     with frozen(run.model):
         results = run.model.rpn_head.predict_by_feat(
-            logits, deltas, batch_img_metas=metas, rescale=False
+            list(logits), list(deltas), batch_img_metas=metas, rescale=False
         )
     rois: Tensor = bbox2roi([result.bboxes[:number] for result in results])
     rois[:, 1:] /= run.scale

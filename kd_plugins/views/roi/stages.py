@@ -12,7 +12,7 @@ from ...host_types import HostModule, Samples
 from ...teachers.class_map import ClassMap
 from ..base import SIDES, Side, check_same_images
 from ..probe import Probe
-from ..run import FrozenRun, ModelRun, norms_frozen
+from ..run import PROPOSALS, FrozenRun, ModelRun, norms_frozen
 from .outputs import (
     RoIOutputs,
     RoIRecorder,
@@ -111,8 +111,9 @@ class RoISource:
         source: Hashable,
     ) -> RoIOutputs:
         proposals: Tensor = teacher.once(
-            ('proposals', self.num_rois),
+            (PROPOSALS, self.num_rois),
             lambda: teacher_proposals(teacher, samples, self.num_rois),
+            per_image=False,
         )
         rois = (
             torch.cat([sampled.rois.detach(), proposals])

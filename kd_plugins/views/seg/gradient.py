@@ -25,6 +25,8 @@ from .heads import main_logits, seg_head
 from .labels import LabelCheck, labels_at
 from .view import bind_logits
 
+GRADIENT_KEY = 'gradient'
+
 
 @dataclass
 class Images:
@@ -116,14 +118,18 @@ def _match(
     student_gradient = _gradient(
         main_logits(head, output), images, samples, ignored, True
     )
-    model = teacher.model
+    model = teacher.exact  # through which a gradient passes
     _check_inputs(translator, images, samples)
-    with torch.enable_grad():
-        seen = images.detach().requires_grad_()
-        teacher_head = model.decode_head
-        features = model.extract_feat(seen.to(next(model.parameters()).dtype))
-        logits = main_logits(teacher_head, teacher_head.forward(features))
-        teacher_gradient = _gradient(logits, seen, samples, ignored, False)
+
+    def of_teacher() -> Tensor:
+        with teacher.exactly(), torch.enable_grad():
+            seen = images.detach().requires_grad_()
+            teacher_head = model.decode_head
+            features = model.extract_feat(seen.to(next(model.parameters()).dtype))
+            logits = main_logits(teacher_head, teacher_head.forward(features))
+            return _gradient(logits, seen, samples, ignored, False)
+
+    teacher_gradient = teacher.once(GRADIENT_KEY, of_teacher)
     count = float(len(images))
     return [
         MatchedTensors(

@@ -141,8 +141,13 @@ class FeaturesMatching(PixelMatching):
         return student.records[ClassifierRecorder(self.stages['student'])].last()
 
     def frozen_map(self, run: FrozenRun, side: Side) -> Tensor:
-        head_outputs(run, DECODE_HEAD)
-        return run.records[ClassifierRecorder(self.stages[side])].last()
+        recorder = ClassifierRecorder(self.stages[side])
+
+        def compute() -> Tensor:
+            head_outputs(run, DECODE_HEAD)
+            return run.records[recorder].last()
+
+        return run.once(('classified', recorder.stage), compute)
 
     def recorders(self, side: Side) -> tuple[Recorder[Any], ...]:
         return (ClassifierRecorder(self.stages[side]),)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,7 @@ class EncoderRecorder(Recorder[list[list[Tensor]]]):
             yield memories
 
 
-@dataclass
-class Memory:
+class Memory(NamedTuple):
     """What the encoder of a frozen transformer gives, level by level.
 
     Attributes:
