@@ -4,8 +4,16 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .errors import ConfigError, collected, nearest, raise_together
-from .signatures import arguments
+from .checks import check_bool
+from .errors import (
+    ConfigError,
+    LocatedError,
+    collected,
+    nearest,
+    raise_together,
+    shown,
+)
+from .signatures import arguments, flags
 
 
 def build(registry: Any, cfg: object) -> Any:
@@ -15,7 +23,8 @@ def build(registry: Any, cfg: object) -> Any:
         registry: one of ours.
         cfg: configuration of the object; stays as it is.
 
-    Raises: ConfigError for an unknown type or argument, and for what the class refuses.
+    Raises: ConfigError for an unknown type or argument, for a flag that is neither True
+        nor False, and for what the class refuses, in whatever way.
     """
     if not isinstance(cfg, dict):
         raise ConfigError(f"must be a dict with 'type', got {cfg!r}.")
@@ -36,10 +45,19 @@ def build(registry: Any, cfg: object) -> Any:
             f"{_bare(name)} has no argument '{unknown[0]}'. "
             f'{nearest(unknown[0], accepted) or "It takes none."}'
         )
+    for key in options:
+        if key in flags(cls):
+            check_bool(key, options[key])
     try:
         return cls(**options)
-    except TypeError as error:
-        raise ConfigError(str(error)) from error
+    except (LocatedError, ImportError):
+        raise
+    except Exception as error:  # whatever a wrong value makes a class raise
+        written = ', '.join(f'{key}={shown(value)}' for key, value in options.items())
+        raise ConfigError(
+            f'{cls.__name__}({written}) cannot be built: {type(error).__name__}: '
+            f'{error}'
+        ) from error
 
 
 def class_of(registry: Any, kind: object) -> type[Any] | None:

@@ -49,20 +49,37 @@ def check_float(
     )
 
 
-def check_int(name: str, value: object, minimum: int = 1) -> int | None:
-    """The value, if it is a whole number and large enough, or None.
+def check_int(name: str, value: object, minimum: int = 1) -> int:
+    """The value, if it is a whole number and large enough.
 
-    Raises: ConfigError otherwise.
+    Raises: ConfigError otherwise, for None too.
 
     Example:
         >>> check_int('max_nodes', 900)
         900
     """
-    if value is None or (
-        isinstance(value, int) and not isinstance(value, bool) and value >= minimum
-    ):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= minimum:
         return value
     raise ConfigError(f'{name} must be a whole number >= {minimum}, got {value!r}.')
+
+
+def check_optional_int(name: str, value: object, minimum: int = 1) -> int | None:
+    """None, or the value as :func:`check_int` has it."""
+    return None if value is None else check_int(name, value, minimum)
+
+
+def check_bool(name: str, value: object) -> bool:
+    """The value, if it is True or False: a text such as 'False' would count as True.
+
+    Raises: ConfigError otherwise.
+
+    Example:
+        >>> check_bool('standardize', True)
+        True
+    """
+    if isinstance(value, bool):
+        return value
+    raise ConfigError(f'{name} must be True or False, got {value!r}.')
 
 
 def read_class_weights(weights: Sequence[float] | None) -> Tensor | None:

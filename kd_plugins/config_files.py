@@ -63,6 +63,8 @@ def config_path(path: str | Path, key: str = 'config') -> Path:
     Raises: ConfigError for a name that names no config of a package; HostError if that
         package is missing.
     """
+    if not isinstance(path, (str, Path)):
+        raise ConfigError(f'must be the path of a config file, got {path!r}.', key)
     name = str(path)
     if '::' not in name:
         return Path(path)

@@ -67,9 +67,11 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
-    def get(self, name: str) -> type[Any] | None:
-        """The class of this name; None if there is none."""
+    def get(self, name: object) -> type[Any] | None:
+        """The class of this name; None if there is none, or it is no name."""
         self.import_from_location()
+        if not isinstance(name, str):
+            return None
         return self.module_dict.get(name.removeprefix('kd_plugins.'))
 
     def import_from_location(self) -> None:

@@ -18,35 +18,57 @@ def arguments(target: Any) -> list[str]:
         >>> arguments(Child)
         ['colour', 'depth', 'width']
     """
+    return list(_all_parameters(target))
+
+
+def flags(target: Any) -> list[str]:
+    """Names of those arguments that are True or False: typed so, or by default.
+
+    Example:
+        >>> def resize(size: int, align: bool = False): ...
+        >>> flags(resize)
+        ['align']
+    """
+    return [
+        name
+        for name, item in _all_parameters(target).items()
+        if item.annotation in (bool, 'bool')
+        or (item.annotation is item.empty and isinstance(item.default, bool))
+    ]
+
+
+def _all_parameters(target: Any) -> dict[str, inspect.Parameter]:
     if not inspect.isclass(target):
         return _parameters(target)[0]
-    names: list[str] = []
+    found: dict[str, inspect.Parameter] = {}
     for cls in inspect.getmro(target):
         init = vars(cls).get('__init__')
         if cls in (nn.Module, object):
             break
         if init is not None:
             parameters, has_kwargs = _parameters(init)
-            names += parameters
+            found |= {key: parameters[key] for key in parameters if key not in found}
             if not has_kwargs:
                 break
-    return list(dict.fromkeys(names))
+    return found
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
+def _parameters(
+    function: Callable[..., Any],
+) -> tuple[dict[str, inspect.Parameter], bool]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # of a class written in C
-        return [], False
+        return {}, False
     named = (
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         inspect.Parameter.KEYWORD_ONLY,
     )
     return (
-        [
-            item.name
+        {
+            item.name: item
             for item in parameters
             if item.kind in named and item.name != 'self'
-        ],
+        },
         any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters),
     )

@@ -26,7 +26,12 @@ from ..views.run import frozen as run_frozen
 from .auto import Choice, choose, is_auto
 from .auxiliary import step_auxiliary, student_wrapper
 from .health import TeacherHealth
-from .inheritance import check_inherited, copy_matching, includes_class_head
+from .inheritance import (
+    check_inherited,
+    copy_matching,
+    includes_class_head,
+    read_parts,
+)
 from .pair import Pair
 from .pair_config import build_pairs
 from .step import Matched, Step, average_counts
@@ -79,9 +84,7 @@ class Distiller(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         self._check_init_cfg(init_cfg)
-        if isinstance(init_from_teacher, str):
-            init_from_teacher = (init_from_teacher,)
-        self._inherited = tuple(init_from_teacher or ())
+        self._inherited = read_parts(init_from_teacher)
         if self._inherited and init_cfg is not None:
             raise ConfigError(
                 'model.init_cfg and model.init_from_teacher exclude each other: a '
@@ -130,12 +133,13 @@ class Distiller(BaseModel):
     @staticmethod
     def _check_init_cfg(init_cfg: dict[str, Any] | None) -> None:
         if init_cfg is not None and not (
-            init_cfg.get('type') == 'Pretrained'
+            isinstance(init_cfg, dict)
+            and init_cfg.get('type') == 'Pretrained'
             and set(init_cfg) == {'type', 'checkpoint'}
         ):
             raise ConfigError(
                 "model.init_cfg must be dict(type='Pretrained', checkpoint='...'), got "
-                f'{dict(init_cfg)}. Other initialisation belongs into model.student.'
+                f'{init_cfg}. Other initialisation belongs into model.student.'
             )
 
     @property

@@ -15,6 +15,22 @@ def includes_class_head(parts: Sequence[str]) -> bool:
     return any(not part.startswith(_WITHOUT_CLASSES) for part in parts)
 
 
+def read_parts(cfg: object) -> tuple[str, ...]:
+    """Parts of a model, of a configuration's name or list of names; None for none.
+
+    Raises: ConfigError for anything else.
+    """
+    parts = [cfg] if isinstance(cfg, str) else cfg or ()
+    if not isinstance(parts, (list, tuple)) or not all(
+        isinstance(part, str) for part in parts
+    ):
+        raise ConfigError(
+            'model.init_from_teacher must be a list of parts of the student, such as '
+            f"['neck'], got {cfg!r}."
+        )
+    return tuple(parts)
+
+
 def check_inherited(
     parts: Sequence[str], student: nn.Module, teachers: Mapping[str, Any]
 ) -> None:

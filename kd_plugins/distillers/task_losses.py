@@ -5,7 +5,7 @@ from typing import Any
 
 from ..checks import check_float
 from ..errors import ConfigError, located, nearest
-from ..schedules import Clock, Schedule, build_schedule
+from ..schedules import Clock, GradientShare, Schedule, build_schedule
 
 _WHERE = 'model.task_loss_weights'
 
@@ -14,19 +14,32 @@ class TaskLossWeights:
     """Factors on entries of the host's loss dict, by exact key or glob.
 
     Args:
-        cfg: key or glob to a number >= 0 or a schedule dict.
+        cfg: key or glob to a number >= 0 or a schedule dict; None for none.
+
+    Raises: ConfigError for anything else.
     """
 
     def __init__(self, cfg: dict[str, Any] | None) -> None:
         self._weights: dict[str, float | Schedule] = {}
+        if cfg is not None and not isinstance(cfg, dict):
+            raise ConfigError(
+                f"must be a dict of factors, such as {{'*loss_cls': 0.8}}, got {cfg!r}.",
+                key=_WHERE,
+            )
         for pattern, weight in (cfg or {}).items():
             where = f"{_WHERE}['{pattern}']"
             with located(where):
-                self._weights[pattern] = (
+                factor = (
                     build_schedule(weight)
                     if isinstance(weight, dict)
                     else check_float('the factor', weight)
                 )
+                if isinstance(factor, GradientShare):
+                    raise ConfigError(
+                        "a GradientShare keeps a pair at a share of the task's "
+                        'gradient, and this is a loss of the task. Give a number.'
+                    )
+                self._weights[pattern] = factor
 
     def apply(self, losses: dict[str, Any], clock: Clock | None) -> dict[str, Any]:
         """Weighted copy of the host's losses; other entries stay.

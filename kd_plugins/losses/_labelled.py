@@ -5,24 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from kd_plugins.checks import check_int, check_same_size
-from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.checks import check_same_size
+from kd_plugins.errors import ShapeError
 from kd_plugins.losses._queues import draw
-
-
-def check_size(name: str, value: int | None, minimum: int = 1) -> int:
-    """The value, if it is a whole number and large enough.
-
-    Raises: ConfigError otherwise, for None too.
-
-    Example:
-        >>> check_size('queue_size', 2048)
-        2048
-    """
-    size = check_int(name, value, minimum)
-    if size is None:
-        raise ConfigError(f'{name} must be a whole number >= {minimum}, got None.')
-    return size
 
 
 def check_same_samples(

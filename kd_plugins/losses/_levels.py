@@ -15,10 +15,7 @@ def read_channels(channels: int | None, minimum: int = 1) -> int:
 
     Raises: ConfigError unless it is a whole number and large enough.
     """
-    checked = check_int('channels', channels, minimum)
-    if checked is None:
-        raise ConfigError(f'channels must be a whole number >= {minimum}, got None.')
-    return checked
+    return check_int('channels', channels, minimum)
 
 
 def check_channels(feature: Tensor, channels: int) -> None:
@@ -78,7 +75,7 @@ def number_at(name: str, numbers: Sequence[int]) -> Callable[[int], int]:
         >>> at(0), at(1), at(2)
         (8, 4, 4)
     """
-    if not isinstance(numbers, Sequence) or not numbers or None in numbers:
+    if not isinstance(numbers, Sequence) or not numbers:
         raise ConfigError(f'{name} must be a list such as [4, 4, 2], got {numbers!r}.')
     for index, number in enumerate(numbers):
         check_int(f'{name}[{index}]', number)

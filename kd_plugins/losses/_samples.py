@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kd_plugins.checks import check_choice, check_int, check_same_size
+from kd_plugins.checks import check_choice, check_optional_int, check_same_size
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._reductions import COUNT_EPS, float32_rows
@@ -72,7 +72,7 @@ class SampleLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         self.sample = check_choice('sample', sample, SAMPLES)
-        self.max_samples = check_int('max_samples', max_samples)
+        self.max_samples = check_optional_int('max_samples', max_samples)
 
     @property
     def needs_target(self) -> bool:

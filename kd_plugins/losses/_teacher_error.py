@@ -108,9 +108,7 @@ class RunningRange(nn.Module):
         self.momentum = check_float('momentum', momentum)
         if self.momentum >= 1:
             raise ConfigError(f'momentum must be below 1, got {momentum!r}.')
-        if check_int('warmup', warmup, minimum=0) is None:
-            raise ConfigError('warmup must be a whole number >= 0, got None.')
-        self.warmup = warmup
+        self.warmup = check_int('warmup', warmup, minimum=0)
         self.register_buffer('errors', torch.zeros(2))  # smallest and largest
         self.register_buffer('batches', torch.zeros((), dtype=torch.long))
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from kd_plugins.checks import check_choice, check_float, check_int
+from kd_plugins.checks import check_choice, check_float, check_optional_int
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses._samples import (
@@ -18,6 +18,7 @@ from kd_plugins.registry import LOSSES
 
 KERNELS = ('gaussian', 'bilinear')
 VARIANTS = ('paper', 'norm', 'neighbor')
+_LONGEST = 100  # of a series whose terms have long become 0 in float32
 
 
 def correlation_congruence(
@@ -51,7 +52,7 @@ def correlation_congruence(
         kernel: 'gaussian' or 'bilinear', which grows with the square of the features'
             scale, and the loss with its fourth power.
         gamma: of the Gaussian kernel, > 0.
-        order: P of the series, >= 1; None: the exponential itself.
+        order: P of the series, 1 to 100; None: the exponential itself.
         variant: 'paper'; 'norm', the root of the sum over all pairs, divided by n
             squared, which halves if the samples double; or 'neighbor', without a
             kernel: the products of the absolute differences :math:`|f^S_i - f^T_i|` of
@@ -81,7 +82,7 @@ def correlation_congruence(
     check_choice('kernel', kernel, KERNELS)
     check_choice('variant', variant, VARIANTS)
     check_float('gamma', gamma, strict=True)
-    check_int('order', order)
+    _checked_order(order)
     if variant == 'neighbor' and student.shape != teacher.shape:
         raise ShapeError(
             f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ '
@@ -105,6 +106,16 @@ def correlation_congruence(
             root = (each.sum() * count).clamp(min=torch.finfo(each.dtype).tiny).sqrt()
             each = each / root
         return reduce_loss(each, reduction, mask=mask, avg_factor=avg_factor)
+
+
+def _checked_order(order: int | None) -> int | None:
+    checked = check_optional_int('order', order)
+    if checked is not None and checked > _LONGEST:
+        raise ConfigError(
+            f'order must be at most {_LONGEST}, got {order}. None takes the whole '
+            'series: the exponential itself.'
+        )
+    return checked
 
 
 def _correlations(rows: Tensor, kernel: str, gamma: float, order: int | None) -> Tensor:
@@ -165,7 +176,7 @@ class CCLoss(SampleLoss):
         super().__init__(loss_weight, sample, max_samples, reduction)
         self.kernel = check_choice('kernel', kernel, KERNELS)
         self.gamma = check_float('gamma', gamma, strict=True)
-        self.order = check_int('order', order)
+        self.order = _checked_order(order)
         self.variant = check_choice('variant', variant, VARIANTS)
         if variant == 'neighbor' and (kernel, gamma, order) != ('gaussian', 0.4, 2):
             raise ConfigError(

@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from kd_plugins.checks import check_float, check_pixel_mask, check_same_size
+from kd_plugins.checks import check_float, check_int, check_pixel_mask, check_same_size
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._labelled import (
     check_same_samples,
-    check_size,
     read_labels,
     rows_at,
     sample_pixels,
@@ -99,12 +98,12 @@ class CIRKDLoss(DistillationLoss):
         super().__init__(loss_weight)
         self.batch_weight = check_float('batch_weight', batch_weight)
         self._slots = {
-            'pixel': check_size('pixel_slots', pixel_slots),
-            'region': check_size('region_slots', region_slots),
+            'pixel': check_int('pixel_slots', pixel_slots),
+            'region': check_int('region_slots', region_slots),
         }
         sizes = {
-            'pixel': check_size('pixel_size', pixel_size),
-            'region': check_size('region_size', region_size),
+            'pixel': check_int('pixel_size', pixel_size),
+            'region': check_int('region_size', region_size),
         }
         weights = {
             'pixel': check_float('pixel_weight', pixel_weight),
@@ -117,17 +116,17 @@ class CIRKDLoss(DistillationLoss):
                 'left to learn. Set one of them, or loss_weight=0.'
             )
         self.temperature = check_float('temperature', temperature, strict=True)
-        self.pixels_per_class = check_size('pixels_per_class', pixels_per_class)
-        self.max_samples = check_size('max_samples', max_samples)
-        self.max_nodes = check_size('max_nodes', max_nodes)
-        self.max_entries = check_size('max_entries', max_entries)
+        self.pixels_per_class = check_int('pixels_per_class', pixels_per_class)
+        self.max_samples = check_int('max_samples', max_samples)
+        self.max_nodes = check_int('max_nodes', max_nodes)
+        self.max_entries = check_int('max_entries', max_entries)
         self._channels: tuple[int | None, int | None] = (None, None)
         self.queues = nn.ModuleDict()
         if not self._weights:
             return
-        self.num_classes = check_size('num_classes', num_classes)
-        narrow = check_size('student_channels', student_channels)
-        dims = check_size('teacher_channels', teacher_channels)
+        self.num_classes = check_int('num_classes', num_classes)
+        narrow = check_int('student_channels', student_channels)
+        dims = check_int('teacher_channels', teacher_channels)
         self._channels = (narrow, dims)
         self.projection = nn.Sequential(
             nn.Conv2d(narrow, dims, kernel_size=1, bias=False),

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.checks import check_float, check_same_shape
+from kd_plugins.checks import check_float, check_int, check_same_shape
 from kd_plugins.errors import ShapeError
-from kd_plugins.losses._labelled import check_size
 from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 
 
@@ -50,7 +49,7 @@ def contrastive_nce(
         >>> contrastive_nce(likeness, num_data=10, normalizer=1.0, temperature=1.0)
         tensor(1.1474)
     """
-    check_size('num_data', num_data)
+    check_int('num_data', num_data)
     check_float('temperature', temperature, strict=True)
     if similarities.dim() != 2 or similarities.shape[1] < 2:
         raise ShapeError(

@@ -4,13 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_plugins.checks import check_float, check_same_shape
+from kd_plugins.checks import check_float, check_int, check_same_shape
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._labelled import (
     by_blocks,
     check_same_samples,
-    check_size,
     read_labels,
     rows_at,
     sample_pixels,
@@ -74,7 +73,7 @@ def info_nce(
     """
     check_same_shape(student, teacher, layout='RC')
     check_float('temperature', temperature, strict=True)
-    check_size('max_entries', max_entries)
+    check_int('max_entries', max_entries)
     _check_negatives(student, negatives, labels, negative_labels)
     if labels is None or negative_labels is None:
         labels = torch.zeros(len(student), device=student.device)
@@ -173,17 +172,17 @@ class CRDLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight)
         # With a single class there would be no negatives.
-        self.num_classes = check_size('num_classes', num_classes, 2)
+        self.num_classes = check_int('num_classes', num_classes, 2)
         self._channels = (
-            check_size('student_channels', student_channels),
-            check_size('teacher_channels', teacher_channels),
+            check_int('student_channels', student_channels),
+            check_int('teacher_channels', teacher_channels),
         )
-        check_size('embed_dims', embed_dims)
-        check_size('queue_size', queue_size)
+        check_int('embed_dims', embed_dims)
+        check_int('queue_size', queue_size)
         self.temperature = check_float('temperature', temperature, strict=True)
-        self.num_negatives = check_size('num_negatives', num_negatives)
-        self.max_samples = check_size('max_samples', max_samples)
-        self.max_entries = check_size('max_entries', max_entries)
+        self.num_negatives = check_int('num_negatives', num_negatives)
+        self.max_samples = check_int('max_samples', max_samples)
+        self.max_entries = check_int('max_entries', max_entries)
         self.student_projection = nn.Linear(student_channels, embed_dims)
         self.teacher_projection = nn.Linear(teacher_channels, embed_dims)
         self.queues = ClassQueues(num_classes, queue_size, embed_dims)

@@ -5,12 +5,13 @@ from torch import Tensor
 
 from kd_plugins.checks import (
     check_float,
+    check_int,
     check_pixel_mask,
     check_same_shape,
     check_same_size,
 )
 from kd_plugins.errors import ShapeError
-from kd_plugins.losses._labelled import by_blocks, check_size
+from kd_plugins.losses._labelled import by_blocks
 from kd_plugins.losses._logits import softmax_divergence
 from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses.pair_wise import MAX_ENTRIES, node_kernel
@@ -71,8 +72,8 @@ def cross_image_divergence(
     """
     check_same_size(student, teacher)
     check_float('temperature', temperature, strict=True)
-    check_size('max_nodes', max_nodes)
-    check_size('max_entries', max_entries)
+    check_int('max_nodes', max_nodes)
+    check_int('max_entries', max_entries)
     if mask is None:
         mask = student.new_ones(len(student), *student.shape[2:])
     check_pixel_mask(mask, student)
@@ -154,7 +155,7 @@ def memory_divergence(
     """
     check_same_shape(student, teacher, layout='RC')
     check_float('temperature', temperature, strict=True)
-    check_size('max_entries', max_entries)
+    check_int('max_entries', max_entries)
     if memory.dim() != 2 or memory.shape[1] != student.shape[1]:
         raise ShapeError(
             f'memory must be (M, {student.shape[1]}), got {tuple(memory.shape)}.'

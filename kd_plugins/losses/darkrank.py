@@ -5,7 +5,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from kd_plugins.checks import check_choice, check_float, check_int
+from kd_plugins.checks import check_choice, check_float, check_optional_int
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
 from kd_plugins.losses._samples import (
@@ -122,7 +122,7 @@ def cross_sample_ranking(
 def _checked_length(mode: str, list_length: int | None) -> int | None:
     """Length of the list; None: all other samples."""
     check_choice('mode', mode, MODES)
-    check_int('list_length', list_length, minimum=2)
+    check_optional_int('list_length', list_length, minimum=2)
     if mode == 'hard':
         return list_length
     length = SOFT_LENGTH if list_length is None else list_length

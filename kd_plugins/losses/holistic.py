@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_plugins.checks import check_choice, check_float, check_int, check_same_shape
+from kd_plugins.checks import (
+    check_choice,
+    check_float,
+    check_int,
+    check_optional_int,
+    check_same_shape,
+)
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import (
     AuxiliaryOptimizer,
@@ -138,7 +144,7 @@ class HolisticLoss(DistillationLoss):
         optim_wrapper: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(loss_weight)
-        check_int('channels', channels)
+        check_optional_int('channels', channels)
         check_int('steps', steps)
         check_int('base_channels', base_channels, minimum=2)
         if channels is None:

@@ -5,7 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kd_plugins.checks import check_int, check_mask, check_pixel_mask, check_same_shape
+from kd_plugins.checks import (
+    check_mask,
+    check_optional_int,
+    check_pixel_mask,
+    check_same_shape,
+)
 from kd_plugins.errors import ConfigError, ShapeError, located
 from kd_plugins.losses._base import DistillationLoss, LossContext
 from kd_plugins.losses._reductions import float32_rows, reduce_loss
@@ -170,7 +175,7 @@ class MasKDLoss(DistillationLoss):
             )
         self.tokens = str(tokens)
         self.learned_as = learned_as
-        self.customize_after = check_int('customize_after', customize_after, 0)
+        self.customize_after = check_optional_int('customize_after', customize_after, 0)
         # Not modules: they are not in the state_dict and not trained.
         self._tokens_by_level: dict[int, ReceptiveTokens] = {}
 

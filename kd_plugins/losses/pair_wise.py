@@ -6,7 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_plugins.checks import check_choice, check_int, check_same_size
+from kd_plugins.checks import (
+    check_choice,
+    check_int,
+    check_optional_int,
+    check_same_size,
+)
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._base import DistillationLoss
 from kd_plugins.losses._reductions import float32_rows, reduce_loss, unit_vectors
@@ -80,9 +85,9 @@ def pair_wise_affinity(
         ('pool_kernel', pool_kernel),
         ('max_nodes', max_nodes),
         ('connection_range', connection_range),
-        ('max_entries', max_entries),
     ):
-        check_int(name, value)
+        check_optional_int(name, value)
+    check_int('max_entries', max_entries)
     kernel = node_kernel(student.shape[2:], pool_kernel, max_nodes)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
         height, width = (math.ceil(side / kernel) for side in student.shape[2:])
@@ -225,13 +230,12 @@ class PairWiseLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight, reduction)
         node_kernel(torch.Size([1, 1]), pool_kernel, max_nodes)
-        self.pool_kernel = check_int('pool_kernel', pool_kernel)
-        self.max_nodes = check_int('max_nodes', max_nodes)
+        self.pool_kernel = check_optional_int('pool_kernel', pool_kernel)
+        self.max_nodes = check_optional_int('max_nodes', max_nodes)
         self.pool = check_choice('pool', pool, POOLS)
-        self.connection_range = check_int('connection_range', connection_range)
+        self.connection_range = check_optional_int('connection_range', connection_range)
         self.detach_norm = detach_norm
-        self.max_entries = max_entries
-        check_int('max_entries', max_entries)
+        self.max_entries = check_int('max_entries', max_entries)
 
     def forward(
         self,

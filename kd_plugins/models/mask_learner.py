@@ -193,8 +193,6 @@ def _build(name: str, cfg: object, teacher: HostModule) -> tuple[str, nn.ModuleD
     if unknown:
         raise ConfigError(f"no key '{unknown[0]}'. {nearest(unknown[0], _KEYS)}")
     count = check_int('tokens', cfg.get('tokens', 6))
-    if count is None:
-        raise ConfigError('must be a whole number >= 1, got None.', key='tokens')
     layer = str(cfg['layer'])
     with located('layer'):
         find_layer(teacher, layer)

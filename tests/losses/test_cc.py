@@ -196,6 +196,7 @@ def test_module_hands_its_options_on(options: dict[str, Any]) -> None:
         (dict(variant='mmd'), "variant must be 'paper', 'norm' or 'neighbor'"),
         (dict(gamma=0), 'gamma must be a finite number > 0, got 0'),
         (dict(order=0), 'order must be a whole number >= 1, got 0'),
+        (dict(order=10**12), 'order must be at most 100, got 1000000000000. None'),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import Runner
 
-from ...checks import check_float, check_int
+from ...checks import check_float, check_int, check_optional_int
 from ...distillers import Distiller
 from ...distillers.interface import unwrap
 from ...errors import ConfigError, nearest
@@ -80,13 +80,10 @@ class FidelityHook(Hook):
         score_thr: float = 0.3,
         rois: int = 64,
     ) -> None:
-        self.max_batches = check_int('max_batches', max_batches)
+        self.max_batches = check_optional_int('max_batches', max_batches)
         self.teacher = teacher
-        for name, value in (('pixels', pixels), ('rois', rois)):
-            if check_int(name, value) is None:
-                raise ConfigError(f'{name} must be a whole number >= 1, got None.')
-        self.pixels = pixels
-        self.rois = rois
+        self.pixels = check_int('pixels', pixels)
+        self.rois = check_int('rois', rois)
         self.score_thr = check_float('score_thr', score_thr)
         self._predictions: TeacherPredictions | None = None
         self._features: PairFeatures | None = None

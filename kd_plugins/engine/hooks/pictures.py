@@ -60,11 +60,8 @@ class DistillationPicturesHook(Hook):
         pairs: Sequence[str] | None = None,
         score_thr: float = 0.3,
     ) -> None:
-        for name, value in (('interval', interval), ('images', images)):
-            if check_int(name, value) is None:
-                raise ConfigError(f'{name} must be a whole number >= 1, got None.')
-        self.interval = interval
-        self.images = images
+        self.interval = check_int('interval', interval)
+        self.images = check_int('images', images)
         self.pairs = pairs
         self.score_thr = check_float('score_thr', score_thr)
         self._items: list[dict[str, Any]] = []

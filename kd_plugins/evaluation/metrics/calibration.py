@@ -45,9 +45,7 @@ class CalibrationMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if check_int('bins', bins) is None:
-            raise ConfigError('bins must be a whole number >= 1, got None.')
-        self.bins = bins
+        self.bins = check_int('bins', bins)
         self.ignore_index = ignore_index
         self.score_thr = check_float('score_thr', score_thr)
 

@@ -67,9 +67,7 @@ class CrossHeadView(View):
     activation: ClassVar[Literal['sigmoid'] | None] = None
 
     def __init__(self, layer: int = 3) -> None:
-        if check_int('layer', layer, minimum=0) is None:
-            raise ConfigError('must be a whole number >= 0, got None.', key='layer')
-        self.layer = layer
+        self.layer = check_int('layer', layer, minimum=0)
         if layer:
             paths = [f'{BBOX_HEAD}.{name}.{layer - 1}.activate' for name in TOWERS]
         else:
@@ -267,7 +265,8 @@ class _Crossed:
         frozen = [
             [teacher.crop(item) for item in maps] for maps in teacher_outputs(teacher)
         ]
-        outputs = crossed(teacher.model.bbox_head, self.view.layer, features)
+        # A gradient passes through it to the student.
+        outputs = crossed(teacher.exact.bbox_head, self.view.layer, features)
         assignment = assignment_of(student, samples, self.view.name)
         return Crossing(outputs, frozen, assignment.label_weights, assignment.count)
 
