@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config_files import imports_for, is_ours
-from ..errors import located
+from ..errors import DistillationError, located
 from ..teachers import model_config
 from .auxiliary import STUDENT
 from .interface import DistillerLike
@@ -25,11 +25,16 @@ def student_checkpoint(
         cfg_text: the student's own config.
 
     Returns: ``meta`` and ``state_dict``; plain mmdet or mmseg loads it strictly.
+    Raises: DistillationError if none of the entries is the student's.
     """
-    return {
-        'meta': {**checkpoint['meta'], 'cfg': cfg_text},
-        'state_dict': distiller.student_state_dict(checkpoint['state_dict']),
-    }
+    state = distiller.student_state_dict(checkpoint['state_dict'])
+    if not state:
+        names = ', '.join(list(checkpoint['state_dict'])[:2])
+        raise DistillationError(
+            "the checkpoint holds no entry of the student's (student.*), but "
+            f'{names or "none at all"}.'
+        )
+    return {'meta': {**checkpoint['meta'], 'cfg': cfg_text}, 'state_dict': state}
 
 
 def student_config(cfg: Config) -> Config:

@@ -58,6 +58,7 @@ class DistillFlexibleRunner(FlexibleRunner):
             raise ConfigError(
                 f'strategy must be a dict with a type, got a {type(strategy).__name__}.'
             )
+        options['env_cfg'] = options.get('env_cfg') or {}  # the host passes None on
         fitted = strategy_for(strategy, launcher)
         built = super().build_strategy(fitted, launcher=launcher, **options)
         built.cfg = self.cfg

@@ -15,7 +15,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapperDict
-from torch import nn
+from mmengine.runner import weights_to_cpu
+from torch import Tensor, nn
 
 from ..config_files import type_name
 from ..distillers.auxiliary import check_schedules
@@ -110,6 +111,11 @@ class DistillDDPStrategy(_Distilling, DDPStrategy):
         self.model_wrapper = wrapper_cfg(self.model_wrapper or {})
         wrapped: nn.Module = super()._wrap_model(model)
         return wrapped
+
+    def model_state_dict(self) -> dict[str, Tensor]:
+        """Of the model itself; the host's names begin with that of its wrapper."""
+        state: dict[str, Tensor] = weights_to_cpu(unwrap(self.model).state_dict())
+        return state
 
 
 class DistillFSDPStrategy(_Distilling, FSDPStrategy):

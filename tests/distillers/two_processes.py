@@ -45,7 +45,12 @@ def _apart(cfg: Config) -> Config:
     return cfg
 
 
-def _fork(folder: Path, run: str, make_cfg: Callable[[], Config]) -> None:
+def _fork(
+    folder: Path,
+    run: str,
+    make_cfg: Callable[[], Config],
+    train: Callable[[Config, Path], None] = _train,
+) -> None:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -61,7 +66,7 @@ def _fork(folder: Path, run: str, make_cfg: Callable[[], Config]) -> None:
                 contextlib.redirect_stderr(log),
                 unformatted(),
             ):
-                _train(make_cfg(), folder / f'{run}_{rank}.pth')
+                train(make_cfg(), folder / f'{run}_{rank}.pth')
             os._exit(0)
         children.append(child)
     statuses = [os.waitpid(child, 0)[1] for child in children]

@@ -1,0 +1,115 @@
+"""Trains in two processes over gloo: what large trainings switch on, one at a time.
+
+    python -m tests.engine.many_processes FOLDER
+
+A detector, one image a process. Leaves ``<run>_<rank>.pth``: its whole weights.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+import kd_plugins  # noqa: F401
+from tests.distillers.split import split_config
+from tests.distillers.two_processes import _fork
+from tests.engine.hooks.toy import build
+
+LAYERS = ['backbone.layer2', 'student.neck']
+OPTIMIZER = dict(type='SGD', lr=0.02, momentum=0.9)
+FLEXIBLE = dict(runner_type='kd_plugins.DistillFlexibleRunner')
+
+
+def accumulated(folder: Path, batch_size: int) -> Config:
+    """Two steps of two batches each."""
+    wrapper = dict(type='OptimWrapper', optimizer=OPTIMIZER, accumulative_counts=2)
+    return _changed(
+        split_config(folder, batch_size),
+        optim_wrapper=wrapper,
+        train_cfg=dict(by_epoch=False, max_iters=4),
+    )
+
+
+def mixed(folder: Path, batch_size: int) -> Config:
+    """In bfloat16."""
+    wrapper = dict(type='AmpOptimWrapper', optimizer=OPTIMIZER, dtype='bfloat16')
+    return _changed(split_config(folder, batch_size), optim_wrapper=wrapper)
+
+
+def with_cp(folder: Path, batch_size: int) -> Config:
+    """Blocks that the host checkpoints."""
+    cfg = split_config(folder, batch_size)
+    cfg.model.student.backbone.with_cp = True
+    return cfg
+
+
+RUNS: dict[str, Callable[[Path, int], Config]] = {
+    'plain': split_config,
+    'accumulated': accumulated,
+    'mixed': mixed,
+    'layers': lambda folder, batch_size: _changed(
+        split_config(folder, batch_size), activation_checkpointing=LAYERS
+    ),
+    'with_cp': with_cp,
+    'ddp': lambda folder, batch_size: _changed(
+        split_config(folder, batch_size), strategy=dict(type='DDPStrategy'), **FLEXIBLE
+    ),
+    'fsdp': lambda folder, batch_size: _changed(
+        split_config(folder, batch_size), strategy=dict(type='FSDPStrategy'), **FLEXIBLE
+    ),
+    'nested': lambda folder, batch_size: _changed(
+        split_config(folder, batch_size),
+        strategy=dict(type='FSDPStrategy', model_wrapper=NESTED),
+        **FLEXIBLE,
+    ),
+}
+# Every part of 1000 weights and more is gathered by itself, when it runs.
+NESTED = dict(
+    auto_wrap_policy=dict(
+        type='torch.distributed.fsdp.wrap.size_based_auto_wrap_policy',
+        min_num_params=1000,
+    )
+)
+
+
+def _changed(cfg: Config, **changes: Any) -> Config:
+    for key, value in changes.items():
+        cfg[key] = value
+    return cfg
+
+
+def train(cfg: Config, path: Path) -> None:
+    """Train, and save what the model holds then."""
+    cfg.launcher = 'pytorch'
+    runner = build(cfg)
+    runner.train()
+    distiller = runner.model.module
+    teacher = distiller.teachers['teacher'].model
+    result = {
+        'state': runner.model.state_dict(),
+        'wrapper': type(runner.model).__name__,
+        'units': sum(
+            isinstance(module, FullyShardedDataParallel)
+            for module in runner.model.modules()
+        ),
+        'shard': sum(each.numel() for each in runner.model.parameters()),
+        'teacher': {name: each.clone() for name, each in teacher.state_dict().items()},
+    }
+    torch.save(result, path)
+
+
+def main(folder: Path, *names: str) -> None:
+    """The runs, one after the other."""
+    torch.set_num_threads(1)
+    for name, make_cfg in RUNS.items():
+        if names and name not in names:
+            continue
+        _fork(folder, name, lambda: make_cfg(folder / name, 1), train)  # noqa: B023
+
+
+if __name__ == '__main__':
+    main(Path(sys.argv[1]), *sys.argv[2:])
