@@ -19,5 +19,5 @@ model = dict(
     # Where the shapes agree, the student starts from the teacher's weights, as all
     # that is compared on the digits does, the one without pairs too.
     init_from_teacher=['neck', 'rpn_head', 'roi_head'],
-    # The summary shows what that is. A change is written beside: logits=None removes one.
+    # The summary shows which. A change is written beside: logits=None removes one.
     pairs=dict(type='auto'))

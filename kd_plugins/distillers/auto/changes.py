@@ -11,13 +11,13 @@ _DELETE = '_delete_'
 
 
 def read_changes(
-    cfg: str | Mapping[str, Any], pairs: Mapping[str, Any], left_out: Sequence[str]
+    cfg: str | Mapping[str, Any], pairs: Sequence[str], left_out: Sequence[str]
 ) -> dict[str, Any]:
     """Entries by hand, checked: a change needs an entry that it changes.
 
     Args:
         cfg: 'auto', or the dict with that ``type``.
-        pairs: that were chosen.
+        pairs: names of those that were chosen.
         left_out: what was not, and why.
 
     Raises: ConfigError with the nearest names.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import ConfigError, located
+from ...errors import ConfigError
 from ...host_types import HostModule
 from ...random_stream import random_state_kept
 from ...teachers import Teacher
@@ -13,7 +13,7 @@ from ...views.binding import bind_as_it_is, comparable
 from ..pair_config import WHERE, build_pair, build_probes
 from .changes import merged, read_changes
 from .kinds import kind_of
-from .table import TABLE, Candidate, Role
+from .table import TABLE, Role
 from .text import pairs_text
 
 AUTO = 'auto'
@@ -75,74 +75,101 @@ def choose(
     """
     probes = build_probes(student, teachers)
     with random_state_kept():
-        chosen = {
-            name: _choose_for(name if len(probes) > 1 else '', probe, len(probes))
-            for name, probe in probes.items()
-        }
-        pairs = {
-            key: pair for one in chosen.values() for key, pair in one.pairs.items()
-        }
-        left_out = [line for one in chosen.values() for line in one.left_out]
-        changes = read_changes(cfg, pairs, left_out)
-        for name, one in chosen.items():
+        found = {name: _found(probe, len(probes)) for name, probe in probes.items()}
+        pairs = {key: item for one in found.values() for key, item in one.pairs.items()}
+        left_out = tuple(line for one in found.values() for line in one.left_out)
+        changes = read_changes(cfg, list(pairs), left_out)
+        for name, one in found.items():
             if not one.pairs and not _names(changes, name, len(probes)):
-                _refuse(name, one, probes[name])
-        pairs = {
-            name: _resolved(name, pair, probes)
-            for name, pair in merged(pairs, changes).items()
-            if pair is not None
+                _refuse(one, probes[name])
+        names = dict.fromkeys([*pairs, *changes])
+        resolved = {
+            name: _resolved(name, pairs.get(name), changes, probes)
+            for name in names
+            if changes.get(name, name) is not None
         }
-    models = tuple(line for one in chosen.values() for line in one.models)
-    return Choice(pairs, models, tuple(left_out))
+    return Choice(resolved, tuple(one.models for one in found.values()), left_out)
 
 
-def _choose_for(teacher: str, probe: Probe, number: int) -> Choice:
-    """Of one teacher; its name is '' if it is the only one."""
+@dataclass(frozen=True)
+class _Pair:
+    """A pair as the table has it, and with its levels and adapter."""
+
+    cfg: dict[str, Any]
+    resolved: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one teacher can teach."""
+
+    pairs: dict[str, _Pair]
+    models: str
+    left_out: list[str]
+
+
+def _found(probe: Probe, teachers: int) -> _Found:
+    """Pairs of the table that a student and one of so many teachers can serve."""
     student_kind, teacher_kind = kind_of(probe.student), kind_of(probe.teacher)
     roles = TABLE[student_kind if student_kind == teacher_kind else 'other']
-    pairs: dict[str, dict[str, Any]] = {}
+    pairs: dict[str, _Pair] = {}
     left_out: list[str] = []
     if student_kind != teacher_kind:
         left_out.append('what their heads answer: student and teacher are of two kinds')
     for role in roles:
-        candidate, reasons = _first_served(role, probe)
-        if candidate is None:
+        name, pair, reasons = _first_served(role, probe, teachers)
+        if pair is None:
             left_out += reasons
-            continue
-        pair = candidate.pair(round(candidate.share / number, 3))
-        name = f'{candidate.name}_{teacher}' if teacher else candidate.name
-        pairs[name] = {**pair, 'teacher': teacher} if teacher else pair
+        else:
+            pairs[name] = pair
     models = (
-        f'{teacher + ": " if teacher else ""}{type(probe.teacher).__name__} '
-        f'({teacher_kind}) teaches {type(probe.student).__name__} ({student_kind})'
+        f'{type(probe.teacher).__name__} ({teacher_kind}) teaches '
+        f'{type(probe.student).__name__} ({student_kind})'
     )
-    return Choice(pairs, (models,), tuple(left_out))
+    if teachers > 1:
+        models = f'{probe.teacher_name}: {models}'
+    return _Found(pairs, models, left_out)
 
 
-def _first_served(role: Role, probe: Probe) -> tuple[Candidate | None, list[str]]:
+def _first_served(
+    role: Role, probe: Probe, teachers: int
+) -> tuple[str, _Pair | None, list[str]]:
     """The first candidate that both models can serve, else why each was not."""
     reasons = []
     for candidate in role:
-        pair = candidate.pair(candidate.share)
+        cfg = candidate.pair(round(candidate.share / teachers, 3))
+        name = candidate.name
+        if teachers > 1:
+            name = f'{name}_{probe.teacher_name}'
+            cfg['teacher'] = probe.teacher_name
         try:
-            build_pair(candidate.name, pair, {probe.teacher_name: probe}, bind_as_it_is)
+            _, resolved = build_pair(
+                name, cfg, {probe.teacher_name: probe}, bind_as_it_is
+            )
         except ConfigError as error:
             reasons.append(f'{candidate.shown}: {" ".join(str(error).split())}')
         except Exception as error:  # whatever a foreign model may raise
             reasons.append(f'{candidate.shown}: {type(error).__name__}: {error}')
         else:
-            return candidate, []
-    return None, reasons
+            return name, _Pair(cfg, resolved), []
+    return '', None, reasons
 
 
 def _resolved(
-    name: str, pair: dict[str, Any], probes: Mapping[str, Probe]
-) -> dict[str, Any]:
-    """Its adapter and levels as they were found; a faulty one as it is."""
+    name: str,
+    pair: _Pair | None,
+    changes: Mapping[str, Any],
+    probes: Mapping[str, Probe],
+) -> Any:
+    """A pair with its levels and adapter, changed; a faulty one as it is written."""
+    if name not in changes:
+        assert pair is not None
+        return pair.resolved
+    cfg = merged(None if pair is None else pair.cfg, changes[name])
     try:
-        return build_pair(name, pair, probes)[1]
+        return build_pair(name, cfg, probes)[1]
     except ConfigError:  # told together with the others when the pairs are built
-        return pair
+        return cfg
 
 
 def _names(changes: Mapping[str, Any], teacher: str, number: int) -> bool:
@@ -153,12 +180,12 @@ def _names(changes: Mapping[str, Any], teacher: str, number: int) -> bool:
     )
 
 
-def _refuse(teacher: str, choice: Choice, probe: Probe) -> None:
-    tried = ''.join(f'\n  {line}' for line in choice.left_out)
+def _refuse(found: _Found, probe: Probe) -> None:
+    tried = ''.join(f'\n  {line}' for line in found.left_out)
     others = ', '.join(comparable(probe)) or 'nothing that kd_plugins knows'
-    with located(WHERE):
-        raise ConfigError(
-            f"'auto' finds nothing to compare with teacher '{teacher}': "
-            f'{choice.models[0]}. Tried:{tried}\nOf these two models can be compared: '
-            f'{others}.'
-        )
+    raise ConfigError(
+        f"'auto' finds nothing to compare with teacher '{probe.teacher_name}': "
+        f'{found.models}. Tried:{tried}\nOf these two models can be compared: '
+        f'{others}.',
+        key=WHERE,
+    )
