@@ -84,6 +84,12 @@ def _teachers(node: Mapping[str, Any]) -> Keys:
     return Keys(() if named else _KEYS, given_whole=named)
 
 
+def _cache(_node: Mapping[str, Any]) -> Keys:
+    from ..teachers.cache import CacheOptions
+
+    return Keys(tuple(arguments(CacheOptions)))
+
+
 def _teacher(_node: Mapping[str, Any]) -> Keys:
     from ..teachers.teacher import _KEYS
 
@@ -132,7 +138,13 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     ),
     (r'(.+\.)?pairs', _pairs),
     (r'(.+\.)?pairs\.\w+', _pair),
+    (
+        r'(.+\.)?teacher(\.\w+)?\.class_map',
+        lambda _node: Keys(('student', 'teacher', 'rename')),
+    ),
+    (r'(.+\.)?teacher(\.\w+)?\.class_map\.rename', None),  # by names of classes
     (r'(.+\.)?teacher', _teachers),
+    (r'(.+\.)?teacher(\.\w+)?\.cache', _cache),
     (r'(.+\.)?teacher\.\w+', _teacher),
     (r'(.+\.)?pairs\.\w+\.layer', lambda _node: Keys(('student', 'teacher'))),
     (

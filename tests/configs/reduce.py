@@ -52,7 +52,11 @@ def reduced(cfg: Config) -> Config:
     small = copy.deepcopy(cfg)
     if 'teacher' in cfg.model:
         teacher = model_config({'cfg': cfg.model.teacher.cfg})
-        small.model.teacher = ConfigDict(model=_model(teacher), allow_random=True)
+        cache = cfg.model.teacher.get('cache')
+        kept = {} if cache is None else {'cache': cache}
+        small.model.teacher = ConfigDict(
+            model=_model(teacher), allow_random=True, **kept
+        )
     else:
         small.model = _model(cfg.model)
     if 'student' in cfg.model:

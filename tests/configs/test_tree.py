@@ -113,6 +113,8 @@ def schedule_of(cfg: Config) -> str:
 
 def dataset_of(cfg: Config) -> str:
     dataset = cfg.train_dataloader.dataset
+    if dataset.type == 'kd_plugins.SeededViews':
+        dataset = dataset.dataset
     if dataset.type == 'RepeatDataset':
         years = [part.ann_file[:7] for part in dataset.dataset.datasets]
         assert years == ['VOC2007', 'VOC2012']
@@ -160,6 +162,8 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     what, teacher, student, schedule, dataset = path.stem.split('_')
     method, _, where = what.partition('-')
     assert method == path.parent.name
+    assert where.endswith('-cached') == ('cache' in cfg.model.teacher)
+    where = where.removesuffix('-cached')
     assert teacher == model_of(teacher_model(cfg))
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(cfg)

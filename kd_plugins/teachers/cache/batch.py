@@ -117,6 +117,12 @@ class CachedBatch:
             )
 
     def _checked(self, name: str, rows: Tensor) -> Tensor:
+        if rows.dtype.is_floating_point and not bool(rows.isfinite().all()):
+            raise DistillationError(
+                f'{name} of the teacher holds NaN or infinity: it is not stored. Check '
+                "the teacher's checkpoint (model.teacher.checkpoint) and, with --amp, "
+                'its range.'
+            )
         if len(rows) != len(self._views):
             raise DistillationError(
                 f'{name} of the teacher has {len(rows)} rows for {len(self._views)} '

@@ -33,6 +33,7 @@ class Shelf:
             None before there are any.
         structures: how the tensors of a computation belong together, by its key: what
             was learned when the teacher ran, for this process.
+        found: items that were there when this process first stored something.
         hits: items that were read whole.
         misses: items of which the teacher computed something.
     """
@@ -47,6 +48,7 @@ class Shelf:
         self.items = view.images * view.views
         self.input_size: Size | None = None
         self.structures: dict[Hashable, Any] = {}
+        self.found = 0
         self.hits = 0
         self.misses = 0
         self._due = 1.0  # the first batch is compared
@@ -60,6 +62,11 @@ class Shelf:
                 height, width = header['input_size']
                 self.input_size = (height, width)
                 self._open(path.stem, Layout.from_dict(header['layout']))
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Names of the tensors that this run reads."""
+        return tuple(self._used)
 
     def compares_next(self) -> bool:
         """Whether the next batch is to be compared with what the teacher gives."""
@@ -136,6 +143,7 @@ class Shelf:
             if self.file(name) is None:
                 self._open(name, layout)
         self._check_disk()
+        self.found = self.items - len(self.missing(self.used))
         print_log(f"Cache of teacher '{self.teacher}': {self.describe()}.", 'current')
 
     def write(self, name: str, records: Iterable[tuple[SeededView, Tensor]]) -> None:
@@ -156,7 +164,7 @@ class Shelf:
 
     def describe(self) -> str:
         """Items, bytes and what of them is there."""
-        whole = self.items - len(self.missing(self._used))
+        whole = self.items - len(self.missing(self.used))
         return (
             f'{self._arithmetic()} in {self.folder}; '
             f'{whole:,} of {self.items:,} items are there'
@@ -170,12 +178,15 @@ class Shelf:
 
     def _arithmetic(self) -> str:
         each = sum(layout.nbytes for layout in self._used.values())
-        parts = ', '.join(
-            f'{name}: {layout.describe()}' for name, layout in self._used.items()
-        )
+        maps: dict[str, list[str]] = {}
+        for name, layout in self._used.items():
+            stem, _, number = name.rpartition('.')
+            shown = maps.setdefault(stem if number.isdigit() else name, [])
+            shown.append(layout.describe())
+        parts = '; '.join(f'{name}: {", ".join(shown)}' for name, shown in maps.items())
         return (
             f'{self.items:,} items ({self._images:,} images x {self._views} views) x '
-            f'{each:,} bytes ({parts}) = {_gigabytes(self.items * each)}'
+            f'{each:,} bytes ({parts}) = {_size(self.items * each)}'
         )
 
     def _check_bound(self) -> None:
@@ -183,7 +194,7 @@ class Shelf:
         allowed = self.options.max_gigabytes * GIGABYTE
         if self.items * each > allowed:
             raise ConfigError(
-                f'{self._arithmetic()}, allowed are {_gigabytes(allowed)}. '
+                f'{self._arithmetic()}, allowed are {_size(allowed)}. '
                 'Raise it, or store less: fewer views '
                 "(train_dataloader.dataset.views), dtype='float16', classes=... of "
                 'class maps, fewer pairs or levels.',
@@ -198,18 +209,21 @@ class Shelf:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ConfigError(
-                f'{_gigabytes(needed)} are still to be written to {self.folder}, and '
-                f'{_gigabytes(free)} are free there. Name a folder on a larger disk, '
+                f'{_size(needed)} are still to be written to {self.folder}, and '
+                f'{_size(free)} are free there. Name a folder on a larger disk, '
                 'or store less.',
                 key='folder',
             )
 
 
-def _gigabytes(number: float) -> str:
+def _size(number: float) -> str:
     """Bytes in words.
 
     Example:
-        >>> _gigabytes(12_345_678), _gigabytes(2.5e10)
-        ('0.0123 GB', '25 GB')
+        >>> _size(13_312), _size(2.5e10)
+        ('13.3 kB', '25 GB')
     """
-    return f'{number / GIGABYTE:.3g} GB'
+    for unit, each in (('GB', GIGABYTE), ('MB', 1e6)):
+        if number >= each:
+            return f'{number / each:.3g} {unit}'
+    return f'{number / 1e3:.3g} kB'

@@ -147,7 +147,8 @@ class FeaturesMatching(PixelMatching):
             head_outputs(run, DECODE_HEAD)
             return run.records[recorder].last()
 
-        return run.once(('classified', recorder.stage), compute)
+        stage = 'last' if recorder.stage is None else recorder.stage
+        return run.once(('classified', stage), compute)
 
     def recorders(self, side: Side) -> tuple[Recorder[Any], ...]:
         return (ClassifierRecorder(self.stages[side]),)
