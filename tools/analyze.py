@@ -1,6 +1,7 @@
 """Show how strongly each pair of a distillation pulls at the student.
 
 Usage: python tools/analyze.py CONFIG [--share 0.5] [--batches 1] [--checkpoint ...]
+       python tools/analyze.py CONFIG --why [--work-dir RUN] [--checkpoint ...]
 
 For the task's losses and for every pair: the loss, the L2 norm of its gradient at the
 student, the pair's share of the task's norm, the cosine between the two, the weight
@@ -13,6 +14,11 @@ task and other pairs together). Exit status 1 if a pair is dead or not finite.
 Trains nothing and keeps nothing; --cfg-options log_level=WARNING shows the table alone.
 In float32 and one process: for the shares of a training as it runs, add
 GradientSharesHook to its custom_hooks.
+
+With --why it looks for the reason why a distillation did not help: the teacher's score,
+classes, normalisation and training, shares of gradients, agreement and calibration,
+whether the student fits its labels, the gap, and the student alone for the same time.
+It reads the run in --work-dir and writes nothing there; the exit status is 0.
 """
 
 if __name__ == '__main__':
@@ -21,13 +27,17 @@ if __name__ == '__main__':
 import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv lacks)
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.config import DictAction
 
 from kd_plugins.apis.analyze import analyze
+from kd_plugins.apis.doctor import examine
 from kd_plugins.apis.train import prepare_config
+from kd_plugins.errors import ConfigError
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,14 +53,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="of the task's gradient, for which weights are suggested; default 0.5",
     )
     parser.add_argument(
-        '--batches', type=int, default=1, help='take medians over so many; default 1'
+        '--batches',
+        type=int,
+        help='take medians over so many; default 1, of --why 4',
     )
     parser.add_argument(
-        '--checkpoint', help="of this training, or a student's; default: its start"
+        '--checkpoint',
+        help="of this training, or a student's; default: its start; of --why: the "
+        'newest in its work directory',
     )
     parser.add_argument(
-        '--work-dir', help="for the host's log; default: a folder that is removed"
+        '--work-dir',
+        help="for the host's log; default: a folder that is removed; of --why: the "
+        "run's, default work_dirs/<name of the config>",
     )
+    parser.add_argument(
+        '--why', action='store_true', help='why did the distillation not help?'
+    )
+    parser.add_argument(
+        '--images',
+        type=int,
+        help='of --why: look at so many of the validation and of the training at most; '
+        'default 300',
+    )
+    parser.add_argument('--json', type=Path, help='of --why: write the findings there')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -65,15 +91,36 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, read the config, analyze; 1 if a pair cannot teach."""
     args = parse(argv)
+    if args.why:
+        return why(args)
+    for option in ('images', 'json'):
+        if getattr(args, option) is not None:
+            raise ConfigError(f'--{option} goes with --why only. Add --why.')
     cfg = prepare_config(args.config, options=args.cfg_options)
     shares = analyze(
         cfg,
         share=args.share,
-        batches=args.batches,
+        batches=1 if args.batches is None else args.batches,
         checkpoint=args.checkpoint,
         work_dir=args.work_dir,
     )
     return 1 if shares.failing else 0
+
+
+def why(args: argparse.Namespace) -> int:
+    """Print the findings of all checks, and write them where --json says."""
+    cfg = prepare_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
+    diagnosis = examine(
+        cfg,
+        checkpoint=args.checkpoint,
+        images=300 if args.images is None else args.images,
+        batches=4 if args.batches is None else args.batches,
+    )
+    print(diagnosis)
+    if args.json is not None:
+        text = json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False)
+        args.json.write_text(f'{text}\n', encoding='utf-8')
+    return 0
 
 
 if __name__ == '__main__':

@@ -17,7 +17,12 @@ from ..config_files import config_path
 from ..errors import ConfigError, HostError
 
 # Names in headers: the host's metric, and its factor to what headers say.
-METRICS = {'mAP': ('coco/bbox_mAP', 100.0), 'mIoU': ('mIoU', 1.0)}
+METRICS = {
+    'mAP': ('coco/bbox_mAP', 100.0),
+    'mIoU': ('mIoU', 1.0),
+    'RMSE': ('rmse', 1.0),
+}
+_DECIMALS = {'RMSE': 3}  # of the others one
 _SUBJECTS = {'alone': 'the same student without a teacher', 'teacher': 'its teacher'}
 _SCORE = re.compile(
     r'^# Cost and result:.*?(?P<value>\d+\.\d+)(?P<spread> ± \d+\.\d+)? '
@@ -33,7 +38,7 @@ class Score:
 
     Args:
         value: mean, where it is of several seeds.
-        metric: 'mAP' or 'mIoU'.
+        metric: 'mAP', 'mIoU' or 'RMSE' (in metres; lower is better).
         spread: the deviation over seeds, ' ± 1.4', or ''.
     """
 
@@ -42,7 +47,8 @@ class Score:
     spread: str = ''
 
     def __str__(self) -> str:
-        return f'{self.value:.1f}{self.spread} {self.metric}'
+        decimals = _DECIMALS.get(self.metric, 1)
+        return f'{self.value:.{decimals}f}{self.spread} {self.metric}'
 
 
 def recorded_score(path: Path) -> Score | None:
