@@ -135,9 +135,10 @@ def _decode_classes(content: Tensor, layout: Layout) -> Tensor:
     assert layout.classes is not None
     kept, (number, *size) = layout.classes, layout.shape
     split = (kept + 1) * prod(size) * layout.stored.itemsize
-    numbers = content[:, :split].contiguous().view(layout.stored)
+    # Flat first: a single row of an odd number of bytes cannot be viewed as it is.
+    numbers = content[:, :split].reshape(-1).view(layout.stored)
     numbers = numbers.reshape(-1, kept + 1, *size).float()
-    indices = content[:, split:].contiguous().view(_index_type(number))
+    indices = content[:, split:].reshape(-1).view(_index_type(number))
     indices = indices.reshape(-1, kept, *size).long()
     each = numbers[:, kept:] / max(number - kept, 1)
     probs = each.repeat(1, number, *[1] * len(size)).scatter(
