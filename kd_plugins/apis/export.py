@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from ..checkpoints import read_checkpoint
+from ..checkpoints import CHECKSUM, checksum_of, read_checkpoint
 from ..config_files import read_config
 from ..distillers.student import student_config
 from ..engine import files
@@ -84,11 +84,12 @@ def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in metadata.items()
     }
-    part = out.with_name(files.beside(out.name))
     tensors = {name: value.clone().contiguous() for name, value in weights.items()}
-    # Not `save_file`: its files are for their owner alone.
-    part.write_bytes(save(tensors, {'format': 'pt', **header}))
-    files.publish(part, out)
+    header = {'format': 'pt', **header}
+    header[CHECKSUM] = checksum_of(tensors, header)
+    with files.written(out) as part:
+        # Not `save_file`: its files are for their owner alone.
+        part.write_bytes(save(tensors, header))
 
 
 def _plain(value: object) -> Any:

@@ -16,6 +16,7 @@ from ..errors import CheckpointError
 from . import _unpickling
 from ._locate import is_url, locate
 from ._refused import RefusedGlobal
+from .checksums import CHECKSUM, checksum_of, fault_of_archive
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -29,8 +30,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Returns: the mapping in the file. That of a ``.safetensors`` file is made here:
         ``state_dict``, and ``meta`` from its header.
 
-    Raises: CheckpointError if it is missing, truncated, no checkpoint, or names a
-        global that checkpoints have no need of.
+    Raises: CheckpointError if it is missing, truncated, no checkpoint, not what its
+        checksums say, or names a global that checkpoints have no need of.
     """
     file = locate(path)
     try:
@@ -96,6 +97,9 @@ def _read_pickle(file: Path) -> object:
         with zipfile.ZipFile(file) as archive:
             if any(name.endswith('/constants.pkl') for name in archive.namelist()):
                 raise ValueError('a TorchScript archive, not weights')
+        fault = fault_of_archive(file)  # torch.load asks no checksum
+        if fault:
+            raise ValueError(fault)
     return torch.load(
         file,
         map_location='cpu',
@@ -111,7 +115,10 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
         header = opened.metadata() or {}
         names = opened.keys()
         weights = OrderedDict((name, opened.get_tensor(name)) for name in names)
-    meta = {name: value for name, value in header.items() if name != 'dataset_meta'}
+    if header.get(CHECKSUM) not in (None, checksum_of(weights, header)):
+        raise ValueError('its bytes are not those that were written')
+    ours = ('dataset_meta', CHECKSUM)
+    meta = {name: value for name, value in header.items() if name not in ours}
     dataset_meta = loads(header.get('dataset_meta', 'null'))
     if dataset_meta:
         meta['dataset_meta'] = dataset_meta

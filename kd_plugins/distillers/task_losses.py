@@ -23,7 +23,7 @@ class TaskLossWeights:
         self._weights: dict[str, float | Schedule] = {}
         if cfg is not None and not isinstance(cfg, dict):
             raise ConfigError(
-                f"must be a dict of factors, such as {{'*loss_cls': 0.8}}, got {cfg!r}.",
+                f"must be a dict of factors, as {{'*loss_cls': 0.8}}, got {cfg!r}.",
                 key=_WHERE,
             )
         for pattern, weight in (cfg or {}).items():

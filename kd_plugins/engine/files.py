@@ -6,12 +6,14 @@ and whenever the process dies, sees the old file or the new one.
 
 import os
 import re
-import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ..checkpoints import fault_of_archive
 
 _PART = '.part'
 
@@ -44,11 +46,32 @@ def publish(part: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path beside, to be written within; at the end it gets its name.
+
+    What was written is removed where that fails: a disk that is full needs the room.
+
+    Raises: OSError that names the file.
+    """
+    part = path.with_name(beside(path.name))
+    try:
+        yield part
+        publish(part, path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError):
+            message = f"'{path}' cannot be written: {error.strerror or error}"
+            raise type(error)(error.errno, message) from error
+        raise
+
+
 def save(content: dict[str, Any], path: Path) -> None:
     """``torch.save``, whole or not at all."""
-    part = path.with_name(beside(path.name))
-    torch.save(content, part)
-    publish(part, path)
+    # Into an open file: of a path, torch does not say why it cannot be written.
+    with written(path) as part, open(part, 'wb') as file:
+        torch.save(content, file)
 
 
 def remove_parts(folder: Path) -> None:
@@ -69,11 +92,8 @@ def _sync_folder(folder: Path) -> None:
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint was written to its end: every part has its checksum."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None and any(
-                name.endswith('data.pkl') for name in archive.namelist()
-            )
-    except (OSError, zipfile.BadZipFile, EOFError):
+        return not fault_of_archive(path)
+    except OSError:
         return False
 
 

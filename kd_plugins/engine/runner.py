@@ -9,10 +9,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from ..checkpoints import check_whole
 from ..config_files import imports_for, uses_ours
 from ..distillers.auxiliary import check_schedules
 from ..distillers.interface import is_distiller, unwrap
 from ..distillers.student import student_config
+from ..errors import located
 from ..registry import RUNNERS
 from . import files
 from .checkpointing import check_modules, without_reentry
@@ -161,7 +163,12 @@ class DistillRunner(Runner):
         super().load_or_resume()
 
     def load_checkpoint(self, filename: str, *args: Any, **options: Any) -> Any:
-        """Load it; for a distillation that resumes a plain run, with what it lacks."""
+        """Load it; for a distillation that resumes a plain run, with what it lacks.
+
+        Raises: CheckpointError for a file that is not as it was written.
+        """
+        with located('resume' if self._resume else 'load_from'):
+            check_whole(filename)
         checkpoint = super().load_checkpoint(filename, *args, **options)
         if self._resume:
             check_progress(checkpoint, filename)
@@ -200,14 +207,13 @@ class DistillRunner(Runner):
             super().save_checkpoint(out_dir, filename, *args, **options)
             return
         path = Path(out_dir) / filename
-        part = path.with_name(files.beside(path.name))
-        super().save_checkpoint(str(path.parent), part.name, *args, **options)
         model = unwrap(self.model)
-        if is_distiller(model) and self._saving is not None:
-            save_student(self._saving, model, path, self._student_cfg_text, self.logger)
-        self._saving = None
-        # The last: who finds it finds the student's too.
-        files.publish(part, path)
+        # Published last: who finds it finds the student's too.
+        with files.written(path) as part:
+            super().save_checkpoint(str(path.parent), part.name, *args, **options)
+            saved, self._saving = self._saving, None
+            if is_distiller(model) and saved is not None:
+                save_student(saved, model, path, self._student_cfg_text, self.logger)
 
     def _student_cfg_text(self) -> str:
         if self._student_text is None:  # formatting a config takes seconds
