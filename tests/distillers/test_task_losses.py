@@ -76,6 +76,11 @@ def test_without_weights_the_losses_are_the_same_objects() -> None:
             r"model.task_loss_weights\['loss_cls'\].type: ",
         ),
         (
+            {'loss_cls': dict(type='GradientShare')},
+            r"model.task_loss_weights\['loss_cls'\]: a GradientShare keeps a pair at a "
+            r"share of the task's gradient, and this is .* of the task. Give a number",
+        ),
+        (
             {'loss_cls': dict(type='LinearRamp', start=0, end=1, until=5)},
             r"model.task_loss_weights\['loss_cls'\]: is a schedule, and "
             r"the iteration is not known. Set runner_type='kd_plugins.DistillRunner'",

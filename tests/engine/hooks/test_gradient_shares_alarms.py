@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from kd_plugins.engine.hooks import GradientSharesHook, gradient_shares
@@ -181,33 +180,3 @@ def test_a_file_that_cannot_be_written_stops_nothing(
 def test_alarms_are_on_or_off(value: Any) -> None:
     with pytest.raises(ConfigError, match='alarms must be True or False, got'):
         GradientSharesHook(alarms=value)
-
-
-def test_room_is_for_a_copy_its_gradients_and_a_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from kd_plugins.engine.memory import has_room_for_copy
-
-    model = torch.nn.Linear(1000, 1000)
-    assert has_room_for_copy(model, 10**15)  # a CPU
-
-    class OnGPU:
-        """4 MB of parameters on a device."""
-
-        device = torch.device('cuda')
-
-        def numel(self) -> int:
-            return 1_000_000
-
-        def element_size(self) -> int:
-            return 4
-
-    monkeypatch.setattr(model, 'parameters', lambda: iter([OnGPU()]))
-    monkeypatch.setattr(torch, 'tensor', lambda value, device: value)
-    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda _: 20_000_000)
-    monkeypatch.setattr(torch.cuda, 'memory_reserved', lambda _: 50_000_000)
-    # A step takes 27 MB beside what is held, a copy and its gradients 8 MB; a tenth more
-    # is 38.5 MB, of which 30 are cached.
-    for free, room in ((9_000_000, True), (8_000_000, False)):
-        monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda _, free=free: (free, 0))
-        assert has_room_for_copy(model, 47_000_000) is room
