@@ -15,6 +15,8 @@ import kd_plugins  # noqa: F401  (first of all: registers mmcv's missing operato
 from kd_plugins.datasets.digits import prepare_digits
 from kd_plugins.datasets.mosaics import prepare_mosaics
 from kd_plugins.datasets.planes import prepare_planes
+from kd_plugins.teachers import fast
+from tests.faults.tried import pytest_terminal_summary  # noqa: F401
 
 # No test may reach what a user keeps there: it would be made anew, smaller.
 os.environ.pop('KD_PLUGINS_DATA', None)

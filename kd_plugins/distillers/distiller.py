@@ -12,6 +12,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from ..build import build_together
+from ..checkpoints import check_whole
 from ..errors import ConfigError, located, nearest
 from ..host_types import HostModule, Samples
 from ..inner_models import check_trains_on_images, inner_model, inner_path
@@ -197,6 +198,8 @@ class Distiller(BaseModel):
         source = teacher.prepare(next(self.student.parameters()).device)
         copied = copy_matching(source, self.inner_student, self._inherited)
         print_log(f'Inherited from the teacher: {", ".join(copied)}', 'current')
+            with located('model.init_cfg.checkpoint'):
+                check_whole(self.init_cfg['checkpoint'])
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any
