@@ -91,7 +91,7 @@ def test_several_teachers_share_their_weight_by_name() -> None:
     assert list(pairs) == ['features_a', 'logits_a', 'features_b', 'logits_b']
     assert [pair['teacher'] for pair in pairs.values()] == ['a', 'a', 'b', 'b']
     shares = [pair['loss']['loss_weight']['share'] for pair in pairs.values()]
-    assert shares == [0.5, 0.25, 0.5, 0.25]
+    assert shares == [2.0, 0.5, 2.0, 0.5]
 
 
 def test_one_of_several_teachers_that_teaches_nothing_is_named() -> None:

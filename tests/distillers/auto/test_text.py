@@ -61,12 +61,12 @@ def test_the_summary_ends_with_it() -> None:
         '    features=dict(\n'
         "        layer='neck',\n"
         "        loss=dict(type='PKDLoss', loss_weight=dict(type='GradientShare', "
-        'share=1.0)),\n'
+        'share=4.0)),\n'
         "        adapter=dict(type='ConvAdapter')),\n"
         '    logits=dict(\n'
         "        view='roi.logits',\n"
         "        loss=dict(type='NKDLoss', loss_weight=dict(type='GradientShare', "
-        'share=0.5))))'
+        'share=1.0))))'
     )
 
 
