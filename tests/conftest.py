@@ -41,6 +41,19 @@ def seed() -> int:
 
 
 @pytest.fixture(autouse=True)
+def exact_teachers(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Teachers run as they are, but where a config says how a fast copy differs.
+
+    As on hardware where nothing pays: tests compare with what they compute by hand.
+    Marked ``fast_teacher``, a test has those of this machine.
+    """
+    if request.node.get_closest_marker('fast_teacher') is None:
+        monkeypatch.setattr(fast, 'switches_for', lambda device: fast.PLAIN)
+
+
+@pytest.fixture(autouse=True)
 def default_scope() -> Iterator[None]:
     """The scope that a runner sets for the process ends with its test.
 

@@ -1,11 +1,12 @@
 """Cost of a distilling step beyond student, teacher and adapters.
 
 The parts are timed in turn, on one batch, in one process: the step of the student alone
-(the plain model, with its optimiser), the teacher's forward as far as the pairs of the
-recipe need it, the adapters' forward and backward on fixed tensors, and the distilling
-step. With weight schedules, the time is that at the moment when most pairs have a
-weight, of five moments from the first iteration to the last. If at one of them no pair
-has a weight, as after a first stage, the step of that phase is timed too.
+(the plain model, with its optimiser), the plain teacher's forward as far as the pairs
+of the recipe need it, that of its fast copy where one is used, the adapters' forward
+and backward on fixed tensors, and the distilling step. With weight schedules, the time
+is that at the moment when most pairs have a weight, of five moments from the first
+iteration to the last. If at one of them no pair has a weight, as after a first stage,
+the step of that phase is timed too.
 """
 
 import copy
@@ -33,7 +34,9 @@ from .cost_stages import Trainee, stages_of
 from .stopwatch import time_in_turn
 
 STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
+FAST = 'fast teacher forward'
 DISTILLING, IDLE = 'distilling step', 'step without pairs'
+ORDER = (STUDENT, TEACHER, FAST, ADAPTERS, DISTILLING)
 _PARTS = (STUDENT, TEACHER, ADAPTERS)
 _CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
 
@@ -202,7 +205,7 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
     adapted: list[tuple[nn.Module, Tensor, Tensor]] = []
     with distiller.step(inputs, samples) as step:
         distiller.task_losses(step)
-        matched = distiller.match(step)
+        matched = distiller.match(step)  # the first: decides on the fast copies
         for pair in distiller.pairs:
             for adapter, item in zip(
                 pair.adapters or (), matched.get(pair.name, ()), strict=False
@@ -210,12 +213,19 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
                 if item is not None:
                     student = item.student.detach().requires_grad_()
                     adapted.append((adapter, student, item.teacher))
-        heads = [head for run in step.teachers.values() for head in run.heads]
 
-    def teacher_forward() -> None:
-        with distiller.step(inputs, samples), torch.no_grad():
-            for head in heads:
-                head()
+    def teacher_forward(exact: bool) -> Callable[[], None]:
+        with distiller.step(inputs, samples, exact=exact) as step:
+            distiller.task_losses(step)
+            distiller.match(step)
+            heads = [head for run in step.teachers.values() for head in run.heads]
+
+        def forward() -> None:
+            with distiller.step(inputs, samples, exact=exact), torch.no_grad():
+                for head in heads:
+                    head()
+
+        return forward
 
     def adapters_both_ways() -> None:
         for adapter, student, teacher in adapted:
@@ -223,4 +233,7 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
             leaves = [student, *adapter.parameters()]
             torch.autograd.grad(output, leaves, teacher.to(output.dtype))
 
-    return {TEACHER: teacher_forward, ADAPTERS: adapters_both_ways}
+    work = {TEACHER: teacher_forward(exact=True)}
+    if any(each.fast.is_used(inputs.device) for each in distiller.teachers.values()):
+        work[FAST] = teacher_forward(exact=False)
+    return {**work, ADAPTERS: adapters_both_ways}

@@ -117,7 +117,7 @@ def _timed_methods(trainee: Trainee) -> list[tuple[Any, ...]]:
             ('bbox_head', 'forward'),
             ('decode_head', 'forward'),
         ):
-            head = getattr(teacher.model, part, None)
+            head = getattr(teacher.running(), part, None)
             if head is not None and hasattr(head, method):
                 methods.append((head, method, f'{WITHIN}teacher heads'))
     for key, (_, name, auxiliary) in auxiliary_of(distiller.losses).items():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cost import DISTILLING, IDLE, Cost
+from .cost import DISTILLING, IDLE, ORDER, Cost
 from .cost_stages import WHOLE, WITHIN
 from .machine import in_words
 from .table import markdown_table
@@ -23,18 +23,22 @@ def cost_markdown(
         '# Step cost',
         '',
         f'Medians of {rounds} steps in turn, in ms; ratio: distilling step over the '
-        'sum of student step, teacher and adapters (of the medians; median of the '
-        'ratios within a round). A step without pairs is one of a phase in which no '
-        "pair has a weight; beside it its ratio to the student's own.",
+        'sum of student step, plain teacher and adapters (of the medians; median of '
+        'the ratios within a round). A step without pairs is one of a phase in which '
+        "no pair has a weight; beside it its ratio to the student's own.",
         '',
     ]
-    parts = [part for part in costs[0].medians if part != IDLE]
+    measured = [part for cost in costs for part in cost.medians]
+    parts = [part for part in ORDER if part in measured]
     lines += markdown_table(
         ('recipe', *parts, 'ratio', 'paired ratio', 'bound', IDLE, 'over the student'),
         [
             (
                 cost.recipe,
-                *(_ms(cost.medians[part]) for part in parts),
+                *(
+                    _ms(cost.medians[part]) if part in cost.medians else '-'
+                    for part in parts
+                ),
                 f'{cost.ratio:.3f}',
                 f'{cost.paired_ratio:.3f}',
                 _verdict(cost),

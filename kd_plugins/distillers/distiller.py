@@ -17,7 +17,7 @@ from ..errors import ConfigError, located, nearest
 from ..host_types import HostModule, Samples
 from ..inner_models import check_trains_on_images, inner_model, inner_path
 from ..random_stream import RandomStream
-from ..recorders import recording
+from ..recorders import LayerRecorder, recording
 from ..registry import MODELS
 from ..schedules import Clock
 from ..teachers import build_teachers, model_config
@@ -26,6 +26,8 @@ from ..views import FrozenRun, ModelRun
 from ..views.run import frozen as run_frozen
 from .auto import Choice, choose, is_auto
 from .auxiliary import step_auxiliary, student_wrapper
+from .cached_classes import check_cached_classes
+from .fast_check import decide, fast_of, is_due
 from .health import TeacherHealth
 from .inheritance import (
     check_inherited,
@@ -118,10 +120,19 @@ class Distiller(BaseModel):
                     self._inherited, inner_model(built), self.teachers
                 ),
             )
+        check_cached_classes(self.pairs, self.teachers)
         self.adapters = nn.ModuleDict(
             {pair.name: pair.adapters for pair in self.pairs if pair.adapters}
         )
         self.losses = nn.ModuleDict({pair.name: pair.loss for pair in self.pairs})
+        for name, entry in self.teachers.items():
+            recorders = [
+                recorder
+                for pair in self.pairs_of(name)
+                for recorder in pair.view.teacher_recorders
+                if isinstance(recorder, LayerRecorder)
+            ]
+            entry.fast.require(self.teacher_parts(name), recorders)
         self._health = TeacherHealth()
         self.clock: Clock | None = None
 
@@ -187,6 +198,8 @@ class Distiller(BaseModel):
         """Initialise the student as the host does, then inherit from the teacher."""
         self.student.init_weights()
         if self.init_cfg:
+            with located('model.init_cfg.checkpoint'):
+                check_whole(self.init_cfg['checkpoint'])
             load_checkpoint(self, self.init_cfg['checkpoint'], map_location='cpu')
         if self._inherited:
             with self.random_stream.active():
@@ -198,8 +211,6 @@ class Distiller(BaseModel):
         source = teacher.prepare(next(self.student.parameters()).device)
         copied = copy_matching(source, self.inner_student, self._inherited)
         print_log(f'Inherited from the teacher: {", ".join(copied)}', 'current')
-            with located('model.init_cfg.checkpoint'):
-                check_whole(self.init_cfg['checkpoint'])
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any
@@ -287,9 +298,13 @@ class Distiller(BaseModel):
         for name in teachers:
             self.teachers[name].set_class_names(names)
 
+    def pairs_of(self, teacher: str) -> list[Pair]:
+        """Pairs that ask this teacher."""
+        return [pair for pair in self.pairs if pair.teacher == teacher]
+
     def teacher_parts(self, teacher: str) -> list[str]:
         """Parts of a teacher that run for its pairs, in the order of its model."""
-        pairs = [pair for pair in self.pairs if pair.teacher == teacher]
+        pairs = self.pairs_of(teacher)
         parts = {part for pair in pairs for part in pair.view.teacher_parts}
         children = self.teachers[teacher].model.named_children()
         return [
@@ -297,6 +312,21 @@ class Distiller(BaseModel):
             for name, _ in children
             if pairs and (name == 'backbone' or name in parts)
         ]
+
+    def fast_state_dict(self) -> dict[str, Any]:
+        """Which teachers run as a fast copy, as far as that is decided."""
+        device = next(self.student.parameters()).device
+        states = {
+            name: teacher.fast.state_dict(device)
+            for name, teacher in self.teachers.items()
+        }
+        return {name: state for name, state in states.items() if state is not None}
+
+    def load_fast_state_dict(self, states: Mapping[str, Any]) -> None:
+        """Decide as the run that is continued; teachers of other names stay."""
+        for name, state in states.items():
+            if name in self.teachers:
+                self.teachers[name].fast.load_state_dict(state)
 
     def summary(self) -> str:
         """What is compared with what, which part of each teacher runs, and why so."""
@@ -329,6 +359,7 @@ class Distiller(BaseModel):
         *,
         pairs: Collection[str] | None = None,
         frozen: bool = False,
+        exact: bool = False,
     ) -> Iterator[Step]:
         """One step: the needed part of the needed teachers has run, recorders are open.
 
@@ -342,6 +373,7 @@ class Distiller(BaseModel):
             pairs: names of those that are active instead.
             frozen: run the student as it predicts, without gradient, rather than for
                 its losses: ``step.student`` then holds its features.
+            exact: run the teachers as they are, even those that have a fast copy.
         """
         names = [pair.name for pair in self.pairs]
         for name in () if pairs is None else pairs:
@@ -367,6 +399,10 @@ class Distiller(BaseModel):
                             [pair.view for pair in active if pair.teacher == name],
                             inputs,
                             samples,
+                            cached=not frozen,
+                            fast=None
+                            if exact
+                            else fast_of(self.teachers[name], inputs.device),
                         )
                     )
                     for name in self.teachers
@@ -419,6 +455,10 @@ class Distiller(BaseModel):
         )
         numbers = {pair.name: len(pair.tensors) for pair in self.pairs}
         average_counts(matched, numbers, step.inputs.device)
+        for name in step.teachers:
+            teacher, pairs = self.teachers[name], self.pairs_of(name)
+            if is_due(teacher, pairs, step):
+                decide(teacher, pairs, step, matched)
         return matched
 
 

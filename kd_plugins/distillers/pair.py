@@ -191,6 +191,27 @@ class Pair:
             values = [together.mean() if mean else together.sum()]
         return dict(zip(self.log_keys(), values, strict=True))
 
+    def trial(self, step: Step, matched: Sequence[MatchedTensors | None]) -> Tensor:
+        """Its loss on these tensors at weight 1, summed over levels or stages.
+
+        On copies, which learn in its place, and no later draw shifts. All processes
+        must call it.
+
+        Args:
+            step: in which they were matched.
+            matched: tensors of each level or stage, None for one that did not run.
+        """
+        several = get_world_size() > 1
+        values = []
+        for number, item in enumerate(matched):
+            if item is None and several:
+                item = no_rows(self.tensors[number], step.inputs.device)
+            if item is not None:
+                adapter = None if self.adapters is None else self.adapters[number]
+                with located(self.key):
+                    values.append(self._try(item, adapter, step, weight=1.0).detach())
+        return torch.stack(values).sum() if values else step.inputs.new_zeros(())
+
     def _level(
         self, number: int, item: MatchedTensors | None, step: Step, first: bool
     ) -> Tensor:
@@ -219,13 +240,18 @@ class Pair:
         return value if weight else self._zero(adapter, step.inputs.device)
 
     def _try(
-        self, item: MatchedTensors, adapter: nn.Module | None, step: Step
+        self,
+        item: MatchedTensors,
+        adapter: nn.Module | None,
+        step: Step,
+        weight: float = 0.0,
     ) -> Tensor:
         """Only to see whether it would be alive: copies learn, no later draw shifts.
 
         A resumed run tries again, and must yet be the uninterrupted one.
         """
         loss, adapter = copy.deepcopy((self.loss, adapter))
+        loss.loss_weight = weight
         with random_state_kept():
             return self._compare(loss, item, adapter, step)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -19,6 +20,7 @@ from .hooks import (
     AtomicCheckpointHook,
     ClassNamesHook,
     ClockHook,
+    FastTeacherHook,
     GradientSharesHook,
     RandomStateHook,
     SummaryHook,
@@ -83,12 +85,26 @@ def missing_hooks(registered: list[Hook], distills: bool) -> list[Hook]:
     """Hooks that every run has, or every distillation, and that a config left out."""
     wanted: list[type[Hook]] = [RandomStateHook]  # the last of the lowest priority
     if distills:
-        wanted += [ClassNamesHook, ClockHook, GradientSharesHook, SummaryHook]
+        wanted += [ClassNamesHook, ClockHook, FastTeacherHook]
+        wanted += [GradientSharesHook, SummaryHook]
     return [
         kind()
         for kind in wanted
         if not any(isinstance(hook, kind) for hook in registered)
     ]
+
+
+def newest_checkpoint(hooks: list[Hook], work_dir: str) -> str | None:
+    """The newest whole checkpoint of a run; all processes take what the first found."""
+    paths: list[str | None] = [None]
+    if is_main_process():
+        for hook in hooks:
+            if isinstance(hook, AtomicCheckpointHook):
+                folder = Path(hook.folder(work_dir))
+                newest = files.newest_checkpoint(folder, hook.filename_tmpl)
+                paths = [None if newest is None else str(newest)]
+    broadcast_object_list(paths)
+    return paths[0]
 
 
 def save_student(

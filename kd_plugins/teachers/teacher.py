@@ -12,18 +12,22 @@ from torch import Tensor
 from ..checks import check_float
 from ..config_files import read_config
 from ..errors import ConfigError, located, nearest
+from ..fingerprint import fingerprint, tensors_digest
 from ..host_types import HostModule
 from ..inner_models import image_preprocessor, inner_path
 from ..random_stream import RandomStream
 from ..registry import MODELS
 from ..signatures import arguments
+from .cache import TeacherCache, check_batch_augments, read_cache_options
 from .checkpoints import check_classes, load_strictly, load_weights
 from .class_map import ClassMap, read_class_map
+from .fast import AUTO, read_fast
+from .fast_teacher import FastTeacher
 from .preprocess import InputTranslator
 
 _KEYS = (
     *('cfg', 'model', 'checkpoint', 'checkpoint_prefix', 'allow_random'),
-    *('input_scale', 'class_map'),
+    *('input_scale', 'class_map', 'cache', 'fast'),
 )
 # Where a model of this seed draws its weights from, with allow_random.
 _SEED = 20170
@@ -116,7 +120,11 @@ class Teacher:
             several models: that of the entries that are meant; ``input_scale``, the
             size of its input over that of the student; ``class_map``, where it knows
             other classes than the student, see
-            :func:`~kd_plugins.teachers.class_map.read_class_map`.
+            :func:`~kd_plugins.teachers.class_map.read_class_map`; ``cache``, to store
+            what pairs read of it, see
+            :class:`~kd_plugins.teachers.cache.CacheOptions`; ``fast``, whether a faster
+            copy of it runs, see :func:`~kd_plugins.teachers.fast.read_fast`; of a
+            cached teacher never.
         student_preprocessor: the student's data preprocessor, whose images it will
             see; None for its own.
 
@@ -127,6 +135,8 @@ class Teacher:
         inner_path: where that lies in what the configuration builds; '' for itself.
         scale: ``input_scale``.
         class_map: the classes that it shares with the student; None for all.
+        cache: what it gave for each seeded view, on disk; None for none.
+        fast: its faster copy, and whether that is used.
         checkpoint: path of its weights; None for random ones.
         loaded: whether the weights are there.
 
@@ -171,6 +181,21 @@ class Teacher:
             self.class_map.teacher if self.class_map is not None else None
         )
         preprocessor = image_preprocessor(self._built)
+        self.cache: TeacherCache | None = None
+        with located('cache'):
+            options = read_cache_options(cfg.get('cache'))
+            if options is not None:
+                check_batch_augments(student_preprocessor or preprocessor)
+                self.cache = TeacherCache(options, self)
+        fast = cfg.get('fast', AUTO)
+        if self.cache is not None:
+            if fast not in (AUTO, False):
+                raise ConfigError(
+                    'a cached teacher runs once, as it is. Remove fast or cache.',
+                    key='fast',
+                )
+            fast = False
+        self.fast = FastTeacher(read_fast(fast))
         self._translator = InputTranslator(
             preprocessor if student_preprocessor is None else student_preprocessor,
             preprocessor,
@@ -199,6 +224,13 @@ class Teacher:
         self.to(device)
         return self.model
 
+    def running(self) -> HostModule:
+        """The model that runs in a step: the plain one, or its fast copy."""
+        device = next(self.model.parameters()).device
+        if not self.fast.is_used(device):
+            return self.model
+        return self.fast.copy_of(self.model, device).model
+
     def set_class_names(self, names: Sequence[str]) -> None:
         """Tell the class names of the data; compared at once with weights loaded.
 
@@ -224,6 +256,7 @@ class Teacher:
         """Move weights and preprocessor; never the data type."""
         if next(self.model.parameters()).device != device:
             self._built.to(device)
+            self.fast.forget()
 
     def inputs(
         self, inputs: Tensor, data_samples: Sequence[Any]
@@ -242,6 +275,15 @@ class Teacher:
         dtype = next(self.model.parameters()).dtype
         return translated.to(dtype), self._translator.unpadded(inputs)
 
+    def identity(self) -> dict[str, Any]:
+        """What the tensors that it gives depend on, once its weights are there."""
+        return {
+            'kind': type(self.model).__name__,
+            'config': fingerprint(self.config),
+            'weights': tensors_digest(self.model.state_dict().items()),
+            'inputs': self._translator.identity(),
+        }
+
     def describe(self) -> str:
         """Kind, size and where the weights come from."""
         number = sum(parameter.numel() for parameter in self.model.parameters())
@@ -252,6 +294,8 @@ class Teacher:
         parts = [kind, f'{number / 1e6:.2f} M parameters', source]
         if self.class_map is not None:
             parts.append(self.class_map.describe())
+        if self.cache is not None:
+            parts.append(f'cached in {self.cache.options.folder}')
         return ', '.join(parts)
 
 

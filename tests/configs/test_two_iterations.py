@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.config import ConfigDict
 
 from tests.configs.made_data import (
     make_ade20k,
+    make_bccd,
     make_camvid,
     make_cityscapes,
     make_coco,
@@ -21,11 +23,14 @@ from tests.configs.tree import (
     MAIN_JOBS,
     RUNS,
     first_stage,
+    is_auto,
     load,
     name,
     pairs,
 )
 from tests.engine.hooks.toy import build
+
+pytestmark = pytest.mark.fast_teacher
 
 
 @pytest.fixture(scope='session')
@@ -34,7 +39,7 @@ def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp('made')
     for make in (
         *(make_coco, make_voc, make_cityscapes, make_ade20k, make_camvid),
-        make_nyu,
+        *(make_nyu, make_bccd),
     ):
         make(root)
     return root
@@ -105,6 +110,9 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
     assert runner.iter == 2
     logged = runner.message_hub.log_scalars
     asked = pairs(load(path)) if path in DISTILLATIONS else {}
+    if path in DISTILLATIONS and is_auto(load(path)):
+        asked |= ConfigDict(runner.model.choice.pairs)
+        assert asked
     distilled = {key for key in logged if key.startswith('train/loss_kd_')}
     assert distilled == {f'train/loss_kd_{pair}' for pair in asked}
     # What a critic logs: its objective, the penalty, its scores of each side.

@@ -7,6 +7,7 @@ for them, how well the student matches its teacher, and pictures of both.
 from .checkpoint import AtomicCheckpointHook
 from .classes import ClassNamesHook
 from .clock import ClockHook
+from .fast_teacher import FastTeacherHook
 from .fidelity import FidelityHook
 from .gradient_shares import GradientSharesHook
 from .pictures import DistillationPicturesHook
@@ -18,6 +19,7 @@ __all__ = [
     'ClassNamesHook',
     'ClockHook',
     'DistillationPicturesHook',
+    'FastTeacherHook',
     'FidelityHook',
     'GradientSharesHook',
     'RandomStateHook',
