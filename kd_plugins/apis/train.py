@@ -14,6 +14,7 @@ from ..config_files import read_config
 from ..distillers.interface import is_distiller, unwrap
 from ..engine.amp import enable_amp
 from ..engine.files import student_file
+from ..engine.flexible import DistillFlexibleRunner, check_runner
 from ..engine.overrides import apply_overrides
 from ..engine.runner import DistillRunner
 from ..errors import ConfigError
@@ -52,8 +53,12 @@ def prepare_config(
 
 
 def build_runner(cfg: Config) -> Any:
-    """The runner that the config names, by default ours, which runs any config."""
+    """The runner that the config names, by default ours, which runs any config.
+
+    Raises: ConfigError for the host's FlexibleRunner with a distillation.
+    """
     if 'runner_type' in cfg:
+        check_runner(cfg)
         return RUNNERS.build(cfg)
     return DistillRunner.from_cfg(cfg)
 
@@ -129,4 +134,5 @@ def _scale_lr(cfg: Config) -> None:
 def _is_ours(cfg: Config) -> bool:
     kind = cfg.get('runner_type', DistillRunner)
     kind = RUNNERS.get(kind) if isinstance(kind, str) else kind
-    return isinstance(kind, type) and issubclass(kind, DistillRunner)
+    ours = (DistillRunner, DistillFlexibleRunner)
+    return isinstance(kind, type) and issubclass(kind, ours)

@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process, master_only
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -21,12 +21,12 @@ from .checkpointing import check_modules, without_reentry
 from .distilling import (
     is_distiller_type,
     missing_hooks,
+    newest_checkpoint,
     optim_wrapper_cfg,
     save_student,
     with_atomic_checkpoints,
     wrapper_cfg,
 )
-from .hooks import AtomicCheckpointHook
 from .launch import start_cpu_processes
 from .plain_run import check_progress, continue_plain_run, is_plain
 
@@ -149,7 +149,7 @@ class DistillRunner(Runner):
             without_reentry(unwrap(self.model), names)
         auto = self._resume == 'auto' or (self._resume and self._load_from is None)
         if auto and not self._has_loaded:
-            newest = self._newest_checkpoint()
+            newest = newest_checkpoint(self.hooks, self.work_dir)
             if newest is None:
                 self._resume = False
                 self.logger.info(
@@ -176,17 +176,6 @@ class DistillRunner(Runner):
                 for line in continue_plain_run(checkpoint, self, filename):
                     self.logger.info(line)
         return checkpoint
-
-    def _newest_checkpoint(self) -> str | None:
-        paths: list[str | None] = [None]
-        if is_main_process():
-            for hook in self.hooks:
-                if isinstance(hook, AtomicCheckpointHook):
-                    folder = Path(hook.folder(self.work_dir))
-                    newest = files.newest_checkpoint(folder, hook.filename_tmpl)
-                    paths = [None if newest is None else str(newest)]
-        broadcast_object_list(paths)  # all processes resume from what the first found
-        return paths[0]
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks, and keep what they made of a checkpoint to be saved."""

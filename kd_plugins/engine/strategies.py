@@ -17,6 +17,7 @@ from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import weights_to_cpu
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..config_files import type_name
 from ..distillers.auxiliary import check_schedules
@@ -151,6 +152,10 @@ class DistillFSDPStrategy(_Distilling, FSDPStrategy):
                 'teacher would be built without weights, too.'
             )
         super().__init__(state_dict_cfg=state_dict_cfg, **options)
+        if get_device() == 'cpu':
+            # Asked to move a state that is on the CPU already, torch does not copy it:
+            # all momenta of a parameter would be saved as the last one gathered.
+            self.optim_state_dict_config.offload_to_cpu = False
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         self.model_wrapper = {
@@ -161,6 +166,15 @@ class DistillFSDPStrategy(_Distilling, FSDPStrategy):
             self.model_wrapper.setdefault('device_id', torch.device('cpu'))
         wrapped: nn.Module = super()._wrap_model(model)
         return wrapped
+
+    def load_optim_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take this process's shard of a whole state; torch has a new order for it."""
+        shard = FullyShardedDataParallel.optim_state_dict_to_load(
+            model=self.model,
+            optim=self.optim_wrapper.optimizer,
+            optim_state_dict=state_dict,
+        )
+        self.optim_wrapper.load_state_dict(shard)
 
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: nn.Module | None = None

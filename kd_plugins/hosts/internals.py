@@ -70,6 +70,11 @@ INTERNALS = (
         'A resumed run starts from a broken file.',
     ),
     Internal(
+        'mmengine.runner.Runner._train_loop',
+        ('engine/runner.py',),
+        'Layers behind a frozen stem, once checkpointed, get no gradient.',
+    ),
+    Internal(
         'mmengine.runner.Runner._has_loaded',
         ('engine/runner.py',),
         'A run that is called twice is resumed twice.',
@@ -123,6 +128,51 @@ INTERNALS = (
         'mmengine.runner.IterBasedTrainLoop._epoch',
         ('apis/analyze.py',),
         'An analysis of a checkpoint weighs pairs as in the first epoch.',
+    ),
+    # Strategies
+    Internal(
+        'mmengine.runner.FlexibleRunner._resume',
+        ('engine/flexible.py',),
+        'A resumed run of a strategy starts from a broken file.',
+    ),
+    Internal(
+        'mmengine.runner.FlexibleRunner._load_from',
+        ('engine/flexible.py',),
+        'A resumed run of a strategy starts from a broken file.',
+    ),
+    Internal(
+        'mmengine.runner.FlexibleRunner._has_loaded',
+        ('engine/flexible.py',),
+        'A run of a strategy that is called twice is resumed twice.',
+    ),
+    Internal(
+        'mmengine.runner.FlexibleRunner.save_checkpoint',
+        ('engine/flexible.py',),
+        'A run of a strategy resumes one iteration too late.',
+        ('out_dir', 'filename'),
+    ),
+    Internal(
+        'mmengine._strategy.DDPStrategy._setup_distributed',
+        ('engine/strategies.py',),
+        'Strategies start on GPUs only.',
+        ('launcher',),
+    ),
+    Internal(
+        'mmengine._strategy.DDPStrategy._wrap_model',
+        ('engine/strategies.py',),
+        "A critic lies in DDP's buckets, and CPUs are refused.",
+        ('model',),
+    ),
+    Internal(
+        'mmengine._strategy.FSDPStrategy._wrap_model',
+        ('engine/strategies.py',),
+        'Shards live on GPUs only.',
+        ('model',),
+    ),
+    Internal(
+        'mmengine._strategy.FSDPStrategy.optim_state_dict_config',
+        ('engine/strategies.py',),
+        'On CPUs all momenta of a parameter are saved as the last one gathered.',
     ),
     # Checkpoints
     Internal(

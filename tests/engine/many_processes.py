@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 import kd_plugins  # noqa: F401
 from tests.distillers.split import split_config
 from tests.distillers.two_processes import _fork
-from tests.engine.hooks.toy import build
+from tests.engine.hooks.toy import build, toy_config
 
 LAYERS = ['backbone.layer2', 'student.neck']
 OPTIMIZER = dict(type='SGD', lr=0.02, momentum=0.9)
@@ -76,6 +76,18 @@ NESTED = dict(
 )
 
 
+def sharded_toy(folder: Path, resume: bool = False) -> Config:
+    """Ten iterations in shards, each process with a random stream of its own."""
+    return toy_config(
+        folder,
+        strategy=dict(type='FSDPStrategy'),
+        optim_wrapper=dict(clip_grad=None),
+        randomness=dict(seed=5, diff_rank_seed=True),
+        resume=resume,
+        **FLEXIBLE,
+    )
+
+
 def _changed(cfg: Config, **changes: Any) -> Config:
     for key, value in changes.items():
         cfg[key] = value
@@ -87,8 +99,7 @@ def train(cfg: Config, path: Path) -> None:
     cfg.launcher = 'pytorch'
     runner = build(cfg)
     runner.train()
-    distiller = runner.model.module
-    teacher = distiller.teachers['teacher'].model
+    teachers = getattr(runner.model.module, 'teachers', {})
     result = {
         'state': runner.model.state_dict(),
         'wrapper': type(runner.model).__name__,
@@ -97,7 +108,11 @@ def train(cfg: Config, path: Path) -> None:
             for module in runner.model.modules()
         ),
         'shard': sum(each.numel() for each in runner.model.parameters()),
-        'teacher': {name: each.clone() for name, each in teacher.state_dict().items()},
+        'teacher': {
+            name: each.clone()
+            for teacher in teachers.values()
+            for name, each in teacher.model.state_dict().items()
+        },
     }
     torch.save(result, path)
 
@@ -109,6 +124,13 @@ def main(folder: Path, *names: str) -> None:
         if names and name not in names:
             continue
         _fork(folder, name, lambda: make_cfg(folder / name, 1), train)  # noqa: B023
+    if names:
+        return
+    _fork(folder, 'whole', lambda: sharded_toy(folder / 'whole'), train)
+    _fork(folder, 'resumed', lambda: sharded_toy(folder / 'resumed'), train)
+    for path in (folder / 'resumed').glob('*_10.pth'):
+        path.unlink()  # as if it had been stopped
+    _fork(folder, 'resumed', lambda: sharded_toy(folder / 'resumed', True), train)
 
 
 if __name__ == '__main__':

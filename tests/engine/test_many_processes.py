@@ -110,6 +110,13 @@ def test_checkpoints_of_strategies_are_whole(folder: Path, run: str) -> None:
     assert 'strategy' not in saved['meta']['cfg']
 
 
+def test_a_sharded_run_is_resumed_exactly(folder: Path) -> None:
+    assert (folder / 'resumed' / 'iter_10.pth').exists()
+    whole, resumed = end(folder, 'whole'), end(folder, 'resumed')
+    assert whole['state'] and same_state(whole['state'], resumed['state'])
+    assert 'Resume checkpoint from' in (folder / 'log_resumed_0').read_text()
+
+
 def build_student() -> Any:
     """The detector by itself, as the host builds it."""
     from mmengine.registry import MODELS
