@@ -136,9 +136,11 @@ def shown(item: object) -> str:
     """An object of somebody else's as a message may show it: not every one prints.
 
     Example:
-        >>> shown([1, 2])
-        '[1, 2]'
+        >>> shown([1, 2]), shown(object())
+        ('[1, 2]', 'a object')
     """
+    if type(item).__str__ is object.__str__ and type(item).__repr__ is object.__repr__:
+        return f'a {type(item).__name__}'  # it would show its address
     try:
         return str(item)
     except Exception as error:  # whatever a foreign ``__repr__`` may raise

@@ -52,6 +52,12 @@ def test_the_sum_over_levels_is_as_many_times_their_mean() -> None:
     assert weights.count('each') == 1 and '1 each' in model.summary()
 
 
+def test_the_summary_has_a_line_between_header_and_pairs() -> None:
+    header, line, first, *_ = distiller(dict(a=hint())).summary().splitlines()
+    assert header.startswith('pair') and set(line) == {'-', ' '}
+    assert first.startswith('a ')
+
+
 def test_levels_that_are_summed_are_logged_as_they_are() -> None:
     whole = losses_of(distiller(dict(a=hint(levels_reduction='sum'))))
     levels = losses_of(distiller(dict(a=hint(levels_reduction='sum', per_level=True))))

@@ -337,3 +337,15 @@ def test_on_several_ranks_every_backward_pass_leads_through_the_whole_student(
     assert found.failing == alone.failing == ['cut']
     for name in ('hint', 'rcn_cls'):
         assert found.share(name) == pytest.approx(alone.share(name))
+
+
+def test_the_cosine_of_a_gradient_that_is_not_finite_is_none() -> None:
+    model = distiller(pairs(hint=0.3))
+
+    def broken(student: Tensor, teacher: Tensor, **_: Any) -> Tensor:
+        return torch.nan * (student - teacher).sum()
+
+    model.losses['hint'].forward = broken
+    shares = gradient_shares(model, raw_batch())
+    assert math.isnan(shares.cosine('hint'))
+    assert shares.verdict('hint') == 'not finite'

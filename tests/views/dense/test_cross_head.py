@@ -491,7 +491,8 @@ SEPARATE = dict(type='mmdet.RetinaSepBNHead', num_ins=3)
         (dict(layer=True), 'layer must be a whole number >= 0, got True'),
         (
             dict(kind='fcos', teacher=detector('atss')),
-            'the anchors of student and teacher differ',
+            r'the anchors of student and teacher differ: student a MlvlPointGenerator, '
+            r'teacher AnchorGenerator',
         ),
         (
             dict(kind='atss', student=detector('gfl'), teacher=detector('gfl', base=8)),

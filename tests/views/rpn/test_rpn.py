@@ -92,6 +92,7 @@ def test_rows_are_those_of_the_hosts_targets(sigmoid: bool) -> None:
     torch.testing.assert_close(deltas.student, stack(rows, 'deltas'))
     torch.testing.assert_close(deltas.teacher, stack(rows, 'teacher_deltas'))
     positive = stack(rows, 'positive')
+    assert deltas.mask.dtype == torch.float32
     assert torch.equal(deltas.mask, positive.float())
     torch.testing.assert_close(deltas.target[positive], stack(rows, 'target')[positive])
     assert logits.context.activation == ('sigmoid' if sigmoid else 'softmax')
