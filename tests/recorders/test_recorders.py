@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.recorders import LayerRecorder, find_layer, record_method
+from kd_plugins.recorders.recorder import tensors_in
 
 
 class Block(nn.Module):
@@ -167,3 +168,12 @@ def test_a_method_recorded_twice_is_put_back_in_turn() -> None:
             greeter.greet('you')
         greeter.greet('you')
     assert seen == ['outer', 'inner', 'outer']
+
+
+def test_tensors_are_found_in_whatever_holds_them() -> None:
+    one, two, three = torch.zeros(3, 1).unbind()
+    item = (dict(a=one, b='no tensor'), [two, (three, None)])
+    assert all(
+        found is expected
+        for found, expected in zip(tensors_in(item), (one, two, three), strict=True)
+    )

@@ -14,6 +14,7 @@ from kd_plugins.registry import MODELS
 from kd_plugins.views.dense.assignment import TargetsRecorder
 from kd_plugins.views.dense.heads import DenseHeadRecorder
 from kd_plugins.views.roi.outputs import RoIRecorder
+from kd_plugins.visualization.maps import choose_pairs, pair_maps
 from tests.distillers.test_auxiliary import wrapper_of
 from tests.distillers.tiny import (
     batch,
@@ -241,8 +242,9 @@ def test_dense_heads_give_the_shared_columns() -> None:
     pairs = dict(a=dict(view='head.logits', loss=dict(type='PixelWiseLoss')))
     model = detector(pairs, PART, more, student=fcos())
     specs = model.pairs[0].tensors
-    assert [spec.student[1] for spec in specs] == [2, 2, 2]
-    assert [spec.teacher[1] for spec in specs] == [2, 2, 2]
+    shapes = [(1, 2, side, side) for side in (32, 16, 8)]
+    assert [spec.student for spec in specs] == shapes
+    assert [spec.teacher for spec in specs] == shapes
     with observed(model) as seen:
         scores = seen.step.student.records[DenseHeadRecorder()][-1][0]
         labels = seen.step.student.records[TargetsRecorder()][-1][0]
@@ -261,6 +263,20 @@ def test_dense_heads_give_the_shared_columns() -> None:
             for before, after in ((0, 0), (2, 1), (3, 2)):
                 assert (item.target[label == before] == after).all()
         assert any((level == 1).any() for level in labels)
+
+
+@torch.no_grad()
+def test_pictures_of_dense_heads_show_the_shared_columns() -> None:
+    more = fcos(8, 16)
+    more['bbox_head']['num_classes'] = 4
+    pairs = dict(a=dict(view='head.logits', loss=dict(type='PixelWiseLoss')))
+    model = detector(pairs, PART, more, student=fcos())
+    data = batch(model)
+    found = pair_maps(model, choose_pairs(model, None), *data.values())
+    loaded_teacher = loaded(model)
+    expected = loaded_teacher.bbox_head(loaded_teacher.extract_feat(data['inputs']))[0]
+    for item, level in zip(found, expected, strict=True):
+        assert_close(item.teacher, level[:, [2, 1]])
 
 
 @pytest.mark.parametrize('size', ['student', 'teacher'])

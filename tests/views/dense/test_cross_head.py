@@ -583,3 +583,9 @@ def test_each_of_two_teachers_goes_on_by_its_own_head() -> None:
         first, second = (seen.first(name) for name in 'ab')
     assert second.teacher.mean() > first.teacher.mean() + 4
     assert second.student.mean() > first.student.mean() + 4
+
+
+def test_the_summary_knows_how_many_bins_an_edge_has() -> None:
+    pairs = {pair.name: pair for pair in build('gfl').pairs}
+    (spec,) = pairs['distributions'].tensors
+    assert spec.student == spec.teacher == (-1, 4, 17)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import MODELS
-from kd_plugins.views.roi.outputs import RoIOutputs, RoIRecorder
+from kd_plugins.views.roi.outputs import RoIOutputs, RoIRecorder, stage_of
 from tests.distillers.tiny import (
     CLASSES,
     bbox_head,
@@ -271,3 +271,11 @@ def test_other_classes_may_share_features_only() -> None:
         MODELS.build(config(dict(cls=pairs()['cls']), teacher=fewer))
     pair = dict(view='roi.features', loss=dict(type='HintLoss'))
     assert losses_of(distiller(dict(a=pair), teacher=fewer))['loss_kd_a'] > 0
+
+
+def test_the_stage_of_a_layer_is_that_of_its_head() -> None:
+    cascade, plain = MODELS.build(cascade_rcnn()), MODELS.build(faster_rcnn())
+    assert stage_of(cascade, 'roi_head.bbox_head.1') == 1
+    assert stage_of(cascade, 'roi_head.bbox_head.1.shared_fcs.0') == 1
+    assert stage_of(cascade, 'roi_head.bbox_head') == 0
+    assert stage_of(plain, 'roi_head.bbox_head.shared_fcs.1') == 0
