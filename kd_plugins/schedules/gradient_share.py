@@ -11,8 +11,8 @@ from kd_plugins.schedules._base import Clock, Schedule, check_step
 
 # Largest change of a weight at one measurement.
 MOST_AT_ONCE = 10.0
-# From this part of a training on its weights are held.
-HELD_FROM = 0.8
+# Part of a training, its last one, in which weights are held.
+HELD_PART = 0.2
 # One batch out of line is no median of three.
 _MEMORY = 3
 
@@ -97,7 +97,7 @@ class GradientShare(Schedule):
         """
         if last is None:
             return math.inf if self.until is None else self.until
-        until = int(HELD_FROM * last) if self.until is None else self.until
+        until = last - int(HELD_PART * last) if self.until is None else self.until
         if self.begin >= last:
             raise ConfigError(
                 f'begin is {self.begin}, and the training ends after {last} '
@@ -106,7 +106,7 @@ class GradientShare(Schedule):
         if self.begin >= until:
             raise ConfigError(
                 f'begin is {self.begin}, and the weight is held from {until} on, which '
-                f'is {HELD_FROM:.0%} of {last} iterations. Set an earlier begin, or '
+                f'is {1 - HELD_PART:.0%} of {last} iterations. Set an earlier begin, or '
                 'until.'
             )
         return until

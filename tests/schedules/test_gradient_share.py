@@ -150,6 +150,11 @@ def test_it_is_held_for_the_last_fifth_or_from_until_on() -> None:
     assert schedule.is_due(clock(800, None))
 
 
+@pytest.mark.parametrize('last', [1, 2, 4])
+def test_it_serves_a_trial_of_an_iteration(last: int) -> None:
+    assert GradientShare().is_due(clock(0, last))
+
+
 @pytest.mark.parametrize('iteration', [37, 950])
 def test_what_was_never_measured_is_due_at_once(iteration: int) -> None:
     schedule = GradientShare()
