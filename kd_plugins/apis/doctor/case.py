@@ -3,7 +3,9 @@
 import functools
 import statistics
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -207,4 +209,5 @@ class Case:
 
     def _evaluate(self, images: Images, which: str) -> PairedEvaluation:
         print_log(f'Student and teacher on {images.number} {which} images ...')
-        return evaluate_paired(self.distiller, images.loader, images.make_evaluator)
+        with redirect_stdout(StringIO()):  # COCO's tables
+            return evaluate_paired(self.distiller, images.loader, images.make_evaluator)

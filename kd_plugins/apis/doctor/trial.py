@@ -17,7 +17,8 @@ from ...evaluation.gradients import (
 )
 from ...teachers import model_config, without_pretrained
 from ..analyze import instead_of_training
-from ..price import Price, UncopiableError, measure_price
+from ..copies import UncopiableError
+from ..price import Price, measure_price
 
 
 @dataclass(frozen=True)

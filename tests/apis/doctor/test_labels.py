@@ -26,10 +26,23 @@ def test_without_a_gap_it_is_capacity_or_time() -> None:
     assert 'capacity or of time' in finding.sentence
 
 
+def test_a_student_far_below_its_teacher_on_its_own_images_does_not_fit_them() -> None:
+    of = case(
+        validation=evaluation(0.002),
+        training=evaluation(0.004, 0.9),
+        log=log(0.002),
+    )
+    (finding,) = results(check_labels, of)
+    assert finding.severity == 'warning'
+    assert 'does not fit its labels yet' in finding.sentence
+    unmatched = case(training=evaluation(0.9, None), log=log(0.4))  # with a class_map
+    assert 'short of more of them' in results(check_labels, unmatched)[0].sentence
+
+
 def test_of_an_error_too() -> None:
     of = case(
         validation=evaluation(2.0, key='rmse'),
-        training=evaluation(1.0, key='rmse'),
+        training=evaluation(1.0, 1.2, key='rmse'),
         log=log(2.5, 2.0, key='rmse'),
     )
     first, second = results(check_labels, of)

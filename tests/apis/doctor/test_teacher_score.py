@@ -46,22 +46,23 @@ def test_of_an_error_the_smaller_is_better() -> None:
 
 
 @pytest.mark.parametrize(
-    ('measured', 'number', 'severity'),
+    ('measured', 'number', 'total', 'severity'),
     [
-        (0.70, 10, 'fine'),
-        (0.66, 10, 'warning'),  # 6 % less, on all images
-        (0.66, 5, 'fine'),  # on some of them that is luck
-        (0.45, 10, 'problem'),
+        (0.70, 300, 300, 'fine'),
+        (0.66, 300, 300, 'warning'),  # 6 % less, on all images
+        (0.66, 200, 300, 'fine'),  # on some of them that is luck
+        (0.66, 10, 10, 'fine'),  # on few too
+        (0.45, 10, 10, 'problem'),
     ],
 )
 def test_a_score_behind_that_in_the_checkpoint_is_told(
-    tmp_path: Path, measured: float, number: int, severity: str
+    tmp_path: Path, measured: float, number: int, total: int, severity: str
 ) -> None:
     checkpoint = save_teacher(tmp_path / 'teacher.pth', mAP='0.702')
     of = case(
         model(checkpoint=checkpoint),
         validation=evaluation(0.3, measured),
-        validation_images=images(number),
+        validation_images=images(number, total),
     )
     _, second = results(check_teacher_score, of)
     assert second.severity == severity

@@ -1,11 +1,11 @@
 """What the student alone would have trained in the time of the distillation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ....benchmark.longer import length_key_of, scaled_options
 from ....distillers.student import student_config
-from ....errors import ConfigError
 from ...recorded import config_of_student_alone
 from ..case import Case
 from ..finding import NOTE, WARNING, Finding, NotChecked, NotCheckedError
@@ -27,12 +27,10 @@ def check_equal_time(case: Case) -> Iterator[Finding | NotChecked]:
         f'({medians["distilled"]:.3f} against {medians["student"]:.3f} s, measured now '
         'in turn)'
     )
-    try:
-        unit = length_key_of(case.cfg)
-        length = int(case.cfg.train_cfg[unit])
-    except ConfigError as error:
-        raise NotCheckedError(str(error)) from error
-    more = round(length * ratio)
+    unit = length_key_of(case.cfg)
+    length = int(case.cfg.train_cfg[unit])
+    scaled = scaled_options(student_config(case.cfg), max(ratio, 1.0))
+    more = scaled[f'train_cfg.{unit}']
     figures |= {'length': length, 'length alone': more}
     sentence += (
         f'; in the time of its {length:,} {_UNITS[unit]}{_minutes(case)} it would '
@@ -41,7 +39,8 @@ def check_equal_time(case: Case) -> Iterator[Finding | NotChecked]:
     yield Finding(
         WARNING if ratio > _DEAR else NOTE,
         sentence,
-        f'Before anything else, train the student alone for as long: {_command(case)}',
+        'Before anything else, train the student alone for as long: '
+        f'{_command(case, scaled)}',
         figures,
     )
 
@@ -57,11 +56,8 @@ def _minutes(case: Case) -> str:
     return f' ({log.iterations * log.seconds / 60:.0f} minutes by the log)'
 
 
-def _command(case: Case) -> str:
+def _command(case: Case, scaled: Mapping[str, Any]) -> str:
     """How to train the student alone for the same time."""
-    assert case.trial.price is not None
-    plain = student_config(case.cfg)
-    scaled = scaled_options(plain, max(case.trial.price.ratio, 1.0))
     options = ' '.join(
         f'{key}="{value}"' if isinstance(value, list) else f'{key}={value}'
         for key, value in scaled.items()

@@ -8,8 +8,9 @@ from ..score import Score, score_of
 from ..teachers import TeacherFacts
 
 # How far a measured score may stay behind the recorded one, as a share of it: on all
-# images, and on some of them.
+# images of a validation, and on some or few of them.
 _TOLERANCE = {True: 0.03, False: 0.1}
+_ENOUGH = 200
 _BROKEN = 0.2
 
 
@@ -47,7 +48,8 @@ def check_teacher_score(case: Case) -> Iterator[Finding | NotChecked]:
                 f'{facts.title} is better than the student: {both}.',
                 figures=figures,
             )
-        yield from _beside_recorded(case, facts, teacher, images.number == images.total)
+        complete = images.number == images.total >= _ENOUGH
+        yield from _beside_recorded(case, facts, teacher, complete)
 
 
 def _beside_recorded(
