@@ -105,8 +105,8 @@ class GradientShare(Schedule):
             )
         if self.begin >= until:
             raise ConfigError(
-                f'begin is {self.begin}, and the weight is held from {until} on, which '
-                f'is {1 - HELD_PART:.0%} of {last} iterations. Set an earlier begin, or '
+                f'begin is {self.begin}, and the weight is held from {until} on, the '
+                f'last {HELD_PART:.0%} of {last} iterations. Set an earlier begin, or '
                 'until.'
             )
         return until

@@ -190,7 +190,7 @@ def test_a_weight_that_nothing_measures_is_an_error() -> None:
     [
         ({'begin': 1000}, r'^begin is 1000, and the training ends after 1000 iter'),
         ({'begin': 1000, 'until': 2000}, r'^begin is 1000, and the training ends'),
-        ({'begin': 850}, r'held from 800 on, which is 80% of 1000 iterations. Set an'),
+        ({'begin': 850}, r'held from 800 on, the last 20% of 1000 iterations. Set an'),
     ],
 )
 def test_a_beginning_after_the_end_is_refused(
