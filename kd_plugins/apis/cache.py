@@ -1,5 +1,6 @@
 """Fill a teacher's cache ahead of a training, for ``tools/cache_teacher.py``."""
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -132,7 +133,9 @@ class _Filling:
         for _ in self._compute_all(first):
             pass
         missing = self._missing()
-        bar = ProgressBar(len(missing)) if self._progress and missing else None
+        bar = None
+        if self._progress and missing:
+            bar = ProgressBar(len(missing), file=sys.stdout)
         share = _share_of(missing, self._batch_size)
         for number in self._compute_all(share):
             if bar is not None:
