@@ -4,6 +4,7 @@ It inherits the student's and names the teacher's, so that it is ten lines to re
 to change, and means the same wherever it lies.
 """
 
+import copy
 import math
 import os
 import tempfile
@@ -21,6 +22,7 @@ from ..engine.overrides import apply_overrides
 
 _DISTILL = 'kd_plugins::_base_/distill.py'
 _RUNNER = 'kd_plugins.DistillRunner'
+_DELETE = '_delete_'
 _WIDTH = 88
 
 
@@ -74,7 +76,7 @@ def trial_config(sources: Sources, options: Mapping[str, Any] | None) -> Config:
     """
     with tempfile.TemporaryDirectory(prefix='distill_') as folder:
         cfg = read_config(_write(sources, Path(folder), {}, {}))
-    apply_overrides(cfg, options)
+    apply_overrides(cfg, copy.deepcopy(options))  # merging takes `_delete_` out of it
     return cfg
 
 
@@ -145,7 +147,7 @@ def _body(
     # The hosts' own tools resolve `_base_` before they import anything of ours.
     bases = [base] if 'runner_type' in assigned else [base, _DISTILL]
     model: dict[str, Any] = {
-        '_delete_': True,
+        _DELETE: True,
         'type': 'kd_plugins.Distiller',
         'student': _Placeholder(sources.student),
         'teacher': {'cfg': sources.teacher, 'checkpoint': sources.checkpoint},
@@ -153,7 +155,9 @@ def _body(
     }
     content = {'model': model, **assigned}
     for key, value in options.items():
-        _put(content, key.split('.'), value, merged)
+        # The model is written whole here; of all else, what differs from the base.
+        whole = key.partition('.')[0] == 'model'
+        _put(content, key.split('.'), value, merged, whole)
     listed = ''.join(f'    {name!r},\n' for name in bases)
     lines = [f"_base_ = __import__('kd_plugins') and [\n{listed}]"]
     lines += [
@@ -176,7 +180,9 @@ class _Placeholder:
         return '{{_base_.model}}'
 
 
-def _put(node: dict[str, Any], keys: list[str], value: Any, merged: Any) -> None:
+def _put(
+    node: dict[str, Any], keys: list[str], value: Any, merged: Any, whole: bool
+) -> None:
     """Put an option into the content of the config.
 
     Args:
@@ -185,16 +191,31 @@ def _put(node: dict[str, Any], keys: list[str], value: Any, merged: Any) -> None
         value: of the option.
         merged: the same dict after all options were merged: a list of a base config is
             replaced whole.
+        whole: whether the content inherits nothing there.
     """
     key, *rest = keys
     below = merged[key]
-    if isinstance(node.get(key), _Placeholder) and rest:
+    if isinstance(node.get(key), _Placeholder) and (rest or isinstance(value, dict)):
         node[key] = {'cfg': node[key].config}
-    if not rest or isinstance(below, (list, tuple)):
-        node[key] = below if rest else value
-        return
-    inside = node.setdefault(key, {})
-    _put(inside, rest, value, below)
+    if isinstance(below, (list, tuple)) and rest:
+        node[key] = below
+    elif rest:
+        _put(node.setdefault(key, {}), rest, value, below, whole)
+    elif not isinstance(value, dict):
+        node[key] = value
+    elif value.get(_DELETE) or not isinstance(node.get(key), dict):
+        node[key] = _without_deletes(value) if whole else value
+    else:
+        for inner, item in value.items():
+            _put(node[key], [inner], item, below, whole)
+
+
+def _without_deletes(value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_deletes(item) if isinstance(item, dict) else item
+        for key, item in value.items()
+        if key != _DELETE
+    }
 
 
 def _source(value: Any, indent: int, split: bool = False) -> str:

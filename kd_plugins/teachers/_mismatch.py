@@ -6,7 +6,7 @@ from torch import Size, Tensor, nn
 
 
 def explain_mismatch(
-    module: nn.Module, weights: Mapping[str, Tensor], source: str
+    module: nn.Module, weights: Mapping[str, Tensor], source: str, owner: str = ''
 ) -> str:
     """What differs between a model and weights that it refused, and what to change.
 
@@ -14,6 +14,8 @@ def explain_mismatch(
         module: the model.
         weights: what it was to load.
         source: where they come from, beginning of the message.
+        owner: configuration key of the model, such as 'model.teacher'; '' where its
+            config is a file of its own.
 
     Returns: the message; empty if names and shapes agree.
     """
@@ -29,11 +31,13 @@ def explain_mismatch(
         return ''
     shapes = [f"'{name}' {_shapes(*pair)}" for name, pair in reshaped.items()]
     if reshaped and not (missing or unexpected):
-        classes, key = _classes_of_both(module, reshaped)
+        classes, keys = _classes_of_both(module, reshaped)
         if classes:
+            key = ' and '.join(f'{owner}.{key}' if owner else key for key in keys)
+            place = '' if owner else ' in its config'
             return (
                 f'{source} has {classes[0]} classes, the model {classes[1]} '
-                f'({_few(shapes)}). Set {key}={classes[0]} in its config, or give a '
+                f'({_few(shapes)}). Set {key}={classes[0]}{place}, or give a '
                 f'checkpoint trained for {classes[1]} classes.'
             )
     prefixes = _prefixes(expected, weights)
@@ -79,14 +83,17 @@ def _prefixes(expected: Iterable[str], weights: Iterable[str]) -> list[str]:
 
 def _classes_of_both(
     module: nn.Module, reshaped: Mapping[str, tuple[Size, Size]]
-) -> tuple[tuple[int, int] | None, str]:
-    """Numbers of classes of weights and model, if these alone explain the shapes."""
+) -> tuple[tuple[int, int] | None, list[str]]:
+    """Numbers of classes of weights and model, if these alone explain the shapes.
+
+    With the keys of a model's config that say them.
+    """
     common: set[tuple[int, int]] | None = None
-    keys = []
+    keys: list[str] = []
     for name, (actual, wanted) in reshaped.items():
         owner = _owner_of_classes(module, name)
         if owner is None or not wanted or actual[1:] != wanted[1:]:
-            return None, ''
+            return None, []
         path, classes = owner
         keys.append(f'{path}.num_classes' if path else 'num_classes')
         numbers = {
@@ -94,8 +101,8 @@ def _classes_of_both(
         }
         common = numbers if common is None else common & numbers
     if not common:
-        return None, ''
-    return max(common), ' and '.join(dict.fromkeys(keys))
+        return None, []
+    return max(common), list(dict.fromkeys(keys))
 
 
 def _numbers(height: int, wanted: int, classes: int) -> Iterable[int]:

@@ -16,7 +16,8 @@ from ..checkpoints import read_checkpoint, state_dict_of
 from ..errors import CheckpointError, located, nearest
 from ._mismatch import explain_mismatch
 
-_KEY = 'model.teacher.checkpoint'
+_TEACHER = 'model.teacher'
+_KEY = f'{_TEACHER}.checkpoint'
 _STUDENT = 'student.'
 _OF_MMRAZOR = 'architecture.'
 _DISTILLER_PREFIXES = (_STUDENT, 'adapters.', 'losses.')
@@ -135,7 +136,9 @@ def load_strictly(
     try:
         module.load_state_dict(adjusted)
     except RuntimeError as error:
-        message = explain_mismatch(module, adjusted, source)
+        # Of a teacher, and of one of several: what is merged into its model.
+        owner = key.removesuffix('.checkpoint') if key.startswith(_TEACHER) else ''
+        message = explain_mismatch(module, adjusted, source, owner)
         raise CheckpointError(message or f'{source}: {error}') from error
     check_classes(getattr(weights, 'classes', None), classes, source)
 

@@ -80,6 +80,35 @@ def make_ade20k(root: Path) -> None:
             _label(folder / 'annotations' / split / f'{number:06d}.png', 151)
 
 
+def make_bccd(root: Path) -> None:
+    """BCCD in ``data/bccd``: 4 images for training, 1 for validation, 1 for testing."""
+    folder = root / 'data' / 'bccd'
+    (folder / 'annotations').mkdir(parents=True)
+    left, top, right, bottom = _BOX
+    for split, count in (('train', 4), ('val', 1), ('test', 1)):
+        images, boxes = [], []
+        for number in range(count):
+            file = f'{split}_{number}.jpg'
+            _draw(folder / 'images' / file, number)
+            images.append(dict(id=number, file_name=file, width=_WIDTH, height=_HEIGHT))
+            box = [left, top, right - left, bottom - top]
+            boxes.append(
+                dict(
+                    id=number,
+                    image_id=number,
+                    category_id=number % 3,
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=0,
+                )
+            )
+        names = enumerate(('RBC', 'WBC', 'Platelets'))
+        categories = [dict(id=number, name=name) for number, name in names]
+        (folder / 'annotations' / f'{split}.json').write_text(
+            json.dumps(dict(images=images, annotations=boxes, categories=categories))
+        )
+
+
 def make_camvid(root: Path) -> None:
     """A user's own data, as CamVid: 4 images for training, 1 for validation, 1 else."""
     folder = root / 'data' / 'camvid'

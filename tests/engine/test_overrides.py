@@ -267,3 +267,15 @@ def test_pairs_that_will_be_chosen_may_be_changed(key: str) -> None:
 def test_pairs_that_will_be_chosen_have_their_names() -> None:
     with pytest.raises(ConfigError, match=r"no 'feature'\. Close: 'features'"):
         chosen(**{'feature.layer': 'backbone'})
+
+
+def test_the_keys_of_a_class_map_are_known() -> None:
+    classes = dict(student=['a'], teacher='mmdet.CocoDataset', rename={'person': 'a'})
+    check(
+        **{
+            **{f'model__teacher__class_map__{key}': classes[key] for key in classes},
+            'model__teacher__class_map__rename__cat': 'a',
+        }
+    )
+    with pytest.raises(ConfigError, match=r"class_map has no 'techer'. Close: 'teache"):
+        check(model__teacher__class_map__techer=['a'])

