@@ -28,7 +28,7 @@ from .auto import Choice, choose, is_auto
 from .auxiliary import step_auxiliary, student_wrapper
 from .cached_classes import check_cached_classes
 from .fast_check import decide, fast_of, is_due
-from .health import TeacherHealth
+from .health import Health
 from .inheritance import (
     check_inherited,
     copy_matching,
@@ -133,7 +133,7 @@ class Distiller(BaseModel):
                 if isinstance(recorder, LayerRecorder)
             ]
             entry.fast.require(self.teacher_parts(name), recorders)
-        self._health = TeacherHealth()
+        self._health = Health()
         self.clock: Clock | None = None
 
     def _build_pairs(self, cfg: dict[str, Any] | str) -> list[Pair]:
@@ -346,10 +346,12 @@ class Distiller(BaseModel):
             # Without an active pair nothing draws, and swapping states takes time.
             with self.random_stream.active() if step.active else nullcontext():
                 matched = self.match(step)
-                return merge(
-                    task_losses,
-                    *(pair.losses(step, matched.get(pair.name)) for pair in self.pairs),
-                )
+                losses = {
+                    pair.key: pair.losses(step, matched.get(pair.name))
+                    for pair in self.pairs
+                }
+        self._health.check_losses(losses)
+        return merge(task_losses, *losses.values())
 
     @contextmanager
     def step(
@@ -435,24 +437,15 @@ class Distiller(BaseModel):
     def match(self, step: Step) -> Matched:
         """Matched tensors of the active pairs, after the student's forward.
 
-        Their counts are averaged over the ranks, in one message; the teachers' tensors
-        are checked for NaN.
+        Their counts are averaged over the ranks, in one message. The teachers' tensors
+        are checked for NaN and, where it trains, the student's.
         """
         matched = {
             pair.name: pair.match(step)
             for pair in self.pairs
             if pair.name in step.active
         }
-        self._health.check(
-            {
-                f'{pair.key} ({spec.name})': item.teacher
-                for pair in self.pairs
-                for spec, item in zip(
-                    pair.tensors, matched.get(pair.name, ()), strict=False
-                )
-                if item is not None
-            }
-        )
+        self._health.check_matched(self.pairs, matched)
         numbers = {pair.name: len(pair.tensors) for pair in self.pairs}
         average_counts(matched, numbers, step.inputs.device)
         for name in step.teachers:
