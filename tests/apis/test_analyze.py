@@ -151,6 +151,31 @@ def test_weights_of_a_checkpoint_and_schedules_at_its_iteration(
 
 
 @pytest.mark.host
+def test_a_balanced_weight_is_that_of_the_first_iteration_or_of_a_checkpoint(
+    folder: Path, call: Call
+) -> None:
+    _, rows, _ = call('--share', '0.25')
+    balanced = model()
+    weight = dict(type='GradientShare', share=0.25)
+    balanced['pairs']['early']['loss']['loss_weight'] = weight
+    write(folder, balanced)
+    _, fresh, _ = call()
+    assert float(fresh['early'][5]) == pytest.approx(0.25)
+    assert float(fresh['early'][2]) == pytest.approx(float(rows['early'][-2]), rel=0.01)
+    # Of a training, the weight that it has reached there.
+    distiller = MODELS.build(model())
+    state = dict(weight=0.5, measurements=3, ratios=[2.0])
+    whole = dict(
+        meta=dict(iter=2, epoch=0),
+        state_dict=distiller.state_dict(),
+        gradient_shares=dict(early=state),
+    )
+    torch.save(whole, 'whole.pth')
+    _, later, _ = call('--checkpoint', 'whole.pth')
+    assert later['early'][2] == '0.5'
+
+
+@pytest.mark.host
 def test_a_log_is_kept_where_it_is_asked_for(folder: Path, call: Call) -> None:
     call('--work-dir', 'kept')
     (log,) = (folder / 'kept').rglob('*.log')

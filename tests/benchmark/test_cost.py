@@ -12,6 +12,7 @@ from kd_plugins.benchmark import cost as cost_module
 from kd_plugins.benchmark import cost_stages
 from kd_plugins.benchmark.cost import (
     ADAPTERS,
+    CACHED,
     DISTILLING,
     IDLE,
     STUDENT,
@@ -21,6 +22,7 @@ from kd_plugins.benchmark.cost import (
     measure_cost,
     moment_without_pairs,
 )
+from kd_plugins.benchmark.cost_cached import with_caches
 from kd_plugins.benchmark.cost_stages import AUXILIARY, LOSSES, WHOLE
 from kd_plugins.benchmark.cost_table import cost_json, cost_markdown, with_rest
 from kd_plugins.benchmark.main import cost
@@ -191,7 +193,7 @@ def test_full_system_runs_each_part_alone(monkeypatch):
 
     monkeypatch.setattr(cost_module, 'time_in_turn', remember)
     found = measure_cost('full', cfg, first_batch(cfg), steps=2, warmup=1, bound=1.1)
-    assert list(found.seconds) == [STUDENT, TEACHER, ADAPTERS, DISTILLING]
+    assert list(found.seconds) == [STUDENT, TEACHER, ADAPTERS, DISTILLING, CACHED]
     assert all(len(rounds) == 2 for rounds in found.seconds.values())
     assert all(median > 0 for median in found.medians.values())
     # The teacher's features and both its heads: nothing of it runs in a student's step.
@@ -214,8 +216,58 @@ def test_full_system_runs_each_part_alone(monkeypatch):
         'rpn_head.rpn_conv': 4,
         'roi_head.bbox_head.fc_cls': 1,
     }
+    cached = work[CACHED].__self__.model.teachers['teacher'].model
+    cached.backbone.register_forward_hook(lambda *_: calls.append('cached'))
+    work[CACHED]()
+    assert 'cached' not in calls
     hooks = [hook for one in distiller.modules() for hook in one._forward_hooks]
     assert not hooks  # nothing stays attached
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures('data')
+def test_a_teacher_that_cannot_be_cached_has_no_cached_step(monkeypatch):
+    def refuse(cfg, folder):
+        raise ConfigError('of images of many sizes')
+
+    monkeypatch.setattr(cost_module, 'with_caches', refuse)
+    cfg = open_config(CONFIGS / 'frcnn_kd.py', {**TINY, **RANDOM_TEACHER})
+    found = measure_cost('many', cfg, first_batch(cfg), steps=1, warmup=0)
+    assert CACHED not in found.seconds and found.cached_ratio is None
+    (entry,) = cost_json([found], MACHINE, {}, 1, {'many': ''})['recipes']
+    assert entry['cached_ratio'] is None
+
+
+def test_a_cached_step_is_compared_with_the_student():
+    seconds = {part: [2.0, 4.0] for part in (STUDENT, TEACHER, DISTILLING)}
+    found = Cost('hint', {**seconds, CACHED: [2.1, 4.4]}, {WHOLE: (1.0, 2.0)})
+    assert found.cached_ratio == pytest.approx(1.075)
+    table = cost_markdown([found], MACHINE, {}, 1)
+    head, _, row = (line.split() for line in table.splitlines()[4:7])
+    assert head[head.index('cached') :][:2] == ['cached', 'step']
+    assert row[-9:-4] == ['3250.0', '|', '1.075', '|', '-']
+
+
+def test_every_teacher_of_a_cached_step_has_a_cache_and_no_fast_copy():
+    named = dict(big=dict(cfg='a.py', fast=dict(dtype='float32')), small=dict(cfg='b'))
+    cfg = Config(dict(model=dict(teacher=named)))
+    changed = with_caches(cfg, 'here').model.teacher
+    assert [teacher.cache.folder for teacher in changed.values()] == ['here'] * 2
+    assert 'fast' not in changed.big and 'cache' not in cfg.model.teacher.big
+    single = with_caches(Config(dict(model=dict(teacher=dict(cfg='a.py')))), 'here')
+    assert single.model.teacher.cache.folder == 'here'
+
+
+@pytest.mark.host
+@pytest.mark.usefixtures('data')
+def test_a_balanced_weight_is_timed_at_work():
+    options = {**TINY, **RANDOM_TEACHER}
+    weight = dict(_delete_=True, type='GradientShare')
+    options['model.pairs.hint.loss.loss_weight'] = weight
+    cfg = open_config(CONFIGS / 'frcnn_kd.py', options)
+    found = measure_cost('balanced', cfg, first_batch(cfg), steps=1, warmup=0)
+    assert found.idle_ratio is None
+    assert found.medians[ADAPTERS] > 0
 
 
 @pytest.mark.host
