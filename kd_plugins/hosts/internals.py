@@ -48,6 +48,13 @@ INTERNALS = (
         ('cfg_path',),
     ),
     Internal(
+        'mmengine.config.Config._is_lazy_import',
+        ('apis/distill_config.py',),
+        'A distillation of a student in pure Python is written as a config that cannot '
+        'be read.',
+        ('filename',),
+    ),
+    Internal(
         'mmengine.utils.package_utils.call_command',
         ('hosts/config_scopes.py',),
         'A config of a package that is not installed has the original family '
@@ -94,8 +101,8 @@ INTERNALS = (
     ),
     Internal(
         'mmengine.runner.IterBasedTrainLoop.run',
-        ('apis/analyze.py',),
-        'Replaced on a loop. An analysis trains the student.',
+        ('apis/analyze.py', 'apis/price.py'),
+        'Replaced on a loop. An analysis, or a dry run, trains the student.',
     ),
     Internal(
         'mmengine.runner.IterBasedTrainLoop.dataloader_iterator',

@@ -74,7 +74,8 @@ def built(
     compiled: bool = False,
     **changes: Any,
 ) -> Any:
-    cfg = run_config(config(pairs or all_pairs(weight)), folder, **changes)
+    two = {name: all_pairs(weight)[name] for name in ('hint', 'rcn_cls')}
+    cfg = run_config(config(pairs or two), folder, **changes)
     cfg.experiment_name = f'price_{os.getpid()}_{next(_run)}'
     cfg.train_dataloader.dataset.type = dataset
     cfg.compile = compiled
