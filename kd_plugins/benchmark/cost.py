@@ -3,16 +3,19 @@
 The parts are timed in turn, on one batch, in one process: the step of the student alone
 (the plain model, with its optimiser), the plain teacher's forward as far as the pairs
 of the recipe need it, that of its fast copy where one is used, the adapters' forward
-and backward on fixed tensors, and the distilling step. With weight schedules, the time
-is that at the moment when most pairs have a weight, of five moments from the first
-iteration to the last. If at one of them no pair has a weight, as after a first stage,
-the step of that phase is timed too.
+and backward on fixed tensors, and the distilling step; then that step with a teacher
+whose answers are read from a cache. With weight schedules, the time is that at the
+moment when most pairs have a weight, of five moments from the first iteration to the
+last. If at one of them no pair has a weight, as after a first stage, the step of that
+phase is timed too.
 """
 
 import copy
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,12 +33,14 @@ from ..evaluation.gradients.balance import assume_weights
 from ..registry import MODELS
 from ..schedules import Clock
 from ._common import DISTILLERS
+from .cost_cached import marked, with_caches
 from .cost_stages import Trainee, stages_of
 from .stopwatch import time_in_turn
 
 STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
 FAST = 'fast teacher forward'
 DISTILLING, IDLE = 'distilling step', 'step without pairs'
+CACHED = 'cached step'
 ORDER = (STUDENT, TEACHER, FAST, ADAPTERS, DISTILLING)
 _PARTS = (STUDENT, TEACHER, ADAPTERS)
 _CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
@@ -81,6 +86,11 @@ class Cost:
         """As ``step_ratio``, of a phase without pairs; None: there is none."""
         return self._over_student(IDLE) if IDLE in self.seconds else None
 
+    @property
+    def cached_ratio(self) -> float | None:
+        """As ``step_ratio``, of a cached teacher; None: it cannot be cached."""
+        return self._over_student(CACHED) if CACHED in self.seconds else None
+
     def _over_student(self, part: str) -> float:
         pairs = zip(self.seconds[part], self.seconds[STUDENT], strict=True)
         return statistics.median(step / alone for step, alone in pairs)
@@ -121,7 +131,8 @@ def measure_cost(
             f"cost: recipe '{recipe}' has a model of type '{cfg.model.type}', expected "
             "'kd_plugins.Distiller'."
         )
-    alone, distilling = _trainees(cfg, batch)
+    alone = _alone(cfg, batch)
+    distilling = _distilling(cfg, batch, alone)
     parts = {STUDENT: alone.step, **_work(distilling), DISTILLING: distilling.step}
     busiest, idle = distilling.model.clock, moment_without_pairs(cfg, distilling.model)
     if idle is not None:
@@ -132,30 +143,35 @@ def measure_cost(
             distilling.model.set_clock(busiest)
 
         parts[IDLE] = step_without_pairs
-    seconds = time_in_turn(parts, steps=steps, warmup=warmup)
+    with TemporaryDirectory(prefix='cost_', ignore_cleanup_errors=True) as folder:
+        with suppress(ConfigError):  # of teachers that cannot be cached
+            cached = _distilling(with_caches(cfg, folder), marked(batch), alone)
+            cached.step()  # fills it
+            parts[CACHED] = cached.step
+        seconds = time_in_turn(parts, steps=steps, warmup=warmup)
     return Cost(recipe, seconds, stages_of(alone, distilling), bound)
 
 
-def _trainees(cfg: Config, batch: dict[str, Any]) -> tuple[Trainee, Trainee]:
-    """The plain student and the distiller, with equal weights, on the device."""
-    device = get_device()
+def _alone(cfg: Config, batch: dict[str, Any]) -> Trainee:
+    """The plain student, on the device."""
     plain = student_config(cfg)
     student = MODELS.build(plain.model)
     student.init_weights()
+    student.to(get_device()).train()
+    return Trainee(student, build_optim_wrapper(student, plain.optim_wrapper), batch)
+
+
+def _distilling(cfg: Config, batch: dict[str, Any], alone: Trainee) -> Trainee:
+    """The distiller, with the weights of the student alone."""
     distiller = MODELS.build(cfg.model)
-    distiller.student.load_state_dict(student.state_dict())
+    distiller.student.load_state_dict(alone.model.state_dict())
     assume_weights(distiller.pairs)
     distiller.set_clock(busiest_moment(cfg, distiller.pairs))
-    for model in (student, distiller):
-        model.to(device)
-        model.train()
+    distiller.to(get_device()).train()
     wrapper_cfg = copy.deepcopy(cfg.optim_wrapper)
     wrapper_cfg['student_constructor'] = wrapper_cfg.get('constructor')
     wrapper_cfg['constructor'] = _CONSTRUCTOR
-    return (
-        Trainee(student, build_optim_wrapper(student, plain.optim_wrapper), batch),
-        Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch),
-    )
+    return Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch)
 
 
 def _moments(cfg: Config) -> list[Clock]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cost import DISTILLING, IDLE, ORDER, Cost
+from .cost import CACHED, DISTILLING, IDLE, ORDER, Cost
 from .cost_stages import WHOLE, WITHIN
 from .machine import in_words
 from .table import markdown_table
@@ -24,14 +24,16 @@ def cost_markdown(
         '',
         f'Medians of {rounds} steps in turn, in ms; ratio: distilling step over the '
         'sum of student step, plain teacher and adapters (of the medians; median of '
-        'the ratios within a round). A step without pairs is one of a phase in which '
-        "no pair has a weight; beside it its ratio to the student's own.",
+        'the ratios within a round). A cached step reads what the teacher gave from '
+        'disk; a step without pairs is one of a phase in which no pair has a weight; '
+        "beside each its ratio to the student's own.",
         '',
     ]
     measured = [part for cost in costs for part in cost.medians]
     parts = [part for part in ORDER if part in measured]
+    beside = [title for part in (CACHED, IDLE) for title in (part, 'over the student')]
     lines += markdown_table(
-        ('recipe', *parts, 'ratio', 'paired ratio', 'bound', IDLE, 'over the student'),
+        ('recipe', *parts, 'ratio', 'paired ratio', 'bound', *beside),
         [
             (
                 cost.recipe,
@@ -42,7 +44,8 @@ def cost_markdown(
                 f'{cost.ratio:.3f}',
                 f'{cost.paired_ratio:.3f}',
                 _verdict(cost),
-                *_idle(cost),
+                *_beside(cost, CACHED, cost.cached_ratio),
+                *_beside(cost, IDLE, cost.idle_ratio),
             )
             for cost in costs
         ],
@@ -104,6 +107,7 @@ def cost_json(
                     'paired_ratio': cost.paired_ratio,
                     'step_ratio': cost.step_ratio,
                     'idle_ratio': cost.idle_ratio,
+                    'cached_ratio': cost.cached_ratio,
                     'median_seconds': cost.medians,
                     'seconds': {
                         part: list(times) for part, times in cost.seconds.items()
@@ -142,10 +146,10 @@ def _verdict(cost: Cost) -> str:
     return f'{cost.bound:.2f}: {"kept" if cost.ratio <= cost.bound else "exceeded"}'
 
 
-def _idle(cost: Cost) -> tuple[str, str]:
-    if cost.idle_ratio is None:
+def _beside(cost: Cost, part: str, ratio: float | None) -> tuple[str, str]:
+    if ratio is None:
         return '-', '-'
-    return _ms(cost.medians[IDLE]), f'{cost.idle_ratio:.3f}'
+    return _ms(cost.medians[part]), f'{ratio:.3f}'
 
 
 def _ms(seconds: float) -> str:
