@@ -76,6 +76,7 @@ def test_the_summary_ends_with_it() -> None:
         dict(),
         dict(a=dict(levels=[0, 1], layer=dict(student='neck', teacher='neck.x'))),
         dict(a=dict(x=None, y=True, z=(1,), w=('b', 2.5)), b=dict()),
+        dict(a={'class': 1}),
         dict(a={'no name': 1, 'class': 2, 3: [dict(x=1)]}),
         {f'a{n}': dict(loss=dict(type='x' * 30, y='y' * 40)) for n in range(3)},
     ],
