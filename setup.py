@@ -75,7 +75,9 @@ ORIGINAL = [
     'torch<2.6',  # torch.load of weights only by default
     'torchvision<0.21',
 ]
+CLUSTER = ['submitit>=1.5']  # benchmarks as jobs
 DEV = [
+    *CLUSTER,
     'coverage>=7.10',  # measures subprocesses too
     'hypothesis>=6.100',
     'mypy>=1.11',
@@ -111,5 +113,10 @@ setup(
         'torchvision>=0.19',
         'tqdm',
     ],
-    extras_require={'maintained': MAINTAINED, 'original': ORIGINAL, 'dev': DEV},
+    extras_require={
+        'maintained': MAINTAINED,
+        'original': ORIGINAL,
+        'cluster': CLUSTER,
+        'dev': DEV,
+    },
 )

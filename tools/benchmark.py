@@ -3,6 +3,7 @@
     python tools/benchmark.py [protocol] [--seeds 0 1 2] [--recipes full hint]
     python tools/benchmark.py --report-only    # the tables of what is finished so far
     python tools/benchmark.py --report [protocol ...] [--out docs/benchmark]  # a page
+    python tools/benchmark.py --executor slurm --executor-options slurm_partition=gpu
     python tools/benchmark.py --cost           # step cost of the recipes in `cost`
     python tools/benchmark.py --equal-time     # the student alone, as long as each row
 
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from kd_plugins.benchmark.cluster import SCHEDULERS, Cluster
 from kd_plugins.benchmark.main import benchmark, cost, report_pages
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.runs import Commands
@@ -46,6 +48,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', help="default: the protocol's")
     parser.add_argument('--recipes', nargs='+', help='default: all; baseline: always')
     parser.add_argument('--jobs', type=int, help='runs side by side')
+    parser.add_argument(
+        '--executor',
+        choices=SCHEDULERS,
+        help='each run as a job, by submitit: of a Slurm cluster, or of this machine',
+    )
+    parser.add_argument(
+        '--executor-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='of the jobs, as submitit names them: timeout_min=600 slurm_partition=gpu '
+        'gpus_per_node=1 cpus_per_task=8',
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='for every run'
     )
@@ -91,10 +107,22 @@ def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None
             f'--work-dir: expected one for each protocol, {protocols}, got {work_dirs}.'
         )
     if arguments.report:
-        others = ('recipes', 'seeds', 'jobs', 'report_only', 'cost', 'equal_time')
-        refuse(arguments, 'report', others)
+        others = ('report_only', 'cost', 'equal_time', 'executor', 'executor_options')
+        refuse(arguments, 'report', ('recipes', 'seeds', 'jobs', *others))
     elif arguments.cost:
-        refuse(arguments, 'cost', ('seeds', 'jobs', 'report_only', 'equal_time'))
+        others = ('report_only', 'equal_time', 'executor', 'executor_options')
+        refuse(arguments, 'cost', ('seeds', 'jobs', *others))
+
+
+def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
+    """Where the runs are jobs; None for processes of this machine."""
+    if arguments.executor is not None:
+        return Cluster(arguments.executor, arguments.executor_options)
+    if arguments.executor_options:
+        raise ConfigError(
+            '--executor-options are of jobs. Add --executor slurm or --executor local.'
+        )
+    return None
 
 
 def refuse(arguments: argparse.Namespace, what: str, others: Sequence[str]) -> None:
@@ -154,6 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs=arguments.jobs,
         report_only=arguments.report_only,
         equal_time=arguments.equal_time,
+        cluster=cluster_of(arguments),
     )
     print(outcome.markdown)
     for failure in outcome.failures:

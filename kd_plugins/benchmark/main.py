@@ -12,6 +12,7 @@ from ..engine.hooks import FidelityHook
 from ..engine.opening import first_batch, open_config
 from ..errors import ConfigError
 from ._common import read_json, write_json, write_text
+from .cluster import Cluster, ClusterExecutor
 from .cost import Cost, measure_cost
 from .cost_table import cost_json, cost_markdown
 from .equal_time import FILE as EQUAL_TIME
@@ -52,6 +53,7 @@ def benchmark(
     jobs: int | None = None,
     report_only: bool = False,
     equal_time: bool = False,
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Run unfinished runs, and report all finished ones.
 
@@ -66,10 +68,12 @@ def benchmark(
         seeds: instead of the protocol's.
         recipes: names of the recipes to run; the baseline is always included.
         options: dotted keys to values, for every run.
-        jobs: parallel runs; default: the protocol's, or one for each core (on a GPU 1).
+        jobs: parallel runs; default: the protocol's, or one for each core (on a GPU 1);
+            of a Slurm cluster all.
         report_only: only report, without runs.
         equal_time: run the student alone instead, for as many seconds as a step of each
             recipe costs more: see :mod:`~kd_plugins.benchmark.equal_time`.
+        cluster: where each run is a job; None: processes of this machine.
 
     Raises: ConfigError for unknown recipes or options; with ``equal_time`` for recipes
         whose step was not timed.
@@ -96,12 +100,20 @@ def benchmark(
     failures = []
     if not report_only:
         write_configs(work_dir, recipes_by_name)
-        executor = Executor(
-            commands, protocol.metric, jobs or protocol.workers or _default_jobs()
-        )
         everything = [*([teacher] if teacher is not None else []), *runs]
         if equal_time:
             everything = _each_once(rows)
+        here = jobs or protocol.workers or _default_jobs()
+        executor = Executor(commands, protocol.metric, here)
+        if cluster is not None:
+            elsewhere = here if cluster.scheduler == 'local' else jobs
+            executor = ClusterExecutor(
+                commands,
+                protocol.metric,
+                elsewhere or max(len(everything), 1),
+                cluster,
+                work_dir / 'jobs',
+            )
         failures = executor.run_all(everything, write_report)
     final = write_report()
     save_plot(final, work_dir / 'benchmark.png')

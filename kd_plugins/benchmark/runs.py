@@ -75,7 +75,7 @@ class Executor:
         )
         failures = []
         with ThreadPoolExecutor(self.jobs) as pool:
-            futures = {pool.submit(self.run, run): run for run in waiting}
+            futures = {pool.submit(self.start, run): run for run in waiting}
             try:
                 for number, future in enumerate(as_completed(futures), start=1):
                     run = futures[future]
@@ -92,10 +92,18 @@ class Executor:
                     finished()
             except BaseException:  # interrupted: leave no process behind
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(self._processes):
-                    process.terminate()
+                self.stop()
                 raise
         return failures
+
+    def start(self, run: Run) -> dict[str, Any]:
+        """Result of one run; where it runs, others may decide."""
+        return self.run(run)
+
+    def stop(self) -> None:
+        """End all processes."""
+        for process in list(self._processes):
+            process.terminate()
 
     def run(self, run: Run) -> dict[str, Any]:
         """Result of one run, after its missing parts have run.
@@ -222,6 +230,9 @@ class Executor:
         self._processes.add(process)
         try:
             _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # a job that is cancelled, or whose time is over
+            process.terminate()
+            raise
         finally:
             self._processes.discard(process)
         process.returncode = os.waitstatus_to_exitcode(status)
