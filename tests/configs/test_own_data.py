@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 from mmengine.config import Config
 
 from tests.configs.tree import CONFIGS, DISTILLATIONS
@@ -34,3 +35,17 @@ def test_classes_and_sizes_stand_in_one_file(tmp_path: Path) -> None:
             for step in cfg.train_dataloader.dataset.pipeline
             if step.type == 'RandomCrop'
         ] == [(256, 256)]
+
+
+@pytest.mark.parametrize('ending', ['jpg', 'png'])
+def test_images_may_be_jpegs(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'data' / 'camvid' / 'train'
+    folder.mkdir(parents=True)
+    (folder / f'0001.{ending}').touch()
+    cfg = Config.fromfile(CONFIGS / 'camvid/pspnet_r18-d8_20k_camvid-360x480.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.img_suffix == f'.{ending}'
+        assert loader.dataset.seg_map_suffix == '.png'
