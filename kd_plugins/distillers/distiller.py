@@ -331,7 +331,8 @@ class Distiller(BaseModel):
     def summary(self) -> str:
         """What is compared with what, which part of each teacher runs, and why so."""
         parts = {name: self.teacher_parts(name) for name in self.teachers}
-        table = summary_table(self.pairs, self.teachers, parts, self._inherited)
+        device = next(self.student.parameters()).device
+        table = summary_table(self.pairs, self.teachers, parts, self._inherited, device)
         return table if self.choice is None else f'{table}\n{self.choice.summary()}'
 
     def loss(self, inputs: Tensor, data_samples: Samples) -> dict[str, Any]:
@@ -425,6 +426,7 @@ class Distiller(BaseModel):
                 student,
                 teachers,
                 open_recorders,
+                exact,
             )
 
     def task_losses(self, step: Step) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def is_due(teacher: Teacher, pairs: Sequence[Pair], step: Step) -> bool:
     """
     return (
         torch.is_grad_enabled()
+        and not step.exact
         and teacher.fast.is_used(step.inputs.device) is None
         and teacher.fast.prepared
         and all(pair.check and pair.name in step.active for pair in pairs)

@@ -29,6 +29,7 @@ class Step:
         teachers: runs of the teachers that an active pair asks, by name.
         recording: the student's recorders; closed once it has run for its losses, since
             a view may run a part of it again.
+        exact: whether its teachers run as they are, and none is to be decided about.
     """
 
     inputs: Tensor
@@ -38,6 +39,7 @@ class Step:
     student: ModelRun
     teachers: dict[str, FrozenRun]
     recording: ExitStack
+    exact: bool = False
 
     @property
     def data(self) -> StepData:

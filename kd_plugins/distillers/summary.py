@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import nn
 
 from ..teachers import Teacher
 from .pair import Pair
 from .pair_adapters import Unadapted
 
+_CPU = torch.device('cpu')
 _HEADER = ('pair', 'tensors', 'student', 'teacher', 'adapter', 'loss', 'weight')
 
 
@@ -16,11 +18,13 @@ def summary_table(
     teachers: Mapping[str, Teacher],
     parts: Mapping[str, Sequence[str]],
     inherited: Sequence[str] = (),
+    device: torch.device = _CPU,
 ) -> str:
     """Pairs, shapes, adapters and weights as a table, then what of each teacher runs.
 
     Shapes are those of one image of 128x128, or of the smallest that the models run on;
-    R stands for as many rows as RoIs or anchors are sampled.
+    R stands for as many rows as RoIs or anchors are sampled. The device is that on
+    which the teachers will run.
     """
     rows: list[Sequence[str]] = [_HEADER]
     for pair in pairs:
@@ -45,7 +49,8 @@ def summary_table(
     for name, teacher in teachers.items():
         lines.append(
             f"teacher '{name}': {teacher.describe()}; runs its "
-            f'{", ".join(parts[name])}; never losses, assigners or NMS'
+            f'{", ".join(parts[name])}{teacher.fast.describe(device)}; never losses, '
+            'assigners or NMS'
             if parts[name]
             else f"teacher '{name}': {teacher.describe()}; no pair asks for it"
         )

@@ -90,6 +90,12 @@ def _cache(_node: Mapping[str, Any]) -> Keys:
     return Keys(tuple(arguments(CacheOptions)))
 
 
+def _fast(_node: Mapping[str, Any]) -> Keys:
+    from ..teachers.fast import KEYS
+
+    return Keys(KEYS)
+
+
 def _teacher(_node: Mapping[str, Any]) -> Keys:
     from ..teachers.teacher import _KEYS
 
@@ -145,6 +151,7 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     (r'(.+\.)?teacher(\.\w+)?\.class_map\.rename', None),  # by names of classes
     (r'(.+\.)?teacher', _teachers),
     (r'(.+\.)?teacher(\.\w+)?\.cache', _cache),
+    (r'(.+\.)?teacher(\.\w+)?\.fast', _fast),
     (r'(.+\.)?teacher\.\w+', _teacher),
     (r'(.+\.)?pairs\.\w+\.layer', lambda _node: Keys(('student', 'teacher'))),
     (

@@ -42,7 +42,8 @@ class MaskLearner(BaseModel):
     included.
 
     Args:
-        teacher: as of a Distiller; one, without ``input_scale`` and ``class_map``.
+        teacher: as of a Distiller; one, without ``input_scale``, ``class_map``,
+            ``fast`` and ``cache``.
         masks: by name, mostly that of the pair that will use them:
             ``dict(layer='neck')``, and ``tokens``, how many masks (default 6), and
             ``weighted``, whether it is learned how much each counts (default True). The
@@ -74,6 +75,12 @@ class MaskLearner(BaseModel):
             if teacher.get(key) is not None:
                 raise ConfigError(
                     f'model.teacher.{key}: no student is here to differ. Remove it.'
+                )
+        for key in ('fast', 'cache'):
+            if teacher.get(key, False) is not False:
+                raise ConfigError(
+                    f'model.teacher.{key}: gradients pass through this teacher, which '
+                    'runs in every step, as it is. Remove it.'
                 )
         super().__init__(frozen.model.data_preprocessor)
         # A plain object: in no state_dict, optimiser, EMA copy or DDP bucket.

@@ -69,7 +69,7 @@ class Switches:
 
 PLAIN = Switches()
 _SWITCHES = tuple(item.name for item in fields(Switches))
-_KEYS = (*_SWITCHES, 'tolerance')
+KEYS = (*_SWITCHES, 'tolerance')
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def read_fast(value: object) -> FastOptions | None:
     with located('fast'):
         if not isinstance(value, dict):
             raise ConfigError(
-                f"must be 'auto', False, or a dict of {', '.join(_KEYS)}, got "
+                f"must be 'auto', False, or a dict of {', '.join(KEYS)}, got "
                 f'{value!r}.'
             )
         switches = {key: _checked(key, item) for key, item in value.items()}
@@ -120,8 +120,8 @@ def read_fast(value: object) -> FastOptions | None:
 
 
 def _checked(key: str, value: Any) -> Any:
-    if key not in _KEYS:
-        raise ConfigError(f"no key '{key}'. {nearest(key, _KEYS)}")
+    if key not in KEYS:
+        raise ConfigError(f"no key '{key}'. {nearest(key, KEYS)}")
     if key == 'tolerance':
         return check_float(key, value, strict=True)
     if key == 'dtype':

@@ -44,6 +44,16 @@ class FastTeacher:
         """How the copy differs from the plain model, on this device."""
         return PLAIN if self.options is None else self.options.on(device)
 
+    def describe(self, device: torch.device) -> str:
+        """Whether a copy runs on this device, for the summary; empty if not."""
+        used = self.is_used(device)
+        if used is False:
+            return ''
+        copied = f', as a fast copy ({self.switches(device).describe()})'
+        if used:
+            return copied
+        return f'{copied}, if that is near enough at the first batch'
+
     def is_used(self, device: torch.device) -> bool | None:
         """Whether the copy takes the place of the plain model; None: to be decided."""
         switches = self.switches(device)
