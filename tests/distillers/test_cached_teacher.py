@@ -22,6 +22,7 @@ from tests.teachers.cache.marks import exact, mark, marked
 
 KD = dict(type='KDLoss')
 CWD = dict(type='CWDLoss')
+CONV = dict(type='ConvAdapter')
 LOGITS = dict(logits=dict(view='seg.logits', loss=CWD))
 
 
@@ -327,7 +328,7 @@ def test_nothing_is_drawn_and_the_stream_goes_on_alike(tmp_path: Path) -> None:
     pairs = dict(
         a=dict(
             layer='backbone.layer2',
-            adapter=dict(type='ConvAdapter'),
+            adapter=CONV,
             loss=dict(type='MGDLoss'),
         )
     )
@@ -342,6 +343,24 @@ def test_nothing_is_drawn_and_the_stream_goes_on_alike(tmp_path: Path) -> None:
     with cached.step(*marked(segment_batch(cached), 0, 1).values()):
         pass
     assert torch.equal(before, get_random_state()['torch'])
+
+
+def test_what_a_teacher_draws_shifts_no_later_draw(tmp_path: Path) -> None:
+    """Else a step would differ once the teacher need not run."""
+    pairs = dict(
+        a=dict(layer='backbone.layer2', loss=dict(type='MGDLoss'), adapter=CONV)
+    )
+
+    def draws(*_: Any) -> None:
+        torch.rand(3)
+
+    seen = []
+    for _ in range(2):  # filling, then reading
+        model = distiller(pairs, exact(tmp_path, recheck=0))
+        teacher = model.teachers['teacher'].model
+        teacher.backbone.register_forward_hook(draws)
+        seen.append([step(model, *items) for items in ((0, 1), (2, 3), (4, 5))])
+    assert seen[0] == seen[1]
 
 
 def test_half_precision_changes_a_feature_by_its_rounding(tmp_path: Path) -> None:
