@@ -351,7 +351,9 @@ class Distiller(BaseModel):
                     pair.key: pair.losses(step, matched.get(pair.name))
                     for pair in self.pairs
                 }
-        self._health.check_losses(losses)
+        self._health.check_losses(
+            {pair.key: losses[pair.key] for pair in self.pairs if pair.check}
+        )
         return merge(task_losses, *losses.values())
 
     @contextmanager

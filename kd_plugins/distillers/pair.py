@@ -65,8 +65,9 @@ class Pair:
         levels_reduction: 'mean' or 'sum', over levels or stages.
 
     Attributes:
-        check: whether a loss that gives the student no gradient is an error, at the
-            first step in which the pair, or a level of it, is compared.
+        check: whether a loss that is not finite is an error, and one that gives the
+            student no gradient, at the first step in which the pair, or a level of it,
+            is compared.
     """
 
     def __init__(

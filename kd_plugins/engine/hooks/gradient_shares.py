@@ -83,7 +83,7 @@ class GradientSharesHook(Hook):
         self.interval = check_optional_int('interval', interval)
         self.alarms = check_bool('alarms', alarms)
         self.verdict: RunVerdict | None = None
-        self._given = PairAlarms()
+        self._pair_alarms = PairAlarms()
         self._measured: list[ShareMeasurement] = []
         self._moments: frozenset[int] = frozenset()
         self._started = 0
@@ -114,15 +114,18 @@ class GradientSharesHook(Hook):
             ]
 
     def _refuse_shards(self, runner: Runner, model: Distiller) -> None:
-        wrapper = type(runner.model).__name__
-        names = list(balanced(model.pairs))
-        if names:
+        shards = f'a whole student is measured, and {type(runner.model).__name__} may '
+        shards += 'shard it.'
+        for pair in model.pairs:
+            if pair.name in balanced(model.pairs):
+                raise ConfigError(
+                    f'{shards} Give a number, or another schedule.',
+                    key=f'{pair.key}.loss.loss_weight',
+                )
+        if self.interval is not None:
             raise ConfigError(
-                f'GradientShare measures a whole student, and {wrapper} may shard it. '
-                'Give a number, or a schedule of iterations.',
-                key=f'model.pairs.{names[0]}.loss.loss_weight',
+                f'{shards} Remove interval.', key='GradientSharesHook.interval'
             )
-        self.interval = None
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
@@ -130,11 +133,9 @@ class GradientSharesHook(Hook):
         model = unwrap(runner.model)
         if not isinstance(model, Distiller) or not _is_whole(runner):
             return
-        assert model.clock is not None
-        asked = bool(due(model.pairs, model.clock)) or (
-            self.interval is not None
-            and self.every_n_train_iters(runner, self.interval)
-        )
+        asked = model.clock is not None and bool(due(model.pairs, model.clock))
+        if self.interval is not None:
+            asked = asked or self.every_n_train_iters(runner, self.interval)
         if asked or runner.iter in self._moments:
             shares = self._measure(runner, model, data_batch, asked)
             if shares is not None:
@@ -154,8 +155,9 @@ class GradientSharesHook(Hook):
             self._moments = frozenset()
             runner.logger.warning(f'Pairs are trained without alarms: {error}')
             return None
-        assert model.clock is not None
         shares = mean_over_ranks(shares, next(model.parameters()).device)
+        if model.clock is None:  # a runner of the host's: no weight has a schedule
+            return shares
         return balance_weights(model.pairs, shares, model.clock)
 
     def _report(self, runner: Runner, model: Distiller, shares: GradientShares) -> None:
@@ -188,7 +190,7 @@ class GradientSharesHook(Hook):
         except OSError as error:  # the training goes on
             runner.logger.warning(f'{FILE} was not written: {error}')
         if self.alarms:
-            for warning in self._given.observe_shares(measurement):
+            for warning in self._pair_alarms.observe_shares(measurement):
                 runner.logger.warning(warning)
 
     def after_train_iter(
@@ -208,7 +210,7 @@ class GradientSharesHook(Hook):
         for pair in model.pairs:
             values = [outputs[key].item() for key in pair.log_keys() if key in outputs]
             if values:
-                warning = self._given.observe_loss(
+                warning = self._pair_alarms.observe_loss(
                     pair.name, pair.key, pair.loss.loss_weight, sum(values)
                 )
                 if warning is not None:
@@ -221,7 +223,7 @@ class GradientSharesHook(Hook):
         self.verdict = run_verdict(
             self._measured,
             weights={pair.name: pair.loss.loss_weight for pair in model.pairs},
-            always_zero=self._given.always_zero,
+            always_zero=self._pair_alarms.always_zero,
         )
         if self.verdict is not None:
             runner.logger.info(

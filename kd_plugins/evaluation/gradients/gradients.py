@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from types import FunctionType, MethodType
 
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
@@ -181,11 +181,30 @@ class _Gradients:
         return reaches, norms, cosines
 
     def _backward(self, value: Tensor) -> list[Tensor | None]:
-        # Not `autograd.grad`, which activation checkpointing refuses.
-        self._model.zero_grad(set_to_none=True)
-        if value.requires_grad:
-            (self._scale * value).backward(retain_graph=True)
-        return [parameter.grad for parameter in self._parameters]
+        """Gradients by the scaler's scale, or by a smaller one where that overflows."""
+        scale = self._scale
+        while True:
+            # Not `autograd.grad`, which activation checkpointing refuses.
+            self._model.zero_grad(set_to_none=True)
+            if value.requires_grad:
+                (scale * value).backward(retain_graph=True)
+            gradients = [parameter.grad for parameter in self._parameters]
+            if scale <= 1 or self._are_finite(gradients):
+                break
+            scale /= 16  # the scaler would pass over the step, and halve it
+        if scale == 1:
+            return gradients
+        return [None if each is None else each.float() / scale for each in gradients]
+
+    def _are_finite(self, gradients: list[Tensor | None]) -> bool:
+        """Whether they are, on all ranks, which go on together."""
+        device = self._parameters[0].device
+        finite = torch.ones((), device=device)
+        for each in gradients:
+            if each is not None:
+                finite *= each.isfinite().all()
+        all_reduce(finite, op='min')
+        return bool(finite)
 
     def _norms(self, gradients: list[Tensor | None]) -> dict[str, float]:
         squares = self._sums(gradients, gradients)
@@ -204,5 +223,5 @@ class _Gradients:
             )
         ]
         # A single copy from the device.
-        dots = torch.stack(products).cpu().double() / self._scale**2
+        dots = torch.stack(products).cpu().double()
         return {part: float(dots[mask].sum()) for part, mask in self._parts.items()}

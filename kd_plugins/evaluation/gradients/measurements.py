@@ -128,7 +128,7 @@ def read_shares(work_dir: str | Path) -> list[ShareMeasurement]:
 
 
 def _lines(path: Path) -> Iterator[ShareMeasurement]:
-    for text in path.read_text().splitlines():
+    for text in path.read_text(errors='replace').splitlines():
         try:
             line = json.loads(text)
             pairs = {name: PairShare(**pair) for name, pair in line['pairs'].items()}

@@ -196,6 +196,15 @@ def test_the_host_s_own_runner_serves_with_both_hooks(tmp_path: Path) -> None:
     assert read_shares(tmp_path)[0].pairs['hint'].share == pytest.approx(0.5)
 
 
+def test_the_host_s_own_runner_measures_fixed_weights_without_a_clock(
+    tmp_path: Path,
+) -> None:
+    cfg = run_config(config(pairs()), tmp_path, **OURS)
+    cfg.custom_hooks = [dict(type='kd_plugins.GradientSharesHook', interval=3)]
+    Runner.from_cfg(cfg).train()
+    assert [each.iteration for each in read_shares(tmp_path)] == [2, 5]
+
+
 def test_a_beginning_after_the_end_is_refused_before_the_first_iteration(
     tmp_path: Path,
 ) -> None:
@@ -216,7 +225,7 @@ def test_a_student_that_cannot_be_copied_is_refused(tmp_path: Path) -> None:
             runner.train()
 
 
-def test_a_run_in_which_nothing_is_sharded_is_asked_for(tmp_path: Path) -> None:
+def test_a_student_that_may_be_sharded_is_refused(tmp_path: Path) -> None:
     class Sharded(torch.nn.Module):
         """As a wrapper that shards stands for its model."""
 
@@ -231,9 +240,14 @@ def test_a_run_in_which_nothing_is_sharded_is_asked_for(tmp_path: Path) -> None:
     with unformatted():
         runner = build(cfg)
     runner.model = Sharded(runner.model)
-    message = r'hint.loss.loss_weight: GradientShare .* whole student, and Sharded may'
+    message = r'hint.loss.loss_weight: a whole student is measured, and Sharded may'
     with pytest.raises(ConfigError, match=message):
         GradientSharesHook().before_train(runner)
+    for pair in runner.model.module.pairs:
+        pair.schedule = None
+    GradientSharesHook().before_train(runner)
+    with pytest.raises(ConfigError, match=r'interval: a whole student .* Remove inter'):
+        GradientSharesHook(interval=2).before_train(runner)
 
 
 @pytest.mark.slow

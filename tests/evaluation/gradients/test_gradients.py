@@ -314,6 +314,39 @@ def test_the_precision_of_the_training_is_used() -> None:
     assert 0.3 < mixed.share('hint') / plain.share('hint') < 3
 
 
+class _Half(torch.autograd.Function):
+    """The value; its gradient passes through float16."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.half().float()
+
+
+@LOSSES.register_module()
+class HalfLoss(DistillationLoss):
+    """As a loss in float16, whose gradient overflows at a large scale."""
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        value: Tensor = _Half.apply((student - teacher).square().mean())
+        return self.loss_weight * value
+
+
+def test_a_scale_that_overflows_is_lowered_for_the_pair_that_needs_it() -> None:
+    low = dict(low=dict(layer='neck', loss=dict(type='HalfLoss')))
+    model, data = distiller(pairs() | low), raw_batch()
+    optimizer = torch.optim.SGD(model.student.parameters(), lr=0.1)
+    plain = gradient_shares(model, data)
+    wrapper = _Scaled(optimizer)
+    wrapper.loss_scaler = SimpleNamespace(get_scale=lambda: 2.0**20)
+    scaled = gradient_shares(model, data, optim_wrapper=wrapper)
+    for name in ('hint', 'rcn_cls', 'low'):
+        assert scaled.share(name) == pytest.approx(plain.share(name), rel=1e-3)
+
+
 def test_a_loss_with_an_optimiser_of_its_own() -> None:
     model = segmenting()
     cfg = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))

@@ -108,3 +108,5 @@ def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
     whole = path.read_text()
     path.write_text(whole + whole[: len(whole) // 2] + '\n[1]\n{"pairs": 3}\n{}\n')
     assert read_shares(tmp_path) == [measured(0)]
+    path.write_bytes(b'\xff\xfe' + whole.encode() + b'\n' + whole.encode())
+    assert read_shares(tmp_path) == [measured(0)]
