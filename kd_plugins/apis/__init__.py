@@ -2,6 +2,7 @@
 
 from ..hosts import required  # noqa: F401
 from .analyze import analyze
+from .cache import fill_cache
 from .comparison import make_picture
 from .distill import distill
 from .export import export_student
@@ -15,6 +16,7 @@ __all__ = [
     'distill',
     'evaluate',
     'export_student',
+    'fill_cache',
     'make_picture',
     'prepare_config',
     'save_curves',

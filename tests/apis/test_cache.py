@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from kd_plugins.apis.cache import Filled, _share_of, fill_cache
+from kd_plugins.engine.overrides import apply_overrides
 from kd_plugins.errors import ConfigError
 from kd_plugins.teachers.cache import Shelf
 from tests.distillers.runs import assert_same_weights, run_config
@@ -219,6 +220,21 @@ def test_the_tool_says_what_is_there(
     assert said.startswith("teacher 'teacher': 12 items (4 images x 3 views) x ")
     assert 'in records/' in said and '12 were computed in' in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ['records', 'tiny.py']
+
+
+def test_keys_of_both_may_be_overridden_and_misspelt_ones_are_told(
+    tmp_path: Path,
+) -> None:
+    cfg = cached_run(tmp_path, tmp_path / 'unused')
+    legal = {'train_dataloader.dataset.views': 2, 'model.teacher.cache.classes': 3}
+    apply_overrides(cfg, legal)
+    assert cfg.model.teacher.cache.classes == 3
+    for key, near in (
+        ('train_dataloader.dataset.vews', 'views'),
+        ('model.teacher.cache.rechek', 'recheck'),
+    ):
+        with pytest.raises(ConfigError, match=rf"{key}: .*Close: '{near}'"):
+            apply_overrides(cfg, {key: 1})
 
 
 # Killed, and by several.
