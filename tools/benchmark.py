@@ -110,8 +110,8 @@ def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None
         others = ('report_only', 'cost', 'equal_time', 'executor', 'executor_options')
         refuse(arguments, 'report', ('recipes', 'seeds', 'jobs', *others))
     elif arguments.cost:
-        others = ('report_only', 'equal_time', 'executor', 'executor_options')
-        refuse(arguments, 'cost', ('seeds', 'jobs', *others))
+        runs = ('report_only', 'equal_time', 'executor', 'executor_options')
+        refuse(arguments, 'cost', ('seeds', 'jobs', *runs))
 
 
 def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
