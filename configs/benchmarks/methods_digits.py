@@ -25,10 +25,6 @@ recipes = {
         config='../chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='the same start, nothing distilled',
     ),
-    'auto': dict(
-        config='../auto/auto_frcnn-w32_frcnn-w16_1k_digits-300.py',
-        method="Chosen by pairs='auto'",
-    ),
     'chen2017': dict(config='../frcnn_kd.py', method='Chen et al., all terms'),
     'hint': dict(
         config='../chen2017/chen2017-hint-no-adapter_frcnn-w32_frcnn-w16_1k_digits-300.py',

@@ -24,10 +24,6 @@ recipes = {
         config='../ld/ld-start_gfl-w32_gfl-w16_1k_digits-300.py',
         method='the same start, nothing distilled',
     ),
-    'auto': dict(
-        config='../auto/auto_gfl-w32_gfl-w16_1k_digits-300.py',
-        method="Chosen by pairs='auto'",
-    ),
     'ld': dict(
         config='../ld/ld-main-vlr_gfl-w32_gfl-w16_1k_digits-300.py',
         method='LD, main and valuable region',

@@ -29,10 +29,6 @@ recipes = {
         config='../mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py',
         method='the student alone',
     ),
-    'auto': dict(
-        config='../auto/auto_psp-w24_psp-w6_1500it_mosaics-300.py',
-        method="Chosen by pairs='auto'",
-    ),
     'pixel': dict(
         config='../skd/skd-pixel_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='KD of pixels (Hinton; Liu, pixel-wise)',
