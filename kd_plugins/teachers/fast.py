@@ -27,7 +27,7 @@ class Switches:
             the two is recorded.
         channels_last: convolutions run in that memory format.
         prepack: convolutions keep their weights as the CPU's kernels read them, rather
-            than reorder them at every call.
+            than reorder them at every call; what is compiled does without.
         dtype: of convolutions and linear layers; what lies between runs in the type
             that torch's autocast chooses.
         compile: backbone and neck are compiled by ``torch.compile``, but where a layer

@@ -103,10 +103,12 @@ def make_fast(
             part.to(memory_format=torch.channels_last)
         if switches.lowered:
             _cast(part, switches.torch_dtype)
-        if switches.prepack:
+        # What is attached to the part itself is outside of its ``forward``.
+        inside = any(path.startswith(f'{name}.') for path in kept)
+        if switches.compile and name in _COMPILED and not inside:
+            part.forward = torch.compile(part.forward)
+        elif switches.prepack:
             _prepack(part)
-        if switches.compile and name in _COMPILED:
-            _compile(part, name, kept)
     return FastModel(copied, switches)
 
 
@@ -123,9 +125,3 @@ def _prepack(part: nn.Module) -> None:
             if is_packable(child):
                 packed.setdefault(child, PackedConv2d(child))
                 block._modules[name] = packed[child]
-
-
-def _compile(part: HostModule, name: str, recorded: Collection[str]) -> None:
-    # What is attached to the part itself is outside of its ``forward``.
-    if not any(path.startswith(f'{name}.') for path in recorded):
-        part.forward = torch.compile(part.forward)

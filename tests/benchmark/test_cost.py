@@ -14,6 +14,7 @@ from kd_plugins.benchmark.cost import (
     ADAPTERS,
     CACHED,
     DISTILLING,
+    FAST,
     IDLE,
     STUDENT,
     TEACHER,
@@ -76,6 +77,19 @@ def test_ratios_by_hand():
     assert found.ratio == pytest.approx(6 / (4 + 1 + 0))  # of the medians
     assert found.paired_ratio == pytest.approx(1.2)  # median of 1.2, 1.0, 3.0
     assert found.step_ratio == pytest.approx(1.5)  # median of 1.5, 1.25, 3.75
+
+
+def test_the_fast_teacher_has_a_column_and_no_part_in_the_ratio():
+    seconds = {STUDENT: [4.0], TEACHER: [2.0], ADAPTERS: [0.0], DISTILLING: [4.5]}
+    fast = Cost('fast', {**seconds, FAST: [0.5]}, {WHOLE: (4, 4.5)}, 0.8)
+    plain = Cost('plain', seconds, {WHOLE: (4, 4.5)})
+    assert fast.ratio == plain.ratio == 0.75
+    assert fast.paired_ratio == 0.75
+    rows = cost_markdown([plain, fast], MACHINE, {}, 1).splitlines()
+    cells = {row.split()[1]: row.split('|') for row in rows if row.startswith('| ')}
+    assert cells['recipe'][4].strip() == 'fast teacher forward'
+    assert cells['plain'][4].strip() == '-'
+    assert cells['fast'][4].strip() == '500.0'
 
 
 class Scheduled:
@@ -222,6 +236,36 @@ def test_full_system_runs_each_part_alone(monkeypatch):
     assert 'cached' not in calls
     hooks = [hook for one in distiller.modules() for hook in one._forward_hooks]
     assert not hooks  # nothing stays attached
+
+
+@pytest.mark.host
+@pytest.mark.fast_teacher
+@pytest.mark.usefixtures('data')
+def test_plain_teacher_and_fast_copy_are_timed_apart(monkeypatch):
+    fast = {'model.teacher.fast': {'fold_bn': True, 'tolerance': 1.0}}
+    cfg = open_config(CONFIGS / 'frcnn_kd.py', {**TINY, **RANDOM_TEACHER, **fast})
+    work = {}
+
+    def remember(parts, **options):
+        work.update(parts)
+        return time_in_turn(parts, **options)
+
+    monkeypatch.setattr(cost_module, 'time_in_turn', remember)
+    found = measure_cost('full', cfg, first_batch(cfg), steps=1, warmup=0)
+    parts = [STUDENT, TEACHER, FAST, ADAPTERS, DISTILLING]
+    assert list(found.seconds)[:5] == parts
+    teacher = work[DISTILLING].__self__.model.teachers['teacher']
+    calls = []
+    for name, model in (('plain', teacher.model), ('fast', teacher.running())):
+        for part in ('backbone', 'rpn_head', 'roi_head.bbox_head'):
+            model.get_submodule(part).register_forward_hook(
+                lambda *_, name=name: calls.append(name)
+            )
+    for part, ran in ((TEACHER, 'plain'), (FAST, 'fast'), (DISTILLING, 'fast')):
+        calls.clear()
+        work[part]()
+        assert calls == [ran] * 3
+    assert found.stages['- teacher heads'][1] > 0
 
 
 @pytest.mark.host

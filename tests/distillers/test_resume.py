@@ -20,6 +20,7 @@ from .main_job import ALONE, DETECTION, MAIN_JOBS, RAMPED, SEGMENTATION, short
 
 pytestmark = [
     pytest.mark.host,
+    pytest.mark.fast_teacher,
     # The original family's own way of reading checkpoints.
     pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning'),
     # Of an optimiser that does not step at first: accumulating, or a critic's at rest.

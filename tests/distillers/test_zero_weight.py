@@ -13,6 +13,7 @@ from kd_plugins.registry import LOSSES
 from .runs import assert_same_weights, train
 from .tiny import all_pairs, config, distiller, faster_rcnn, hint, losses_of, teacher_of
 
+pytestmark = pytest.mark.fast_teacher
 OURS = dict(runner_type='kd_plugins.DistillRunner')
 CLIPPED = dict(
     optim_wrapper=dict(

@@ -279,3 +279,10 @@ def test_the_keys_of_a_class_map_are_known() -> None:
     )
     with pytest.raises(ConfigError, match=r"class_map has no 'techer'. Close: 'teache"):
         check(model__teacher__class_map__techer=['a'])
+
+
+def test_the_keys_of_a_fast_teacher_are_known() -> None:
+    for name in ('fast', 'fast__dtype', 'fast__tolerance', 'fast__fold_bn'):
+        check(**{f'model__teacher__{name}': 'float32'})
+    with pytest.raises(ConfigError, match=r"fast has no 'folded'. Close: 'fold_bn'"):
+        check(model__teacher__fast__folded=True)

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -109,6 +109,24 @@ def test_recorded_values_stay_what_they_are(
     assert len(recorded[0]) == len(recorded[1]) > 0
     for one, other in zip(*recorded, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('path', 'compiled'),
+    [('neck', ['backbone', 'neck']), ('neck.fpn_convs.0', ['backbone'])],
+)
+def test_parts_without_records_inside_are_compiled(
+    model: nn.Module, path: str, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions: list[Any] = []
+    monkeypatch.setattr(torch, 'compile', lambda item: functions.append(item) or item)
+    switches = replace(ALL, compile=True)
+    fast = make_fast(model, PARTS, [LayerRecorder(path)], switches).model
+    assert [item.__self__ for item in functions] == [
+        getattr(fast, part) for part in compiled
+    ]
+    convs = [item for item in fast.backbone.modules() if isinstance(item, nn.Conv2d)]
+    assert not any(isinstance(item, PackedConv2d) for item in convs)
 
 
 def test_a_convolution_at_two_places_is_packed_once(model: nn.Module) -> None:

@@ -51,10 +51,10 @@ class FidelityHook(Hook):
     and annotations of others left out. A detection's score stays what its model gave.
     There is no ``teacher/<metric>`` then: the metrics are of the student's classes.
 
-    The teacher runs once: what is needed of its predictions is kept in memory, for
-    each image 4 K bytes a pixel, 28 bytes a box or 4 K + 24 a RoI, and 64 C bytes a
-    level of a pair. A validation that changes its images has it run again, and a
-    warning says so. The training does not notice.
+    The teacher runs once, as it is, not as a fast copy: what is needed of its
+    predictions is kept in memory, for each image 4 K bytes a pixel, 28 bytes a box or
+    4 K + 24 a RoI, and 64 C bytes a level of a pair. A validation that changes its
+    images has it run again, and a warning says so. The training does not notice.
 
     Args:
         max_batches: how many batches of a validation (on each process) are measured, at
