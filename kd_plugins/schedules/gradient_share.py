@@ -15,6 +15,8 @@ MOST_AT_ONCE = 10.0
 HELD_PART = 0.2
 # One batch out of line is no median of three.
 _MEMORY = 3
+# A training of fewer intervals is measured less at its start, for its cost's sake.
+_SHORT = 4
 
 
 @SCHEDULES.register_module()
@@ -23,9 +25,10 @@ class GradientShare(Schedule):
 
     Both gradients are measured on a batch, as ``tools/analyze.py`` does, right before
     the iterations ``begin``, ``begin`` plus an eighth, a quarter and a half of
-    ``interval`` (where the ratio changes fastest), and then at every ``interval``. The
-    ratio of the two at weight 1 counts as the median of its last three measurements
-    (of two: their geometric mean). Where the share that follows from it lies outside
+    ``interval`` (where the ratio changes fastest; in a training of less than four
+    intervals only the half), and then at every ``interval``. The ratio of the two at
+    weight 1 counts as the median of its last three measurements (of two: their
+    geometric mean). Where the share that follows from it lies outside
     ``share * (1 - band)`` to ``share * (1 + band)``, the weight is multiplied by the
     wanted over the measured share, by 1/10 to 10 at once, and kept within
     ``min_weight`` and ``max_weight``. From ``until`` on it is held: the last part of a
@@ -122,8 +125,11 @@ class GradientShare(Schedule):
             return False
         if not self.measurements:  # also where a plain run is continued
             return True
-        early = (self.interval // 8, self.interval // 4, self.interval // 2)
-        at_moment = elapsed in early or elapsed % self.interval == 0
+        last = clock.max_iterations
+        short = last is not None and last < _SHORT * self.interval
+        parts = (2,) if short else (2, 4, 8)
+        early = elapsed in [self.interval // part for part in parts]
+        at_moment = early or elapsed % self.interval == 0
         return at_moment and clock.iteration < until
 
     def lacks_weight(self, clock: Clock | None) -> bool:

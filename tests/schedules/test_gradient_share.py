@@ -141,6 +141,28 @@ def test_it_is_measured_when_it_begins_then_densely_then_at_the_interval() -> No
     assert due == [100, 125, 150, 200, 300, 500, 700, 900, 1100, 1300, 1500]
 
 
+@pytest.mark.parametrize(
+    ('last', 'expected'),
+    [
+        (400, [0, 100, 200]),
+        (600, [0, 100, 200, 400]),
+        (800, [0, 25, 50, 100, 200, 400]),
+    ],
+)
+def test_a_short_training_is_measured_less_at_its_start(
+    last: int, expected: list[int]
+) -> None:
+    schedule = GradientShare(interval=200)
+    due = []
+    for iteration in range(last):
+        if schedule.is_due(clock(iteration, last)):
+            due.append(iteration)
+            schedule.observe(1.0)
+    assert due[: len(expected)] == expected
+    # A measurement takes 2.2 steps, at five pairs.
+    assert len(due) * 2.2 <= 0.02 * last
+
+
 def test_it_is_held_for_the_last_fifth_or_from_until_on() -> None:
     schedule = observed(1.0)
     assert schedule.is_due(clock(600)) and not schedule.is_due(clock(800))
