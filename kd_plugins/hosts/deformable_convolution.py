@@ -13,6 +13,8 @@ import torch
 import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor
 
+_OUTSIDE = -3e4  # pixels; half precision holds it
+
 
 class _Geometry(NamedTuple):
     """What torchvision's operator takes after its tensors, in its order."""
@@ -281,7 +283,8 @@ def _forward(
         )
     operands = _operands(input, weight, offset, mask, bias)
     output: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry)
-    return output
+    # Where an offset is NaN the output is, so that it is seen.
+    return output + 0 * offset.sum(dim=1, keepdim=True).to(output)
 
 
 def _backward(
@@ -307,11 +310,16 @@ def _operands(
     mask: Tensor | None,
     bias: Tensor | None,
 ) -> list[Tensor]:
-    """In float32 at least; zeros for no mask and no bias, as torchvision wants them."""
+    """In float32 at least; zeros for no mask and no bias, as torchvision wants them.
+
+    Of an offset that is NaN, torchvision's operator would read anywhere in memory, and
+    crash: it gets one outside of the input, as the compiled one takes it for.
+    """
     if mask is None:
         mask = input.new_zeros(len(input), 1)
     if bias is None:
         bias = input.new_zeros(len(weight))
+    offset = offset.nan_to_num(nan=_OUTSIDE, posinf=math.inf, neginf=-math.inf)
     operands = [input, weight, offset, mask, bias]
     dtype = torch.float32
     for operand in operands:

@@ -103,7 +103,7 @@ def pair_wise_affinity(
 def node_kernel(
     size: torch.Size, pool_kernel: int | None, max_nodes: int | None
 ) -> int:
-    """Side of a node.
+    """Side of a node, no longer than the map.
 
     Args:
         size: height and width of the map.
@@ -123,7 +123,7 @@ def node_kernel(
             'remove one.'
         )
     if max_nodes is None:
-        return 2 if pool_kernel is None else pool_kernel
+        return min(2 if pool_kernel is None else pool_kernel, max(size))
     kernel = 1
     while math.ceil(size[0] / kernel) * math.ceil(size[1] / kernel) > max_nodes:
         kernel += 1

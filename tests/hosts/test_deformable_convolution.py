@@ -355,3 +355,20 @@ def test_cuda_gives_what_the_processor_gives() -> None:
         strict=True,
     ):
         assert_close(found, gradient)
+
+
+@VERSIONS
+def test_an_offset_that_is_nan_gives_nan_at_its_pixel_and_no_crash(
+    masked: bool,
+) -> None:
+    input, weight, offset, *rest = some()
+    rest = rest if masked else []
+    expected = ours()(input, weight, offset, *rest)
+    offset[0, 3, 2, 1] = float('nan')
+    tensors = [each.requires_grad_() for each in (input, weight, offset, *rest)]
+    output = ours()(*tensors)
+    spoiled = torch.zeros_like(output, dtype=torch.bool)
+    spoiled[0, :, 2, 1] = True
+    assert output[spoiled].isnan().all()
+    assert_close(output[~spoiled], expected[~spoiled], rtol=0, atol=0)
+    torch.autograd.grad(output.nansum(), tensors)  # backward reads no further either
