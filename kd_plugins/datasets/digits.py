@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from . import cache
+from .drawing import draw_all
 from .photographs import Image, handwritten_digits, photograph
 
 VERSION = 'digits 1'
@@ -162,17 +162,24 @@ def _build(root: Path, sizes: dict[str, int]) -> None:
     (root / 'annotations').mkdir()
     for split, count in sizes.items():
         (root / split).mkdir()
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        for index in tqdm(range(count), desc=f'digits in photographs, {split}'):
-            image, instances = compose(split, index)
-            name = f'{index:05d}.jpg'
-            cv2.imwrite(str(root / split / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-            images.append(
-                {'id': index, 'file_name': name, 'width': SIDE, 'height': SIDE}
-            )
-            for instance in instances:
-                annotations.append(_annotation(len(annotations) + 1, index, instance))
+        drawn = draw_all(
+            partial(_draw, root / split, split),
+            count,
+            f'digits in photographs, {split}',
+        )
+        images = [
+            {
+                'id': index,
+                'file_name': f'{index:05d}.jpg',
+                'width': SIDE,
+                'height': SIDE,
+            }
+            for index in range(count)
+        ]
+        listed = (instance for instances in drawn for instance in instances)
+        annotations = [
+            {'id': number, **instance} for number, instance in enumerate(listed, 1)
+        ]
         _write(root / 'annotations' / f'{split}.json', images, annotations)
         if split == 'train':
             _write(
@@ -182,10 +189,17 @@ def _build(root: Path, sizes: dict[str, int]) -> None:
             )
 
 
-def _annotation(number: int, image: int, instance: Instance) -> dict[str, Any]:
+def _draw(folder: Path, split: str, index: int) -> list[dict[str, Any]]:
+    """Write an image; its annotations, without their numbers."""
+    image, instances = compose(split, index)
+    path = folder / f'{index:05d}.jpg'
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return [_annotation(index, instance) for instance in instances]
+
+
+def _annotation(image: int, instance: Instance) -> dict[str, Any]:
     rle = coco_mask.encode(np.asfortranarray(instance['mask']))
     return {
-        'id': number,
         'image_id': image,
         'category_id': instance['label'],
         'bbox': list(instance['box']),

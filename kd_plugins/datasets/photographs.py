@@ -1,13 +1,17 @@
-"""The photographs and handwritten digits that scikit-learn and scikit-image ship."""
+"""The photographs and handwritten digits that scikit-learn and scikit-image ship.
+
+Read from their files as the packages themselves read them; importing the packages takes
+seconds.
+"""
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits, load_sample_image
+from PIL import Image as PillowImage
 
 Image = NDArray[np.uint8]
 
@@ -38,9 +42,11 @@ def photograph(name: str) -> Image:
     Raises: KeyError for an unknown name.
     """
     if name in _SKLEARN:
-        return np.ascontiguousarray(load_sample_image(_SKLEARN[name])[..., ::-1])
+        path = _folder('sklearn') / 'datasets' / 'images' / _SKLEARN[name]
+        with PillowImage.open(path) as opened:
+            return np.ascontiguousarray(np.asarray(opened)[..., ::-1])
     # Files inside the wheel only: skimage.data downloads whatever it lacks.
-    path = Path(skimage.__file__).parent / 'data' / _SKIMAGE[name]
+    path = _folder('skimage') / 'data' / _SKIMAGE[name]
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise FileNotFoundError(f'scikit-image no longer ships {path.name}')
@@ -50,5 +56,15 @@ def photograph(name: str) -> Image:
 @cache
 def handwritten_digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The 1,797 digits: strokes (1797, 8, 8) within [0, 1], labels (1797,)."""
-    digits = load_digits()
-    return (digits.images / 16).astype(np.float32), digits.target.astype(np.int64)
+    path = _folder('sklearn') / 'datasets' / 'data' / 'digits.csv.gz'
+    table = np.loadtxt(path, delimiter=',')
+    strokes = table[:, :-1].reshape(-1, 8, 8) / 16
+    return strokes.astype(np.float32), table[:, -1].astype(np.int64)
+
+
+def _folder(package: str) -> Path:
+    """Of an installed package, which is not imported."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+    return Path(spec.origin).parent

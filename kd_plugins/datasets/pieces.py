@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from .drawing import draw_all
 from .photographs import Image
 
 SIDE = 128
@@ -89,11 +89,13 @@ def save(
     folders = [root / kind / split for kind in ('images', maps)]
     for folder in folders:
         folder.mkdir(parents=True)
-    names = [f'{index:05d}' for index in range(count)]
-    for index in tqdm(range(count), desc=f'{split} images'):
+
+    def draw(index: int) -> str:
         image, pixels = compose(split, index)
-        name = names[index]
+        name = f'{index:05d}'
         quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
         cv2.imwrite(str(folders[0] / f'{name}.jpg'), image, quality)
         cv2.imwrite(str(folders[1] / f'{name}.png'), pixels)
-    return names
+        return name
+
+    return draw_all(draw, count, f'{split} images')

@@ -50,3 +50,21 @@ def test_a_photograph_that_is_no_longer_shipped(monkeypatch):
     monkeypatch.setitem(photographs._SKIMAGE, 'gone', 'gone.png')
     with pytest.raises(FileNotFoundError, match=r'no longer ships gone\.png'):
         photographs.photograph('gone')
+
+
+def test_files_are_read_as_their_package_reads_them():
+    from sklearn.datasets import load_digits, load_sample_image
+
+    for name in ('china', 'flower'):
+        theirs = load_sample_image(f'{name}.jpg')[..., ::-1]
+        assert np.array_equal(photographs.photograph(name), theirs)
+    strokes, labels = photographs.handwritten_digits()
+    assert np.array_equal(strokes, (load_digits().images / 16).astype(np.float32))
+    assert np.array_equal(labels, load_digits().target)
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(photographs, 'find_spec', lambda package: None)
+    photographs.handwritten_digits.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match="No module named 'sklearn'"):
+        photographs.handwritten_digits()
