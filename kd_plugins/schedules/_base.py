@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from kd_plugins.checks import check_bool
 from kd_plugins.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ class Schedule(ABC):
     """
 
     def __init__(self, by_epoch: bool = False) -> None:
-        self.by_epoch = by_epoch
+        self.by_epoch = check_bool('by_epoch', by_epoch)
 
     @property
     def unit(self) -> str:

@@ -33,6 +33,9 @@ class StepSchedule(Schedule):
         by_epoch: bool = False,
     ) -> None:
         super().__init__(by_epoch)
+        for name, given in (('values', values), ('milestones', milestones)):
+            if not isinstance(given, (list, tuple)):
+                raise ConfigError(f'{name} must be a list of numbers, got {given!r}.')
         self.values = [check_float(f'values[{i}]', v) for i, v in enumerate(values)]
         self.milestones = [
             check_step(f'milestones[{i}]', step) for i, step in enumerate(milestones)

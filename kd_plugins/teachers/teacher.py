@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ..checks import check_float
+from ..checks import check_bool, check_float
 from ..config_files import read_config
 from ..errors import ConfigError, located, nearest
 from ..fingerprint import fingerprint, tensors_digest
@@ -152,8 +153,8 @@ class Teacher:
         self.name = name
         self.key = 'model.teacher'
         model = _model_of(cfg)
-        self.checkpoint: str | None = cfg.get('checkpoint')
-        self._prefix: str | None = cfg.get('checkpoint_prefix')
+        self.checkpoint = _text_or_none('checkpoint', cfg)
+        self._prefix = _text_or_none('checkpoint_prefix', cfg)
         self.scale = check_float(
             'input_scale', cfg.get('input_scale', 1.0), strict=True
         )
@@ -161,7 +162,8 @@ class Teacher:
         if cfg.get('class_map') is not None:
             with located('class_map'):
                 self.class_map = read_class_map(cfg['class_map'])
-        if self.checkpoint is None and not cfg.get('allow_random', False):
+        allow_random = check_bool('allow_random', cfg.get('allow_random', False))
+        if self.checkpoint is None and not allow_random:
             raise ConfigError(
                 f"teacher '{name}' has no checkpoint, and a random teacher teaches "
                 "nothing. Set checkpoint='...pth' beside its cfg or model."
@@ -316,6 +318,13 @@ def _model_of(cfg: dict[str, Any]) -> ConfigDict:
         )
     with located('model'):
         return model_config(cfg['model'])
+
+
+def _text_or_none(key: str, cfg: dict[str, Any]) -> str | None:
+    value = cfg.get(key)
+    if value is not None and not (isinstance(value, (str, Path)) and str(value)):
+        raise ConfigError(f'must be a text, or None, got {value!r}.', key)
+    return None if value is None else str(value)
 
 
 def build_teachers(

@@ -210,6 +210,17 @@ def test_inheriting_draws_nothing_from_the_students_stream() -> None:
             'has the same name and shape in student and teacher. Remove it',
         ),
         (
+            ['neck', 3],
+            {},
+            r"model.init_from_teacher must be a list of parts .* got \['neck', 3\]",
+        ),
+        (3, {}, 'model.init_from_teacher must be a list of parts .* got 3'),
+        (
+            None,
+            dict(init_cfg='a.pth'),
+            r"model.init_cfg must be dict\(type='Pretrained', .*'\), got a.pth",
+        ),
+        (
             'neck',
             dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')),
             'model.init_cfg and model.init_from_teacher exclude each other',

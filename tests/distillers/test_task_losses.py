@@ -65,6 +65,7 @@ def test_without_weights_the_losses_are_the_same_objects() -> None:
             {'*loss_cls': 1, 's0.*': 2},
             r"'\*loss_cls' and 's0.\*' both match 's0.loss_cls'. Write 's0.loss_cls'",
         ),
+        (['loss_cls'], r"^model\.task_loss_weights: must be a dict .* \['loss_cls'\]"),
         (
             {'loss_cls': -0.1},
             r"task_loss_weights\['loss_cls'\]: the factor must be a finite number "

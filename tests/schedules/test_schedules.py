@@ -187,6 +187,19 @@ def test_builds_and_shows_for_the_plan(cfg: dict[str, Any], shown: str) -> None:
             r'^milestones\[0\] must be a whole number >= 0, got True\.',
         ),
         (
+            {'type': 'StepSchedule', 'values': 1, 'milestones': [3]},
+            r'^values must be a list of numbers, got 1\.',
+        ),
+        (
+            {'type': 'StepSchedule', 'values': [1, 2], 'milestones': '3'},
+            r"^milestones must be a list of numbers, got '3'\.",
+        ),
+        (
+            {'type': 'LinearRamp', 'start': 0, 'end': 1, 'by_epoch': 'False'},
+            r"^by_epoch must be True or False, got 'False'\.",
+        ),
+        ({'type': 3}, r'^type: there is no schedule 3\.'),
+        (
             {'type': 'StepSchedule', 'values': [1, 2], 'milestones': [3, 4]},
             r'^values must be one more than the 2 milestones, got 2\.',
         ),

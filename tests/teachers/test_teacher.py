@@ -116,6 +116,22 @@ BAD: dict[str, tuple[Any, str]] = {
         dict(cfg='nowhere.py', checkpoint='a.pth'),
         "^cfg: there is no config 'nowhere.py'",
     ),
+    'no path': (
+        dict(cfg=3, checkpoint='a.pth'),
+        '^cfg: must be the path of a config file, got 3',
+    ),
+    'no text': (
+        dict(model=dict(type='X'), checkpoint=['a.pth']),
+        r"^checkpoint: must be a text, or None, got \['a.pth'\]",
+    ),
+    'no prefix': (
+        dict(model=dict(type='X'), checkpoint='a.pth', checkpoint_prefix=''),
+        "^checkpoint_prefix: must be a text, or None, got ''",
+    ),
+    'no flag': (
+        dict(model=dict(type='X'), allow_random='no'),
+        "^allow_random must be True or False, got 'no'",
+    ),
 }
 
 
