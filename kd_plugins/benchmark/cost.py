@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ..distillers import Distiller
 from ..distillers.pair import Pair, adapt
 from ..distillers.student import student_config
+from ..engine.amp import amp_for_device
 from ..engine.optimizer import DistillOptimWrapperConstructor
 from ..errors import ConfigError
 from ..evaluation.gradients.balance import assume_weights
@@ -113,6 +114,7 @@ def measure_cost(
     steps: int = 30,
     warmup: int = 10,
     bound: float | None = None,
+    with_stages: bool = True,
 ) -> Cost:
     """Time a recipe's step and its parts, with the current threads of torch.
 
@@ -123,6 +125,7 @@ def measure_cost(
         steps: number of timed rounds, >= 1.
         warmup: rounds before them.
         bound: of the ratio, for the report.
+        with_stages: time the stages of the steps too, which takes ten more of each.
 
     Raises: ConfigError if ``cfg`` is no distillation.
     """
@@ -131,8 +134,8 @@ def measure_cost(
             f"cost: recipe '{recipe}' has a model of type '{cfg.model.type}', expected "
             "'kd_plugins.Distiller'."
         )
-    alone = _alone(cfg, batch)
-    distilling = _distilling(cfg, batch, alone)
+    alone = student_trainee(cfg, batch)
+    distilling = distilling_trainee(cfg, batch, alone)
     parts = {STUDENT: alone.step, **_work(distilling), DISTILLING: distilling.step}
     busiest, idle = distilling.model.clock, moment_without_pairs(cfg, distilling.model)
     if idle is not None:
@@ -145,30 +148,32 @@ def measure_cost(
         parts[IDLE] = step_without_pairs
     with TemporaryDirectory(prefix='cost_', ignore_cleanup_errors=True) as folder:
         with suppress(ConfigError):  # of teachers that cannot be cached
-            cached = _distilling(with_caches(cfg, folder), marked(batch), alone)
+            cached = distilling_trainee(with_caches(cfg, folder), marked(batch), alone)
             cached.step()  # fills it
             parts[CACHED] = cached.step
         seconds = time_in_turn(parts, steps=steps, warmup=warmup)
-    return Cost(recipe, seconds, stages_of(alone, distilling), bound)
+    stages = stages_of(alone, distilling) if with_stages else {}
+    return Cost(recipe, seconds, stages, bound)
 
 
-def _alone(cfg: Config, batch: dict[str, Any]) -> Trainee:
+def student_trainee(cfg: Config, batch: dict[str, Any]) -> Trainee:
     """The plain student, on the device."""
     plain = student_config(cfg)
     student = MODELS.build(plain.model)
     student.init_weights()
     student.to(get_device()).train()
-    return Trainee(student, build_optim_wrapper(student, plain.optim_wrapper), batch)
+    wrapper_cfg = amp_for_device(plain.optim_wrapper)
+    return Trainee(student, build_optim_wrapper(student, wrapper_cfg), batch)
 
 
-def _distilling(cfg: Config, batch: dict[str, Any], alone: Trainee) -> Trainee:
+def distilling_trainee(cfg: Config, batch: dict[str, Any], alone: Trainee) -> Trainee:
     """The distiller, with the weights of the student alone."""
     distiller = MODELS.build(cfg.model)
     distiller.student.load_state_dict(alone.model.state_dict())
     assume_weights(distiller.pairs)
     distiller.set_clock(busiest_moment(cfg, distiller.pairs))
     distiller.to(get_device()).train()
-    wrapper_cfg = copy.deepcopy(cfg.optim_wrapper)
+    wrapper_cfg = amp_for_device(copy.deepcopy(cfg.optim_wrapper))
     wrapper_cfg['student_constructor'] = wrapper_cfg.get('constructor')
     wrapper_cfg['constructor'] = _CONSTRUCTOR
     return Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch)
