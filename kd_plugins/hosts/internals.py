@@ -404,6 +404,22 @@ INTERNALS = (
         'Checkpoints that hold parameters are refused.',
     ),
     Internal(
+        'torch.nn.Module._forward_pre_hooks',
+        ('teachers/folding.py',),
+        'A convolution of a fast teacher whose weight a hook computes is folded with '
+        'an old one.',
+    ),
+    Internal(
+        'torch.ops.mkldnn._reorder_convolution_weight',
+        ('teachers/packed.py',),
+        'A fast teacher on a CPU fails at its first batch, and the plain one runs.',
+    ),
+    Internal(
+        'torch.ops.mkldnn._convolution_pointwise',
+        ('teachers/packed.py',),
+        'A fast teacher on a CPU fails at its first batch, and the plain one runs.',
+    ),
+    Internal(
         'torch.ops.torchvision._roi_align_backward',
         ('hosts/operators.py',),
         'Without compiled operators two-stage detectors do not train.',

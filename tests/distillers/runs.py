@@ -1,6 +1,7 @@
 """Short runs of the host's runner on tiny detectors, with data from memory."""
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -49,6 +50,9 @@ class CountBoxes(BaseMetric):
         return dict(images=float(sum(results)))
 
 
+_run = itertools.count()
+
+
 def run_config(model: Any, work_dir: Path, **changes: Any) -> Config:
     """Four iterations, validated after the second."""
     loader = dict(batch_size=2, num_workers=0, dataset=dict(type='TinyImages'))
@@ -74,7 +78,7 @@ def run_config(model: Any, work_dir: Path, **changes: Any) -> Config:
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4),
         ),
         randomness=dict(seed=5, deterministic=True),
-        experiment_name=f'tiny_{work_dir}',
+        experiment_name=f'tiny_{next(_run)}_{work_dir}',  # a second is not enough
         log_level='WARNING',
     )
     cfg.update(changes)

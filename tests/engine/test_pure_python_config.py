@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from kd_plugins.apis.stored_config import check_types, stored_config
 from kd_plugins.apis.train import train
 from kd_plugins.distillers.student import student_config
-from kd_plugins.engine import runner as runner_module
+from kd_plugins.engine import distilling
 from kd_plugins.engine.amp import BFloat16OptimWrapper, enable_amp
 from kd_plugins.engine.hooks import ClockHook, FidelityHook
 from kd_plugins.engine.opening import measures_fidelity
@@ -102,7 +102,7 @@ def test_a_student_that_cannot_be_written_costs_no_checkpoint(
     def fail(*_: Any) -> None:
         raise OSError('no space left')
 
-    monkeypatch.setattr(runner_module, 'student_checkpoint', fail)
+    monkeypatch.setattr(distilling, 'student_checkpoint', fail)
     stale = Path(cfg.work_dir, 'student_iter_2.pth')
     stale.parent.mkdir()
     stale.touch()

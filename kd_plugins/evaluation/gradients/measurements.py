@@ -119,11 +119,14 @@ def read_shares(work_dir: str | Path) -> list[ShareMeasurement]:
     """
     measurements: list[ShareMeasurement] = []
     for path in sorted(Path(work_dir).glob(f'*/{FILE}')):  # by time of start
-        attempt = list(_lines(path))
-        if attempt:
-            begin = attempt[0].started
-            measurements = [each for each in measurements if each.iteration < begin]
-            measurements += attempt
+        last: tuple[int, int] | None = None
+        for each in _lines(path):
+            # Attempts of one second share a file.
+            if last is None or each.started != last[0] or each.iteration <= last[1]:
+                begin = each.started
+                measurements = [old for old in measurements if old.iteration < begin]
+            measurements.append(each)
+            last = each.started, each.iteration
     return measurements
 
 

@@ -102,6 +102,13 @@ def test_a_new_run_in_the_same_folder_replaces_all(tmp_path: Path) -> None:
     assert len(read_shares(tmp_path)) == 1
 
 
+def test_two_attempts_of_one_second_share_a_file(tmp_path: Path) -> None:
+    path = file_of(tmp_path, '1')
+    for iteration in (0, 100, 100):
+        append_measurement(path, measured(iteration))
+    assert [each.iteration for each in read_shares(tmp_path)] == [100]
+
+
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
     path = file_of(tmp_path, '1')
     append_measurement(path, measured(0))
