@@ -15,8 +15,10 @@ SHIPPED = Path(__file__).parents[2] / 'configs' / 'benchmarks'
 )
 def test_shipped_protocol_names_configs_that_are_there(path):
     protocol = read_protocol(path)
-    if not path.stem.startswith('cost_'):  # those are timed, not trained
-        assert len(protocol.seeds) >= 3
+    if path.stem.startswith('cost_'):  # timed, not trained
+        assert set(protocol.cost) == set(protocol.recipes)
+        return
+    assert len(protocol.seeds) >= 3
     runs = plan_runs(protocol, Path('work'), protocol.recipes, protocol.seeds)
     # Every recipe, and every seed, is another run.
     planned = [recipe.seeds_of(protocol.seeds) for recipe in protocol.recipes.values()]
