@@ -6,10 +6,12 @@ if (($# < 4)); then
     cat >&2 <<'USAGE'
 Usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [ARGUMENTS OF train.py]
   In the environment:
-    GPUS           in all                                (default 8)
+    GPUS           in all, one process each              (default 8)
     GPUS_PER_NODE  on each machine                       (default 8)
     CPUS_PER_TASK  for each process                      (default 5)
     SRUN_ARGS      more arguments of srun                (default none)
+    MASTER_PORT    a port of the first machine, free     (default 29500)
+  The processes meet at the first machine of the job's list.
 Example: GPUS=16 tools/slurm_train.sh gpu hint configs/frcnn_kd.py work_dirs/hint --amp
 USAGE
     exit 2

@@ -133,13 +133,13 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
             also=(
                 *('runner_type', 'auto_scale_lr', 'tta_model', 'tta_pipeline'),
                 *('custom_imports', 'find_unused_parameters', 'model_wrapper_cfg'),
-                *('sync_bn', 'compile'),
+                *('sync_bn', 'compile', 'activation_checkpointing', 'strategy'),
             ),
         ),
     ),
     (
         r'(.+\.)?(env_cfg|metainfo|task_loss_weights|data_prefix|paramwise_cfg'
-        r'|backend_args)(\..+)?',
+        r'|backend_args|strategy)(\..+)?',
         None,
     ),
     (r'(.+\.)?pairs', _pairs),

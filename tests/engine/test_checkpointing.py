@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from kd_plugins import ConfigError
-from tests.engine.hooks.toy import train
+from kd_plugins.engine.overrides import check_overrides
+from tests.engine.hooks.toy import toy_config, train
 
 pytestmark = pytest.mark.host
 # The toy's images take no gradient, nor would what lies behind a frozen stem.
@@ -27,3 +28,9 @@ def test_a_layer_that_is_not_there_is_named(tmp_path: Path) -> None:
     message = "activation_checkpointing: the student has no layer 'bakbone'. .*'backbo"
     with pytest.raises(ConfigError, match=message):
         train(tmp_path, activation_checkpointing=['student.head', 'bakbone'])
+
+
+def test_the_command_line_may_name_layers_and_a_strategy() -> None:
+    cfg = toy_config(Path('unused'))
+    check_overrides(cfg, {'activation_checkpointing': ['backbone']})
+    check_overrides(cfg, {'strategy.type': 'FSDPStrategy', 'strategy.sync_bn': None})
