@@ -43,9 +43,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, distil, and say where the config is."""
+    """Parse, distil."""
     args = parse(argv)
-    distillation = distill(
+    distill(
         args.student,
         args.teacher,
         args.checkpoint,
@@ -59,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         dry_run=args.dry_run,
         teacher_score=not args.no_teacher_score,
     )
-    print(f'Config: {distillation.config}')
 
 
 if __name__ == '__main__':

@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from ..engine.hooks import GradientSharesHook
+from ..evaluation.gradients import RunVerdict
 from .closing import ClosingHook
 from .distill_checks import check_folder, check_sources, check_teacher
 from .distill_config import Sources, trial_config, write_config
@@ -25,12 +27,15 @@ class Distillation:
         price: what a step costs; None where it could not be measured.
         metrics: of the last validation, of student and teacher; empty for a dry run, or
             where they were not compared.
+        verdict: on the pairs, by their shares of the gradient; None where none was
+            measured, or in another process.
     """
 
     config: Path
     runner: Any
     price: Price | None
     metrics: dict[str, float] = field(default_factory=dict)
+    verdict: RunVerdict | None = None
 
 
 def distill(
@@ -87,4 +92,10 @@ def distill(
     runner = train(
         cfg, resume=resume, amp=amp, auto_scale_lr=auto_scale_lr, hooks=hooks
     )
-    return Distillation(config, runner, price.price, closing.metrics)
+    runner.logger.info(f'The config of this run is {config}.')
+    verdicts = (
+        hook.verdict for hook in runner.hooks if isinstance(hook, GradientSharesHook)
+    )
+    return Distillation(
+        config, runner, price.price, closing.metrics, next(verdicts, None)
+    )
