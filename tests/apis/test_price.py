@@ -70,6 +70,7 @@ def built(
     *hooks: Any,
     weight: Any = 1.0,
     pairs: Any = None,
+    fast: Any = 'auto',
     dataset: str = 'CountingImages',
     compiled: bool = False,
     **changes: Any,
@@ -79,6 +80,7 @@ def built(
     cfg.experiment_name = f'price_{os.getpid()}_{next(_run)}'
     cfg.train_dataloader.dataset.type = dataset
     cfg.compile = compiled
+    cfg.model.teacher.fast = fast
     cfg.optim_wrapper.clip_grad = dict(max_norm=0.5)
     cfg.runner_type = 'kd_plugins.DistillRunner'
     runner = build_runner(cfg)
@@ -144,14 +146,17 @@ def critic_pair() -> dict[str, Any]:
 
 def test_steps_take_turns_on_real_batches(tmp_path: Path) -> None:
     stepped: list[tuple[str, int]] = []
-    runner = built(tmp_path)
+    runner = built(tmp_path, fast=dict(fold_bn=True))
 
     def measure() -> None:
         runner.call_hook('before_train')
         with watched(stepped):
             prices.append(measure_price(runner))
+        state = runner.model.teachers['teacher'].fast
+        fast.append((state.is_used(torch.device('cpu')), state.prepared))
 
     prices: list[Price] = []
+    fast: list[tuple[bool | None, bool]] = []
     runner.build_train_loop = looped(runner, measure)
     runner.train()
     (price,) = prices
@@ -163,6 +168,8 @@ def test_steps_take_turns_on_real_batches(tmp_path: Path) -> None:
     assert price.parameters == sum(item.numel() for item in teacher.parameters())
     assert price.weights >= 4 * price.parameters
     assert price.peaks == {}
+    # Which copy of the teacher the training runs, its own first batch decides.
+    assert fast == [(None, False)]
 
 
 def looped(runner: Any, function: Any) -> Any:
