@@ -25,7 +25,8 @@ class Switches:
     Attributes:
         fold_bn: batch norms are part of the convolutions before them, but where one of
             the two is recorded.
-        channels_last: convolutions run in that memory format.
+        channels_last: convolutions run in that memory format; on a CPU RoIs are pooled
+            in it too.
         prepack: convolutions keep their weights as the CPU's kernels read them, rather
             than reorder them at every call; what is compiled does without.
         dtype: of convolutions and linear layers; what lies between runs in the type

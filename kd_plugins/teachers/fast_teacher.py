@@ -26,6 +26,7 @@ class FastTeacher:
         self.options = options
         self._parts: tuple[str, ...] = ()
         self._recorders: frozenset[LayerRecorder] = frozenset()
+        self._switches: dict[torch.device, Switches] = {}
         self._used: bool | None = None
         self._stored: dict[str, Any] | None = None
         self._copy: FastModel | None = None
@@ -42,7 +43,11 @@ class FastTeacher:
 
     def switches(self, device: torch.device) -> Switches:
         """How the copy differs from the plain model, on this device."""
-        return PLAIN if self.options is None else self.options.on(device)
+        if self.options is None:
+            return PLAIN
+        if device not in self._switches:
+            self._switches[device] = self.options.on(device)
+        return self._switches[device]
 
     def describe(self, device: torch.device) -> str:
         """Whether a copy runs on this device, for the summary; empty if not."""

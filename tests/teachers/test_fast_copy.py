@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_plugins.recorders import LayerRecorder
-from kd_plugins.teachers import Teacher
+from kd_plugins.teachers import Teacher, fast_copy
 from kd_plugins.teachers.fast import Switches, can_prepack
 from kd_plugins.teachers.fast_copy import FastModel, handed_over, make_fast
 from kd_plugins.teachers.packed import PackedConv2d
@@ -127,6 +127,50 @@ def test_parts_without_records_inside_are_compiled(
     ]
     convs = [item for item in fast.backbone.modules() if isinstance(item, nn.Conv2d)]
     assert not any(isinstance(item, PackedConv2d) for item in convs)
+
+
+def test_rois_keep_the_places_of_their_corners(model: nn.Module) -> None:
+    parts = (*PARTS, 'roi_head')
+    fast = make_fast(model, parts, [], ALL)
+    feature = torch.randn(1, 8, 64, 64)
+    rois = torch.tensor([[0.0, 100.3, 100.4, 130.7, 128.6]])
+    with torch.no_grad(), fast.running(CPU):
+        halved = feature.bfloat16()
+        pooled = fast.model.roi_head.bbox_roi_extractor((halved, halved), rois)
+        expected = model.roi_head.bbox_roi_extractor(
+            (halved.float(), halved.float()), rois
+        )
+    assert pooled.dtype == torch.float32
+    torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('compiled', [True, False])
+def test_compiled_operators_compute_in_float32(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.dtype] = []
+
+    class Operator(nn.Module):
+        """As one of mmcv's: with a convolution of its own inside."""
+
+        __module__ = 'mmcv.ops.some'
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            seen.extend((image.dtype, self.conv(image).dtype))
+            return image
+
+    monkeypatch.setattr(fast_copy, 'compiled_operators', lambda: compiled)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), Operator())
+    model = nn.Module()
+    model.backbone = network.requires_grad_(False)
+    fast = make_fast(model, ['backbone'], [], Switches(dtype='bfloat16'))
+    with torch.no_grad(), fast.running(CPU):
+        fast.model.backbone(torch.randn(1, 3, 4, 4))
+    assert seen == [torch.float32 if compiled else torch.bfloat16] * 2
 
 
 def test_a_convolution_at_two_places_is_packed_once(model: nn.Module) -> None:
