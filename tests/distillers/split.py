@@ -72,7 +72,7 @@ def split_config(work_dir: Path, batch_size: int, **changes: Any) -> Config:
         train_cfg__rpn__sampler=everything,
         train_cfg__rcnn__sampler=everything,
     )
-    teacher = teacher_of(faster_rcnn(base=6, width=12))
+    teacher = teacher_of(faster_rcnn(base=6, width=12), fast=False)  # in any process
     model = config(all_pairs(), student, teacher)
     return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
 
@@ -85,7 +85,7 @@ def split_segments(work_dir: Path, batch_size: int, **changes: Any) -> Config:
         auxiliary_head=head('FCNHead', 4, num_convs=1, **fixed) | dict(in_index=0),
     )
     student['backbone'] |= FROZEN
-    model = config(SEGMENT_PAIRS, student, teacher_of(segmentor(8)))
+    model = config(SEGMENT_PAIRS, student, teacher_of(segmentor(8), fast=False))
     changes = dict(default_scope='mmseg') | changes
     return _config(model, 'FixedSegments', work_dir, batch_size, changes)
 
