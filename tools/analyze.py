@@ -12,8 +12,8 @@ faint (share below 1 %), fair, strong (above 100 %), dominating (strong, and lar
 task and other pairs together). Exit status 1 if a pair is dead or not finite.
 
 Trains nothing and keeps nothing; --cfg-options log_level=WARNING shows the table alone.
-In float32 and one process: the shares of a training as it runs stand in its log, and
-in gradient_shares.jsonl beside it; for more of them give GradientSharesHook an interval.
+In float32 and one process: the shares of a training as it runs stand in its log and
+in gradient_shares.jsonl beside it; for more, give GradientSharesHook an interval.
 
 With --why it looks for the reason why a distillation did not help: the teacher's score,
 classes, normalisation and training, shares of gradients, agreement and calibration,

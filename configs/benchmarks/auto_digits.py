@@ -1,6 +1,6 @@
 # Chosen by pairs='auto', against the best single row of methods_digits.py, which is the
-# baseline here: PKD of the neck. The bar, over the three protocols auto_*.py: in the mean no
-# more than one point below.
+# baseline here: PKD of the neck. The bar, over the three protocols auto_*.py: in the
+# mean no more than one point below.
 # Run:    python tools/benchmark.py configs/benchmarks/auto_digits.py
 # Cost and result: 40 minutes of training, one at a time; not run yet.
 title = "Detection by two stages: pairs='auto' and the best single row"

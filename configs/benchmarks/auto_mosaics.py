@@ -1,6 +1,6 @@
-# Chosen by pairs='auto', against the best single row of methods_mosaics.py, which is the
-# baseline here: CWD of the class maps. The bar, over the three protocols auto_*.py: in the mean no
-# more than one point below.
+# Chosen by pairs='auto', against the best single row of methods_mosaics.py, which is
+# the baseline here: CWD of the class maps. The bar, over the three protocols auto_*.py:
+# in the mean no more than one point below.
 # Run:    python tools/benchmark.py configs/benchmarks/auto_mosaics.py
 # Cost and result: 40 minutes of training, one at a time; not run yet.
 title = "Segmentation: pairs='auto' and the best single row"
