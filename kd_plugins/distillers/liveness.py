@@ -1,6 +1,8 @@
-"""Whether a loss can reach the student: by its graph alone, nothing is computed."""
+"""Whether a loss can reach the student, and copies of modules to try it with."""
 
-from torch import Tensor
+import copy
+
+from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 
 from ..errors import DistillationError
@@ -58,3 +60,23 @@ def depends_on(value: Tensor, tensor: Tensor) -> bool:
             seen.add(node)
             edges += node.next_functions
     return False
+
+
+def copied(*modules: nn.Module | None) -> tuple[nn.Module | None, ...]:
+    """Deep copies, also of modules whose weights are parts of another tensor.
+
+    While a sharded model (FSDP) runs, its weights are views of what was gathered, which
+    Python's deep copy refuses.
+
+    Args:
+        modules: to copy; None stays.
+    """
+    views = {
+        id(tensor): tensor.detach().clone().requires_grad_()
+        for module in modules
+        if module is not None
+        for part in module.modules()
+        for tensor in vars(part).values()
+        if isinstance(tensor, Tensor) and tensor.grad_fn is not None
+    }
+    return copy.deepcopy(modules, views)

@@ -1,6 +1,5 @@
 """One pair at work: view -> adapter -> loss -> weight schedule."""
 
-import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from ..losses import DistillationLoss
 from ..random_stream import random_state_kept
 from ..schedules import Clock, Schedule
 from ..views import BoundView, MatchedTensors, TensorSpec
-from .liveness import check_alive
+from .liveness import check_alive, copied
 from .step import Step
 from .zeros import NoRows, Zero, no_rows
 
@@ -251,7 +250,8 @@ class Pair:
 
         A resumed run tries again, and must yet be the uninterrupted one.
         """
-        loss, adapter = copy.deepcopy((self.loss, adapter))
+        loss, adapter = copied(self.loss, adapter)
+        assert isinstance(loss, DistillationLoss)
         loss.loss_weight = weight
         with random_state_kept():
             return self._compare(loss, item, adapter, step)

@@ -80,7 +80,7 @@ class DistillOptimWrapperConstructor:
         parameters = own_parameters(distiller)
         if parameters:
             _add_group(wrapper.optimizer, parameters, self._adapter_cfg)
-            wrapper._clip_grad = _ClipApart(wrapper, self._adapter_cfg.get('clip_grad'))
+            wrapper._clip_grad = ClipApart(wrapper, self._adapter_cfg.get('clip_grad'))
         return with_auxiliary(wrapper, distiller.losses)
 
 
@@ -113,18 +113,28 @@ def _add_group(
     optimizer.add_param_group(group)
 
 
-class _ClipApart:
+class ClipApart:
     """Stands in for the ``_clip_grad`` of one optimiser wrapper, on the instance.
 
     Args:
         wrapper: whose optimiser has the group of our own as its last.
         clip_grad: options of our own group; None: the student's.
+
+    Attributes:
+        own_group: index of that group.
+        student_options: of the student's clipping; None: it is not clipped.
+        own_options: likewise of our own.
+        clip_own: torch's function for our own.
     """
+
+    clip_own: Callable[..., Any]
 
     def __init__(self, wrapper: OptimWrapper, clip_grad: dict[str, Any] | None) -> None:
         self._wrapper = wrapper
         self._clip_student = wrapper._clip_grad if wrapper.clip_grad_kwargs else None
-        self._own_group = len(wrapper.optimizer.param_groups) - 1
+        self.student_options: dict[str, Any] | None = wrapper.clip_grad_kwargs
+        self.own_options: dict[str, Any] | None = self.student_options
+        self.own_group = len(wrapper.optimizer.param_groups) - 1
         if clip_grad is not None:
             options = dict(clip_grad)
             if options.pop('type', 'norm') != 'norm':
@@ -132,31 +142,30 @@ class _ClipApart:
                     "optim_wrapper.adapter_cfg.clip_grad.type must be 'norm', "
                     f"got '{clip_grad['type']}'."
                 )
-            self._clip_own = torch.nn.utils.clip_grad_norm_
-            self._options = options
+            self.clip_own = torch.nn.utils.clip_grad_norm_
+            self.own_options = options
             # What the host's `step` asks before it clips at all.
             wrapper.clip_grad_kwargs = wrapper.clip_grad_kwargs or options
         elif self._clip_student is not None:
-            self._clip_own = wrapper.clip_func
-            self._options = wrapper.clip_grad_kwargs
+            self.clip_own = wrapper.clip_func
 
     def __call__(self) -> None:
         """Clip the student's gradients by the host's own code, then ours."""
         optimizer = self._wrapper.optimizer
         groups = optimizer.param_groups
         if self._clip_student is not None:
-            optimizer.param_groups = groups[: self._own_group]
+            optimizer.param_groups = groups[: self.own_group]
             try:
                 self._clip_student()
             finally:
                 optimizer.param_groups = groups
         parameters = [
             parameter
-            for parameter in groups[self._own_group]['params']
+            for parameter in groups[self.own_group]['params']
             if parameter.grad is not None
         ]
         if parameters:
-            norm = self._clip_own(parameters, **self._options)
+            norm = self.clip_own(parameters, **(self.own_options or {}))
             if norm is not None:  # clipping by value returns none
                 self._wrapper.message_hub.update_scalar(
                     'train/grad_norm_adapters', float(norm)

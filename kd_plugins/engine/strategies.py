@@ -27,6 +27,7 @@ from ..errors import ConfigError
 from . import files
 from .distilling import optim_wrapper_cfg, save_student, wrapper_cfg
 from .launch import start_cpu_processes
+from .shards import ClipShards
 
 _LAUNCH = 'Start it with torchrun and --launcher pytorch, or use DistillRunner.'
 _REASONS = {
@@ -179,21 +180,11 @@ class DistillFSDPStrategy(_Distilling, FSDPStrategy):
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: nn.Module | None = None
     ) -> Any:
-        """As of the others, without what would see one shard only.
+        """As of the others; clips by the norm over all shards.
 
-        Raises: ConfigError.
+        Raises: ConfigError for losses that train something by themselves.
         """
-        asked = optim_wrapper if isinstance(optim_wrapper, dict) else {}
-        for key in ('clip_grad', 'adapter_cfg.clip_grad'):
-            part: Any = asked
-            for name in key.split('.'):
-                part = (part or {}).get(name)
-            if part is not None:
-                raise ConfigError(
-                    f'optim_wrapper.{key}: with FSDPStrategy mmengine clips by the '
-                    "norm of each process's own shard, not of all gradients. Set it "
-                    "to None, or use strategy=dict(type='DDPStrategy')."
-                )
+        assert model is not None
         built = super().build_optim_wrapper(optim_wrapper, model)
         if isinstance(built, OptimWrapperDict):
             names = ', '.join(name for name in built if name != 'student')
@@ -202,6 +193,8 @@ class DistillFSDPStrategy(_Distilling, FSDPStrategy):
                 f'losses train something by themselves ({names}). Use '
                 "strategy=dict(type='DDPStrategy')."
             )
+        if built.clip_grad_kwargs and isinstance(model, FullyShardedDataParallel):
+            built._clip_grad = ClipShards(built, model)
         return built
 
 

@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from kd_plugins.distillers.liveness import check_alive, depends_on
+from kd_plugins.distillers.liveness import check_alive, copied, depends_on
 from kd_plugins.errors import DistillationError
 
 REACHING: dict[str, Callable[[Tensor], Tensor]] = {
@@ -59,3 +59,14 @@ def test_messages_name_tensor_loss_and_pair() -> None:
     message = r'HintLoss gives no gradient to neck\[0\] .* adapter of model.pairs.hint'
     with pytest.raises(DistillationError, match=message):
         check_alive(free, frozen.sum(), *names)
+
+
+def test_modules_whose_weights_are_views_are_copied() -> None:
+    layer, gathered = nn.Linear(2, 3), torch.ones(6, requires_grad=True)
+    del layer.weight  # as in a sharded model that runs
+    layer.__dict__['weight'] = gathered.view(3, 2)
+    copy, nothing = copied(nn.Sequential(layer), None)
+    assert copy is not None and nothing is None
+    assert torch.equal(copy(torch.ones(1, 2)), layer(torch.ones(1, 2)))
+    copy(torch.ones(1, 2)).sum().backward()
+    assert gathered.grad is None

@@ -47,9 +47,24 @@ def with_cp(folder: Path, batch_size: int) -> Config:
     return cfg
 
 
+def clipped(folder: Path, batch_size: int) -> Config:
+    """By the norm of all gradients, those of adapters apart."""
+    wrapper = dict(
+        type='OptimWrapper',
+        optimizer=OPTIMIZER,
+        clip_grad=dict(max_norm=0.05),
+        adapter_cfg=dict(clip_grad=dict(max_norm=0.02, norm_type=1)),
+    )
+    return _changed(split_config(folder, batch_size), optim_wrapper=wrapper)
+
+
 RUNS: dict[str, Callable[[Path, int], Config]] = {
     'plain': split_config,
     'accumulated': accumulated,
+    'clipped': clipped,
+    'clipped_fsdp': lambda folder, batch_size: _changed(
+        clipped(folder, batch_size), strategy=dict(type='FSDPStrategy'), **FLEXIBLE
+    ),
     'mixed': mixed,
     'layers': lambda folder, batch_size: _changed(
         split_config(folder, batch_size), activation_checkpointing=LAYERS
@@ -81,7 +96,6 @@ def sharded_toy(folder: Path, resume: bool = False) -> Config:
     return toy_config(
         folder,
         strategy=dict(type='FSDPStrategy'),
-        optim_wrapper=dict(clip_grad=None),
         randomness=dict(seed=5, diff_rank_seed=True),
         resume=resume,
         **FLEXIBLE,

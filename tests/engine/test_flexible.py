@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from torch import nn
 
 from kd_plugins import ConfigError
 from kd_plugins.apis.train import build_runner
@@ -86,20 +85,6 @@ def test_several_processes_need_a_launcher(name: str) -> None:
 def test_shards_alone_are_refused(options: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=f'strategy.{message}'):
         DistillFSDPStrategy(**options)
-
-
-@pytest.mark.parametrize(
-    ('optim_wrapper', 'key'),
-    [
-        ({'clip_grad': {'max_norm': 1}}, 'clip_grad'),
-        ({'adapter_cfg': {'clip_grad': {'max_norm': 1}}}, 'adapter_cfg.clip_grad'),
-    ],
-)
-def test_shards_cannot_be_clipped(optim_wrapper: Any, key: str) -> None:
-    strategy = object.__new__(DistillFSDPStrategy)
-    message = rf"optim_wrapper.{key}: with FSDPStrategy .*type='DDPStrategy'"
-    with pytest.raises(ConfigError, match=message):
-        strategy.build_optim_wrapper(optim_wrapper, nn.Linear(2, 2))
 
 
 def test_averaged_weights_beside_shards_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from .many_processes import RUNS
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 SHARDED = ('fsdp', 'nested')
+CLIPPED = 'clipped_fsdp'
 
 
 @pytest.fixture(scope='module')
@@ -50,7 +51,7 @@ def alone(run: str, work_dir: Path) -> tuple[dict[str, Tensor], dict[str, Tensor
     return start, runner.model.state_dict()
 
 
-@pytest.mark.parametrize('run', [run for run in RUNS if run not in SHARDED])
+@pytest.mark.parametrize('run', [run for run in RUNS if run not in (*SHARDED, CLIPPED)])
 def test_both_processes_end_equal(folder: Path, run: str) -> None:
     first, second = (end(folder, run, rank) for rank in range(2))
     assert same_state(first['state'], second['state'])
@@ -72,6 +73,14 @@ def test_accumulated_gradients_are_those_of_one_process(
     assert max(far_apart(start, state).values()) > 1e-3
     # Two steps of four batches: that is another training.
     assert far_apart(state, end(folder, 'plain')['state'])
+
+
+def test_shards_are_clipped_by_the_norm_of_all_gradients(folder: Path) -> None:
+    clipped = end(folder, 'clipped')['state']
+    assert not far_apart(end(folder, CLIPPED)['state'], clipped)
+    apart = far_apart(clipped, end(folder, 'plain')['state'])
+    for part in ('student.backbone', 'adapters'):
+        assert max(apart[name] for name in apart if name.startswith(part)) > 1e-3
 
 
 def test_bfloat16_ends_near_one_process_of_bfloat16(

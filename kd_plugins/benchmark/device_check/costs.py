@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
 from ...engine.opening import first_batch
 from ..cost import (
@@ -20,7 +19,7 @@ from ..cost import (
 )
 from ..protocol import Recipe, read_protocol
 from ..table import markdown_table
-from .settings import Settings, open_recipe, small_data
+from .settings import Settings, open_recipe, quiet, small_data
 
 PRECISIONS = ('float32', 'TF32', 'bfloat16')
 PROTOCOL = 'cost_fast_teacher'
@@ -32,7 +31,7 @@ _MIB = 2**20
 
 def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Time large models, each in every precision."""
-    MMLogger.get_instance('kd_plugins_device_check', log_level='WARNING')
+    quiet()
     name, names = _QUICK if settings.quick else (PROTOCOL, _RECIPES)
     size = 2 if settings.quick else _BATCH
     steps, warmup = (1, 0) if settings.quick else (10, 3)

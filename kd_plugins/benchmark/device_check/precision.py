@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from ...config_files import read_config
@@ -20,7 +19,7 @@ from ...registry import LOSSES, MODELS
 from ..cost import busiest_moment
 from ..protocol import Recipe, read_protocol
 from ..table import markdown_table
-from .settings import Settings, open_recipe, small_data
+from .settings import Settings, open_recipe, quiet, small_data
 
 PROTOCOLS = (
     *('methods_digits', 'methods_mosaics', 'methods_digits_one_stage'),
@@ -36,7 +35,7 @@ _QUICK = 2  # recipes
 
 def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """One forward and backward pass of all losses in each precision."""
-    MMLogger.get_instance('kd_plugins_device_check', log_level='WARNING')
+    quiet()
     recipes = recipes_of_losses(settings.benchmarks, _QUICK if settings.quick else None)
     missing = [] if settings.quick else sorted(_registered() - set(recipes))
     chosen = {recipe.name: recipe for recipe in recipes.values()}

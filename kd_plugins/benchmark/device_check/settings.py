@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 
 from ...config_files import read_config, type_name
 from ...datasets import prepare
@@ -15,6 +17,7 @@ from ...engine.overrides import apply_overrides
 from ..protocol import Recipe
 
 DATA = 'KD_PLUGINS_DATA'
+_LOGGER = 'kd_plugins_device_check'
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Settings:
     def benchmarks(self) -> Path:
         """Folder of the protocols."""
         return self.root / 'configs' / 'benchmarks'
+
+
+def quiet() -> None:
+    """The hosts would log every initial weight."""
+    if not MMLogger.check_instance_created(_LOGGER):
+        MMLogger.get_instance(_LOGGER, log_level='WARNING')
 
 
 @contextmanager
@@ -63,8 +72,6 @@ def open_recipe(
         train: number of training images.
         options: further overrides.
     """
-    from mmengine.registry import init_default_scope
-
     cfg = read_config(recipe.config)
     apply_overrides(cfg, {**recipe.options, **(options or {})})
     for hook in cfg.get('custom_hooks') or ():
