@@ -36,28 +36,35 @@ class RowRoIAlign(nn.Module):
             rois: (R, 5), image number and corners in pixels of the images.
         """
         table = input.float().permute(0, 2, 3, 1)
-        pooled = table.new_zeros(len(rois), *self.output_size, table.shape[3])
         corners = rois[:, 1:].float() * self.spatial_scale - 0.5 * self.aligned
         start, sides = corners[:, [1, 0]], corners[:, [3, 2]] - corners[:, [1, 0]]
         if not self.aligned:
             sides = sides.clamp(min=1)
         bins = sides / sides.new_tensor(self.output_size)
-        points = bins.ceil().long().clamp(min=0)  # of each bin, in both directions
+        given = (table, rois[:, 0].int(), start, bins)
         if self.sampling_ratio > 0:
-            points = torch.full_like(points, self.sampling_ratio)
-        images = rois[:, 0].int()
-        for grid in torch.unique(points, dim=0).tolist():
-            if 0 in grid:  # of a RoI without any area
-                continue
-            (chosen,) = (
-                (points == points.new_tensor(grid)).all(dim=1).nonzero().unbind(1)
-            )
-            number = 4 * grid[0] * grid[1] * self.output_size[0] * self.output_size[1]
-            for part in chosen.split(max(_ROWS // number, 1)):
-                pooled[part] = self._pool(
-                    table, images[part], start[part], bins[part], grid
-                )
+            pooled = self._pool(*given, (self.sampling_ratio, self.sampling_ratio))
+        else:
+            pooled = self._pool_by_size(*given)
         return pooled.permute(0, 3, 1, 2)
+
+    def _pool_by_size(
+        self, table: Tensor, images: Tensor, start: Tensor, bins: Tensor
+    ) -> Tensor:
+        """Likewise, with about a point a pixel: RoIs of one size together."""
+        shape = (len(bins), *self.output_size, table.shape[3])
+        pooled = table.new_zeros(shape)  # what a RoI without area is
+        points = bins.ceil().long().clamp(min=0)
+        most = int(points.max()) + 1 if len(points) else 1
+        codes = points[:, 0] * most + points[:, 1]
+        for code in torch.unique(codes).tolist():
+            grid = divmod(code, most)
+            if 0 not in grid:
+                chosen = (codes == code).nonzero().flatten()
+                pooled[chosen] = self._pool(
+                    table, images[chosen], start[chosen], bins[chosen], grid
+                )
+        return pooled
 
     def _pool(
         self,
@@ -65,9 +72,35 @@ class RowRoIAlign(nn.Module):
         images: Tensor,
         start: Tensor,
         bins: Tensor,
-        grid: list[int],
+        grid: tuple[int, int],
     ) -> Tensor:
-        """Means (R, height, width, C) over as many points in each bin."""
+        """Means (R, height, width, C) over a grid of points in each bin.
+
+        Args:
+            table: features (N, H, W, C).
+            images: numbers of the RoIs' images (R,).
+            start: upper left corners (R, 2), row and column, in pixels of the map.
+            bins: height and width of the bins (R, 2), likewise.
+            grid: rows and columns of points in each bin.
+        """
+        number = 4 * grid[0] * grid[1] * self.output_size[0] * self.output_size[1]
+        size = max(_ROWS // number, 1)
+        pooled = [
+            self._pool_part(table, *part, grid)
+            for part in zip(
+                images.split(size), start.split(size), bins.split(size), strict=True
+            )
+        ]
+        return pooled[0] if len(pooled) == 1 else torch.cat(pooled)
+
+    def _pool_part(
+        self,
+        table: Tensor,
+        images: Tensor,
+        start: Tensor,
+        bins: Tensor,
+        grid: tuple[int, int],
+    ) -> Tensor:
         _, height, width, channels = table.shape
         rows, row_weights = _neighbours(
             start[:, 0], bins[:, 0], self.output_size[0], grid[0], height
@@ -76,10 +109,9 @@ class RowRoIAlign(nn.Module):
             start[:, 1], bins[:, 1], self.output_size[1], grid[1], width
         )
         rows = (rows + (images * height)[:, None, None]) * width
+        row_weights = row_weights / (grid[0] * grid[1])
         numbers = rows[:, :, None, :, None] + columns[:, None, :, None, :]
-        weights = (
-            row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
-        ) / (grid[0] * grid[1])
+        weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
         means = F.embedding_bag(
             numbers.flatten(3).flatten(0, 2),
             table.reshape(-1, channels),

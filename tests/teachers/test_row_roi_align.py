@@ -42,8 +42,10 @@ def test_means_are_those_of_mmcv(
         torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_so_are_those_of_no_roi() -> None:
-    pooled = RowRoIAlign(RoIAlign(7))(torch.randn(1, 3, 8, 8), torch.zeros(0, 5))
+@pytest.mark.parametrize('sampling_ratio', [0, 2])
+def test_so_are_those_of_no_roi(sampling_ratio: int) -> None:
+    module = RowRoIAlign(RoIAlign(7, sampling_ratio=sampling_ratio))
+    pooled = module(torch.randn(1, 3, 8, 8), torch.zeros(0, 5))
     assert pooled.shape == (0, 3, 7, 7)
 
 
