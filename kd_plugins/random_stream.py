@@ -40,6 +40,7 @@ def random_state_kept() -> Iterator[None]:
     finally:
         _set(states)
 
+
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
     """Draw within the block from generators that these numbers seed.
@@ -64,7 +65,6 @@ def seeded(*numbers: int) -> Iterator[None]:
         random.setstate(outer[0])
         np.random.set_state(outer[1])
         torch.default_generator.set_state(outer[2])
-
 
 
 class RandomStream:

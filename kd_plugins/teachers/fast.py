@@ -112,8 +112,7 @@ def read_fast(value: object) -> FastOptions | None:
     with located('fast'):
         if not isinstance(value, dict):
             raise ConfigError(
-                f"must be 'auto', False, or a dict of {', '.join(KEYS)}, got "
-                f'{value!r}.'
+                f"must be 'auto', False, or a dict of {', '.join(KEYS)}, got {value!r}."
             )
         switches = {key: _checked(key, item) for key, item in value.items()}
     tolerance = switches.pop('tolerance', TOLERANCE)
