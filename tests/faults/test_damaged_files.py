@@ -24,7 +24,6 @@ from tests.engine.hooks.toy import names, same_state, train
 from tests.faults.damage import flipped, truncated
 
 pytestmark = [
-    pytest.mark.host,
     # Of torch 2.4, on any file that is not only weights.
     pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning'),
 ]
