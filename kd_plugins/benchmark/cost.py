@@ -4,10 +4,10 @@ The parts are timed in turn, on one batch, in one process: the step of the stude
 (the plain model, with its optimiser), the plain teacher's forward as far as the pairs
 of the recipe need it, that of its fast copy where one is used, the adapters' forward
 and backward on fixed tensors, and the distilling step; then that step with a teacher
-whose answers are read from a cache. With weight schedules, the time is that at the
-moment when most pairs have a weight, of five moments from the first iteration to the
-last. If at one of them no pair has a weight, as after a first stage, the step of that
-phase is timed too.
+whose answers are read from a cache. Learning rates are 0, so that both students stay
+the same. With weight schedules, the time is that at the moment when most pairs have a
+weight, of five moments from the first iteration to the last. If at one of them no pair
+has a weight, as after a first stage, the step of that phase is timed too.
 """
 
 import copy
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import Tensor, nn
 
 from ..distillers import Distiller
@@ -163,7 +163,8 @@ def student_trainee(cfg: Config, batch: dict[str, Any]) -> Trainee:
     student.init_weights()
     student.to(get_device()).train()
     wrapper_cfg = amp_for_device(plain.optim_wrapper)
-    return Trainee(student, build_optim_wrapper(student, wrapper_cfg), batch)
+    wrapper = build_optim_wrapper(student, wrapper_cfg)
+    return Trainee(student, _holding_still(wrapper), batch)
 
 
 def distilling_trainee(cfg: Config, batch: dict[str, Any], alone: Trainee) -> Trainee:
@@ -176,7 +177,21 @@ def distilling_trainee(cfg: Config, batch: dict[str, Any], alone: Trainee) -> Tr
     wrapper_cfg = amp_for_device(copy.deepcopy(cfg.optim_wrapper))
     wrapper_cfg['student_constructor'] = wrapper_cfg.get('constructor')
     wrapper_cfg['constructor'] = _CONSTRUCTOR
-    return Trainee(distiller, build_optim_wrapper(distiller, wrapper_cfg), batch)
+    wrapper = build_optim_wrapper(distiller, wrapper_cfg)
+    return Trainee(distiller, _holding_still(wrapper), batch)
+
+
+def _holding_still(wrapper: OptimWrapper | OptimWrapperDict) -> Any:
+    """Optimisers that step by nothing.
+
+    Students that learn, each in its own way, come to other numbers of proposals, and a
+    step of one takes longer than a step of the other for that alone.
+    """
+    several = isinstance(wrapper, OptimWrapperDict)
+    for each in wrapper.values() if several else [wrapper]:
+        for group in each.param_groups:
+            group['lr'] = 0.0
+    return wrapper
 
 
 def _moments(cfg: Config) -> list[Clock]:

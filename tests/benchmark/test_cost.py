@@ -254,7 +254,10 @@ def test_plain_teacher_and_fast_copy_are_timed_apart(monkeypatch):
     found = measure_cost('full', cfg, first_batch(cfg), steps=1, warmup=0)
     parts = [STUDENT, TEACHER, FAST, ADAPTERS, DISTILLING]
     assert list(found.seconds)[:5] == parts
-    teacher = work[DISTILLING].__self__.model.teachers['teacher']
+    distiller, student = (work[part].__self__.model for part in (DISTILLING, STUDENT))
+    for name, parameter in student.named_parameters():  # neither learns
+        assert torch.equal(parameter, distiller.student.get_parameter(name))
+    teacher = distiller.teachers['teacher']
     calls = []
     for name, model in (('plain', teacher.model), ('fast', teacher.running())):
         for part in ('backbone', 'rpn_head', 'roi_head.bbox_head'):
