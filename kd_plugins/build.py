@@ -45,8 +45,8 @@ def build(registry: Any, cfg: object) -> Any:
             f"{_bare(name)} has no argument '{unknown[0]}'. "
             f'{nearest(unknown[0], accepted) or "It takes none."}'
         )
-    for key in options:
-        if key in flags(cls):
+    for key, optional in flags(cls).items():
+        if key in options and not (optional and options[key] is None):
             check_bool(key, options[key])
     try:
         return cls(**options)

@@ -21,20 +21,24 @@ def arguments(target: Any) -> list[str]:
     return list(_all_parameters(target))
 
 
-def flags(target: Any) -> list[str]:
-    """Names of those arguments that are True or False: typed so, or by default.
+def flags(target: Any) -> dict[str, bool]:
+    """Arguments that are True or False, and whether they may be None as well.
+
+    They are typed so, or untyped with such a default.
 
     Example:
-        >>> def resize(size: int, align: bool = False): ...
+        >>> def resize(size: int, align: bool = False, crop: bool | None = None): ...
         >>> flags(resize)
-        ['align']
+        {'align': False, 'crop': True}
     """
-    return [
-        name
-        for name, item in _all_parameters(target).items()
-        if item.annotation in (bool, 'bool')
-        or (item.annotation is item.empty and isinstance(item.default, bool))
-    ]
+    kinds = {bool: False, 'bool': False, bool | None: True, 'bool | None': True}
+    found = {}
+    for name, item in _all_parameters(target).items():
+        if item.annotation in kinds:
+            found[name] = kinds[item.annotation]
+        elif item.annotation is item.empty and isinstance(item.default, bool):
+            found[name] = False
+    return found
 
 
 def _all_parameters(target: Any) -> dict[str, inspect.Parameter]:

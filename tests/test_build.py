@@ -28,7 +28,7 @@ def test_a_flag_that_is_none_is_refused(value: Any) -> None:
 
 
 def test_what_may_be_more_than_a_flag_is_none() -> None:
-    assert flags(Square) == ['filled']
+    assert flags(Square) == {'filled': False}
     assert build(shapes, {'type': 'Square', 'side': 2, 'name': 'a'}).area == 2
 
 
@@ -51,9 +51,12 @@ def test_a_type_that_is_no_name(kind: Any) -> None:
 
 
 def test_flags_of_ours_are_checked() -> None:
-    assert flags(ADAPTERS.get('ConvAdapter')) == ['resize', 'norm']
+    assert flags(ADAPTERS.get('ConvAdapter')).keys() == {'resize', 'norm'}
     adapter = {'type': 'ConvAdapter', 'student_channels': 1, 'teacher_channels': 1}
     with pytest.raises(ConfigError, match=r"norm must be True or False, got 'yes'"):
         build(ADAPTERS, {**adapter, 'norm': 'yes'})
     with pytest.raises(ConfigError, match=r"standardize must be True .*, got 'False'"):
         build(LOSSES, {'type': 'KDLoss', 'standardize': 'False'})
+    assert build(LOSSES, {'type': 'KDLoss', 'use_sigmoid': None}).use_sigmoid is None
+    with pytest.raises(ConfigError, match=r"use_sigmoid must be True .*, got 'False'"):
+        build(LOSSES, {'type': 'KDLoss', 'use_sigmoid': 'False'})

@@ -42,7 +42,7 @@ class ConvAdapter(nn.Module):
     ) -> None:
         super().__init__()
         check_channels(student_channels, teacher_channels)
-        if kernel_size not in (1, 3):
+        if type(kernel_size) is not int or kernel_size not in (1, 3):
             raise ConfigError(f'kernel_size must be 1 or 3, got {kernel_size!r}.')
         self.resize = resize
         self.conv = nn.Conv2d(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..checks import check_int
 from ..errors import ConfigError, nearest
 
 DATASETS = ('digits', 'mosaics', 'planes')
@@ -17,8 +18,13 @@ def prepare(dataset: str, root: str | Path, **sizes: int) -> Path:
 
     Returns: ``root``.
 
-    Raises: ConfigError for an unknown name or a size below 1.
+    Raises: ConfigError for an unknown name, a root that is no path, or a size that is
+        no whole number >= 1.
     """
+    if not isinstance(root, (str, Path)) or not str(root):
+        raise ConfigError(f'root must be the path of a folder, got {root!r}.')
+    for split, size in sizes.items():
+        check_int(split, size)
     # Imported here: the generators need scikit-image and scikit-learn.
     if dataset == 'digits':
         from .digits import prepare_digits
@@ -33,6 +39,6 @@ def prepare(dataset: str, root: str | Path, **sizes: int) -> Path:
 
         return prepare_planes(root, **sizes)
     raise ConfigError(
-        f"dataset must be 'digits', 'mosaics' or 'planes', got '{dataset}'. "
-        f'{nearest(dataset, DATASETS)}'
+        f"dataset must be 'digits', 'mosaics' or 'planes', got {dataset!r}. "
+        f'{nearest(str(dataset), DATASETS)}'
     )

@@ -220,8 +220,8 @@ def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any]) -> str:
         raise ConfigError(
             f'needs a teacher: one of {", ".join(repr(known) for known in teachers)}.'
         )
-    if name not in teachers:
+    if not isinstance(name, str) or name not in teachers:
         raise ConfigError(
             f"no teacher '{name}'. {nearest(str(name), teachers)}", key='teacher'
         )
-    return str(name)
+    return name

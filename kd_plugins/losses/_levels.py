@@ -9,6 +9,8 @@ from kd_plugins.checks import check_int
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses._base import LossContext
 
+_MOST = 100  # levels: no model has as many
+
 
 def read_channels(channels: int | None, minimum: int = 1) -> int:
     """A configuration's ``channels``.
@@ -48,7 +50,7 @@ def blocks_by_level(
         ['1', '3']
     """
     numbers = levels
-    if isinstance(levels, int) and not isinstance(levels, bool) and levels >= 1:
+    if type(levels) is int and 1 <= levels <= _MOST:
         numbers = range(levels)
     if (
         not isinstance(numbers, Sequence)
@@ -57,8 +59,8 @@ def blocks_by_level(
         or not all(type(number) is int and number >= 0 for number in numbers)
     ):
         raise ConfigError(
-            'levels must be how many, >= 1, or a list of different ones such as '
-            f'[1, 2], got {levels!r}.'
+            f'levels must be how many, 1 to {_MOST}, or a list of different ones such '
+            f'as [1, 2], got {levels!r}.'
         )
     return nn.ModuleDict(
         {str(number): build(index) for index, number in enumerate(numbers)}

@@ -162,6 +162,10 @@ class HolisticLoss(DistillationLoss):
             base_channels,
         )
         self._steps = steps
+        if not isinstance(optim_wrapper, Mapping | None):
+            raise ConfigError(
+                f'optim_wrapper must be a dict, or None, got {optim_wrapper!r}.'
+            )
         self._optim_wrapper = dict(optim_wrapper or _OPTIM_WRAPPER)
         self._batch: tuple[Tensor, Tensor, Tensor | None] | None = None
         self._remaining = 0

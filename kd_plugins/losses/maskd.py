@@ -174,6 +174,10 @@ class MasKDLoss(DistillationLoss):
                 f'got {tokens!r}.'
             )
         self.tokens = str(tokens)
+        if not isinstance(learned_as, str | None):
+            raise ConfigError(
+                f'learned_as must be a text, or None, got {learned_as!r}.'
+            )
         self.learned_as = learned_as
         self.customize_after = check_optional_int('customize_after', customize_after, 0)
         # Not modules: they are not in the state_dict and not trained.

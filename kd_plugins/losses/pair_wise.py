@@ -229,9 +229,9 @@ class PairWiseLoss(DistillationLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
-        node_kernel(torch.Size([1, 1]), pool_kernel, max_nodes)
         self.pool_kernel = check_optional_int('pool_kernel', pool_kernel)
         self.max_nodes = check_optional_int('max_nodes', max_nodes)
+        node_kernel(torch.Size([1, 1]), pool_kernel, max_nodes)  # not both
         self.pool = check_choice('pool', pool, POOLS)
         self.connection_range = check_optional_int('connection_range', connection_range)
         self.detach_norm = detach_norm

@@ -82,9 +82,12 @@ class GradientShare(Schedule):
             )
         self.start = check_float('start', start)
         self.min_weight = check_float('min_weight', min_weight, strict=True)
-        self.max_weight = check_float(
-            'max_weight', max_weight, minimum=self.min_weight, strict=True
-        )
+        self.max_weight = check_float('max_weight', max_weight)
+        if self.max_weight <= self.min_weight:
+            raise ConfigError(
+                f'max_weight must be larger than min_weight ({min_weight:g}), got '
+                f'{max_weight:g}.'
+            )
         self.weight: float | None = None
         self.measurements = 0
         self._ratios: list[float] = []

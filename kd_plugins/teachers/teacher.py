@@ -32,6 +32,7 @@ _KEYS = (
 )
 # Where a model of this seed draws its weights from, with allow_random.
 _SEED = 20170
+_LARGEST_SCALE = 16
 
 
 def model_config(cfg: dict[str, Any], beside: Sequence[str] = ()) -> ConfigDict:
@@ -158,6 +159,11 @@ class Teacher:
         self.scale = check_float(
             'input_scale', cfg.get('input_scale', 1.0), strict=True
         )
+        if not 1 / _LARGEST_SCALE <= self.scale <= _LARGEST_SCALE:
+            raise ConfigError(
+                f'input_scale must be between 1/{_LARGEST_SCALE} and {_LARGEST_SCALE}, '
+                f'got {self.scale:g}.'
+            )
         self.class_map: ClassMap | None = None
         if cfg.get('class_map') is not None:
             with located('class_map'):

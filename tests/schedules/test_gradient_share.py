@@ -258,7 +258,10 @@ def test_it_shows_what_it_keeps_and_its_weight() -> None:
         ({'begin': 5, 'until': 5}, r'^until must be later than begin \(5\), got 5\.'),
         ({'start': -1}, r'^start must be a finite number >= 0, got -1\.'),
         ({'min_weight': 0}, r'^min_weight must be a finite number > 0, got 0\.'),
-        ({'max_weight': 0}, r'^max_weight must be a finite number > 1e-06, got 0\.'),
+        (
+            {'max_weight': 0},
+            r'^max_weight must be larger than min_weight \(1e-06\), got 0\.',
+        ),
         ({'by_epoch': True}, r'^by_epoch: GradientShare has no such key\.'),
         ({'shares': 1}, r"^shares: GradientShare has no such key\. Close: 'share'"),
     ],

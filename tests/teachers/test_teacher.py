@@ -102,6 +102,10 @@ BAD: dict[str, tuple[Any, str]] = {
         dict(model=dict(type='X'), checkpoint='a.pth', input_scale=0),
         '^input_scale must be a finite number > 0, got 0',
     ),
+    'too large': (
+        dict(model=dict(type='X'), checkpoint='a.pth', input_scale=1e30),
+        r'^input_scale must be between 1/16 and 16, got 1e\+30',
+    ),
     'not a number': (
         dict(model=dict(type='X'), checkpoint='a.pth', input_scale=float('nan')),
         '^input_scale must be a finite number > 0, got nan',

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...checks import check_choice
+from ...checks import check_choice, check_int
 from ...errors import ConfigError, DistillationError, located, nearest
 from ...host_types import HostModule, Samples
 from ...teachers.class_map import ClassMap
@@ -50,6 +50,7 @@ class RoISource:
 
     def __post_init__(self) -> None:
         check_choice('roi_source', self.roi_source, ROI_SOURCES)
+        check_int('num_rois', self.num_rois)
 
     @property
     def is_student(self) -> bool:
@@ -146,13 +147,15 @@ def pair_stages(stage: Stage, student: int, teacher: int) -> tuple[StagePair, ..
             StagePair(number, min(number, teacher - 1)) for number in range(student)
         )
     if isinstance(stage, dict):
-        for key in stage:
+        for key, number in stage.items():
             if key not in SIDES:
                 raise ConfigError(
                     f"no key '{key}'. {nearest(str(key), SIDES)}", key='stage'
                 )
+            check_int(f'stage.{key}', number, minimum=0)
         pair = StagePair(stage.get('student', 0), stage.get('teacher', 0))
     else:  # one number for both; a head that is no cascade has just its one
+        stage = check_int('stage', stage, minimum=0)
         pair = StagePair(
             stage if student > 1 or teacher == 1 else 0,
             stage if teacher > 1 or student == 1 else 0,

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...checks import check_optional_int
 from ...errors import ConfigError, DistillationError
 from ...host_types import HostModule
 from ...recorders import Recorder, record_method
@@ -33,7 +34,8 @@ def decode_stage(model: nn.Module, stage: int | None, view: str) -> HostModule:
             'mmsegmentation.'
         )
     stages = [*head] if isinstance(head, nn.ModuleList) else [head]
-    if stage is not None and not 0 <= stage < len(stages):
+    check_optional_int('stage', stage, minimum=0)
+    if stage is not None and stage >= len(stages):
         raise ConfigError(
             f'got {stage}; decode_head has {len(stages)} stages, counted from 0.',
             key='stage',

@@ -190,7 +190,8 @@ def test_plain_teacher_teaches_one_stage_of_a_cascade() -> None:
     ('stage', 'message'),
     [
         (2, 'got student 0 and teacher 2; student stages: 1, teacher stages: 2'),
-        (-1, 'got student 0 and teacher -1'),
+        (-1, 'stage must be a whole number >= 0, got -1'),
+        ('1', "stage must be a whole number >= 0, got '1'"),
         (dict(student=1), 'got student 1 and teacher 0'),
         (
             dict(studnt=0),
