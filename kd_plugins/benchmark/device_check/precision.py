@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from ...config_files import read_config
 from ...distillers import Distiller
 from ...engine.opening import first_batch
 from ...evaluation.gradients.balance import assume_weights
+from ...losses import BoxIoULoss, MasKDLoss
+from ...losses._tokens import ReceptiveTokens
 from ...registry import LOSSES, MODELS
 from ..cost import busiest_moment
 from ..protocol import Recipe, read_protocol
@@ -25,9 +26,9 @@ PROTOCOLS = (
     *('methods_digits', 'methods_mosaics', 'methods_digits_one_stage'),
     *('skd_planes', 'chen2017_digits'),
 )
+Measured = dict[str, dict[str, Any]]  # by precision
+Made = Callable[[Path], tuple[nn.Module, Tensor, Tensor]]
 DTYPES = {'float32': None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
-# The one that no protocol has: boxes, where another recipe compares distributions.
-_BOXES = ('BoxIoULoss', 'crosskd', {'type': 'BoxIoULoss', 'kind': 'giou'})
 _FAR = 0.1  # relative deviation from float32 that the report marks
 _KEY = 'loss_kd_'
 _QUICK = 2  # recipes
@@ -37,24 +38,31 @@ def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str,
     """One forward and backward pass of all losses in each precision."""
     quiet()
     recipes = recipes_of_losses(settings.benchmarks, _QUICK if settings.quick else None)
-    missing = [] if settings.quick else sorted(_registered() - set(recipes))
+    missing = [] if settings.quick else sorted(registered() - set(recipes) - set(ALONE))
     chosen = {recipe.name: recipe for recipe in recipes.values()}
+    device = settings.device
     content: dict[str, Any] = {'rows': [], 'problems': []}
+
+    def add(title: str, losses: list[str], measured: Callable[[], Measured]) -> None:
+        row: dict[str, Any] = {'recipe': title, 'losses': losses}
+        try:
+            row['measured'] = measured()
+            bad = not_finite(row['measured'])
+        except Exception as error:  # of one recipe; the others are measured
+            bad = [f'{type(error).__name__}: {error}'[:300]]
+        row['problems'] = bad
+        content['rows'].append(row)
+        content['problems'] += [f'{title}, {", ".join(losses)}: {each}' for each in bad]
+        keep(content)
+
     if missing:
         content['problems'].append(f'no recipe has {", ".join(missing)}')
     with small_data(settings.out / 'small_data'):
         for recipe in chosen.values():
             names = [loss for loss, each in recipes.items() if each == recipe]
-            row: dict[str, Any] = {'recipe': recipe.name, 'losses': names}
-            try:
-                row['measured'] = measure(open_exact(recipe), settings.device)
-                bad = not_finite(row['measured'])
-            except Exception as error:  # of one recipe; the others are measured
-                bad = [f'{type(error).__name__}: {error}'[:300]]
-            row['problems'] = bad
-            content['rows'].append(row)
-            content['problems'] += [f'{recipe.name}: {each}' for each in bad]
-            keep(content)
+            add(recipe.name, names, lambda: measure(open_exact(recipe), device))  # noqa: B023
+    for name, make in ALONE.items():
+        add('by itself', [name], lambda: measure_alone(make, settings))  # noqa: B023
     return content
 
 
@@ -68,16 +76,50 @@ def recipes_of_losses(folder: Path, limit: int | None = None) -> dict[str, Recip
     found: dict[str, Recipe] = {}
     for recipe in _recipes(folder):
         for kind in _types(read_config(recipe.config).model.get('pairs')):
-            if kind in LOSSES:
+            if kind in LOSSES and kind not in ALONE:
                 found.setdefault(kind, recipe)
-        if recipe.name == _BOXES[1]:
-            options = {**recipe.options, 'model.pairs.reg.view.type': 'cross.boxes'}
-            options['model.pairs.reg.loss'] = {'_delete_': True, **_BOXES[2]}
-            boxes = replace(recipe, name='crosskd-boxes', options=options)
-            found.setdefault(_BOXES[0], boxes)
-        if set(found) == _registered() or len(set(_names(found))) == limit:
+        if set(found) == registered() - set(ALONE) or len(set(_names(found))) == limit:
             break
     return found
+
+
+def measure_alone(make: Made, settings: Settings) -> Measured:
+    """As :func:`measure`, of a loss behind one layer."""
+    device = settings.device
+    torch.manual_seed(0)
+    loss, student, teacher = make(settings.out)
+    loss.to(device)
+    side = student.shape[-1]
+    layer = nn.Linear(side, side, bias=False).to(device)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(side))
+    measured = {}
+    for name, dtype in DTYPES.items():
+        layer.zero_grad(set_to_none=True)
+        with torch.autocast(device, dtype or torch.bfloat16, enabled=dtype is not None):
+            value = loss(layer(student.to(device)), teacher.to(device))
+        torch.autograd.backward([value])
+        measured[name] = {'values': {'alone': value.item()}, 'gradient': _norm(layer)}
+    return measured
+
+
+def _boxes(folder: Path) -> tuple[nn.Module, Tensor, Tensor]:
+    # Left, top, right and bottom, as they follow each other.
+    student, teacher = 100 * torch.rand(2, 64, 4).sort(dim=-1).values
+    return BoxIoULoss(), student, teacher
+
+
+def _tokens(folder: Path) -> tuple[nn.Module, Tensor, Tensor]:
+    path = folder / 'tokens.pth'
+    state = ReceptiveTokens(channels=16).state_dict()
+    masks = {f'masks.map.0.{name}': value for name, value in state.items()}
+    torch.save({'state_dict': masks}, path)
+    student, teacher = torch.randn(2, 4, 16, 12, 12)
+    return MasKDLoss(tokens=str(path), learned_as='map'), student, teacher
+
+
+# What no recipe can show: no embedded model predicts boxes, and tokens are learned.
+ALONE: dict[str, Made] = {'BoxIoULoss': _boxes, 'MasKDLoss': _tokens}
 
 
 def _recipes(folder: Path) -> Iterator[Recipe]:
@@ -89,7 +131,7 @@ def _names(found: dict[str, Recipe]) -> list[str]:
     return [recipe.name for recipe in found.values()]
 
 
-def _registered() -> set[str]:
+def registered() -> set[str]:
     """Losses of this package; others may be registered beside them."""
     LOSSES.import_from_location()
     return {
@@ -121,7 +163,7 @@ def open_exact(recipe: Recipe) -> Config:
     return cfg
 
 
-def measure(cfg: Config, device: str) -> dict[str, dict[str, Any]]:
+def measure(cfg: Config, device: str) -> Measured:
     """Values of the losses, and norm of their gradient at the student, by precision.
 
     Each starts from the same weights, memories and random numbers.
@@ -165,7 +207,7 @@ def _norm(module: nn.Module) -> float:
     return float(torch.stack([each.float().norm() for each in gradients]).norm())
 
 
-def not_finite(measured: dict[str, dict[str, Any]]) -> list[str]:
+def not_finite(measured: Measured) -> list[str]:
     """What of the values and gradients is no number."""
     problems = []
     for precision, found in measured.items():
