@@ -26,6 +26,9 @@ class PackedConv2d(nn.Conv2d):
         nn.Module.__init__(self)
         self.__dict__.update(conv.__dict__)
         self._packed: dict[torch.Size, Tensor] = {}
+        # Read at every call; parameters are looked up in several dicts.
+        self._options = (self.padding, self.stride, self.dilation, self.groups)
+        self._dtype, self._added = self.weight.dtype, (self.bias,)
 
     def forward(self, input: Tensor) -> Tensor:
         """As of ``nn.Conv2d``, in the weights' data type.
@@ -33,21 +36,27 @@ class PackedConv2d(nn.Conv2d):
         Args:
             input: (N, C, H, W), channels last or not.
         """
-        if not input.numel():  # of no RoI
-            return super().forward(input.to(self.weight.dtype))
-        where = (self.padding, self.stride, self.dilation, self.groups)
+        if input.dtype != self._dtype:
+            input = input.to(self._dtype)
         packed = self._packed.get(input.shape)
         if packed is None:
-            if len(self._packed) == _SHAPES:
-                del self._packed[next(iter(self._packed))]
-            packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, *where, input.shape
-            )
-            self._packed[input.shape] = packed
+            if not input.numel():  # of no RoI
+                return super().forward(input)
+            packed = self._pack(input.shape)
         output: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            input.to(self.weight.dtype), packed, self.bias, *where, 'none', [], ''
+            input, packed, *self._added, *self._options, 'none', [], ''
         )
         return output
+
+    def _pack(self, shape: torch.Size) -> Tensor:
+        """The weights in the order for this shape, kept for later."""
+        if len(self._packed) == _SHAPES:
+            del self._packed[next(iter(self._packed))]
+        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            self.weight, *self._options, shape
+        )
+        self._packed[shape] = packed
+        return packed
 
 
 def is_packable(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
