@@ -11,10 +11,16 @@ import pytest
 import torch
 
 from kd_plugins.benchmark.device_check import check, precision, row, sections, tests
+from kd_plugins.benchmark.device_check import settings as check_settings
 from kd_plugins.benchmark.device_check.check import check_device, problems_of
 from kd_plugins.benchmark.device_check.sections import run_section
-from kd_plugins.benchmark.device_check.settings import Settings
+from kd_plugins.benchmark.device_check.settings import (
+    Settings,
+    open_recipe,
+    small_data,
+)
 from kd_plugins.benchmark.main import Outcome
+from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +173,27 @@ def test_the_row_is_one_of_its_protocol(
     assert (asked['train'], asked['val']) == (8, 4)
     assert set(asked['recipes']) <= asked['protocol'].recipes.keys()
     assert '7.25' in '\n'.join(row.markdown(content))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize('name', ['cost_fast_teacher', 'chen2017_digits'])
+def test_the_data_of_the_user_are_never_made_anew(
+    name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        check_settings, 'prepare', lambda dataset, root, **sizes: made.append(root)
+    )
+    path = settings.benchmarks / f'{name}.py'
+    outside = read_protocol(path)
+    recipe = next(iter(outside.cost))
+    with pytest.raises(ConfigError, match=r'would make .* anew, of a few images'):
+        open_recipe(outside.recipes[recipe])
+    folder = settings.out / 'small_data'
+    with small_data(folder):
+        open_recipe(read_protocol(path).recipes[recipe])
+    (root,) = made
+    assert folder.resolve() in Path(root).resolve().parents
 
 
 def test_deviations_and_values_that_are_none() -> None:

@@ -35,9 +35,10 @@ def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str,
     name, names = _QUICK if settings.quick else (PROTOCOL, _RECIPES)
     size = 2 if settings.quick else _BATCH
     steps, warmup = (1, 0) if settings.quick else (10, 3)
-    protocol = read_protocol(settings.benchmarks / f'{name}.py')
     content: dict[str, Any] = {'rows': [], 'batch_size': size, 'problems': []}
     with small_data(settings.out / 'small_data'):
+        # Within: a protocol may say where the data are.
+        protocol = read_protocol(settings.benchmarks / f'{name}.py')
         for recipe in [protocol.recipes[each] for each in names]:
             for precision in PRECISIONS:
                 row: dict[str, Any] = {'recipe': recipe.name, 'precision': precision}

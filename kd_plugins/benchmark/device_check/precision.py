@@ -37,6 +37,11 @@ _QUICK = 2  # recipes
 def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """One forward and backward pass of all losses in each precision."""
     quiet()
+    with small_data(settings.out / 'small_data'):
+        return _run(settings, keep)
+
+
+def _run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     recipes = recipes_of_losses(settings.benchmarks, _QUICK if settings.quick else None)
     missing = [] if settings.quick else sorted(registered() - set(recipes) - set(ALONE))
     chosen = {recipe.name: recipe for recipe in recipes.values()}
@@ -57,10 +62,9 @@ def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str,
 
     if missing:
         content['problems'].append(f'no recipe has {", ".join(missing)}')
-    with small_data(settings.out / 'small_data'):
-        for recipe in chosen.values():
-            names = [loss for loss, each in recipes.items() if each == recipe]
-            add(recipe.name, names, lambda: measure(open_exact(recipe), device))  # noqa: B023
+    for recipe in chosen.values():
+        names = [loss for loss, each in recipes.items() if each == recipe]
+        add(recipe.name, names, lambda: measure(open_exact(recipe), device))  # noqa: B023
     for name, make in ALONE.items():
         add('by itself', [name], lambda: measure_alone(make, settings))  # noqa: B023
     return content

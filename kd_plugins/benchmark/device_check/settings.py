@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from mmengine.registry import init_default_scope
 from ...config_files import read_config, type_name
 from ...datasets import prepare
 from ...engine.overrides import apply_overrides
+from ...errors import ConfigError
 from ..protocol import Recipe
 
 DATA = 'KD_PLUGINS_DATA'
+_folder: ContextVar[Path | None] = ContextVar('small_data', default=None)
 _LOGGER = 'kd_plugins_device_check'
 
 
@@ -53,12 +56,13 @@ def small_data(folder: Path) -> Iterator[None]:
     """Within, configs find the embedded data sets there, of a few images."""
     before = os.environ.get(DATA)
     os.environ[DATA] = str(folder.resolve())
+    token = _folder.set(folder.resolve())
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[DATA]
-        else:
+        _folder.reset(token)
+        del os.environ[DATA]
+        if before is not None:
             os.environ[DATA] = before
 
 
@@ -71,14 +75,27 @@ def open_recipe(
         recipe: of a protocol.
         train: number of training images.
         options: further overrides.
+
+    Raises: ConfigError outside of :func:`small_data`, and for a protocol that was read
+        there: the user's own data would be made anew, of a few images.
     """
     cfg = read_config(recipe.config)
     apply_overrides(cfg, {**recipe.options, **(options or {})})
     for hook in cfg.get('custom_hooks') or ():
         if type_name(hook.get('type')) == 'PrepareDataHook':
+            _check_inside(hook['root'])
             prepare(hook['dataset'], hook['root'], train=train, val=4)
     cfg.custom_hooks = []
     cfg.train_dataloader.num_workers = 0
     cfg.train_dataloader.persistent_workers = False
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     return cfg
+
+
+def _check_inside(root: str) -> None:
+    folder = _folder.get()
+    if folder is None or folder not in Path(root).resolve().parents:
+        raise ConfigError(
+            f"the check would make '{root}' anew, of a few images; expected a folder "
+            f"below '{folder}'. Read the protocol within small_data()."
+        )
