@@ -57,8 +57,15 @@ def fault_of_archive(file: Path) -> str:
         reader: Any = torch.PyTorchFileReader(str(file))
         for name in reader.get_all_records():
             reader.get_record_offset(name)
-    # A flipped bit may ask for a method of compression that there is not.
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    # A flipped bit may ask for a method of compression that there is not, or make a
+    # name that is no text (a ValueError).
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         return f'{type(error).__name__}: {error}'
     return ''
 

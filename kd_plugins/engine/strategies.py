@@ -155,7 +155,9 @@ class DistillFSDPStrategy(_Distilling, FSDPStrategy):
         super().__init__(state_dict_cfg=state_dict_cfg, **options)
         if get_device() == 'cpu':
             # Asked to move a state that is on the CPU already, torch does not copy it:
-            # all momenta of a parameter would be saved as the last one gathered.
+            # all momenta of a parameter would be saved as the last one gathered, and
+            # (torch 2.4) its weights be read from memory that is free again.
+            self.state_dict_config.offload_to_cpu = False
             self.optim_state_dict_config.offload_to_cpu = False
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ from kd_plugins import ConfigError
 from kd_plugins.engine.overrides import check_overrides
 from tests.engine.hooks.toy import toy_config, train
 
+pytestmark = pytest.mark.host
 # The toy's images take no gradient, nor would what lies behind a frozen stem.
 LAYERS = ['student.backbone', 'student.head']
 

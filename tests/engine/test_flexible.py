@@ -14,6 +14,7 @@ from kd_plugins.engine.strategies import DistillFSDPStrategy, strategy_for
 from kd_plugins.registry import RUNNERS
 from tests.engine.hooks.toy import build, names, same_state, toy_config, train
 
+pytestmark = pytest.mark.host
 FLEXIBLE = 'kd_plugins.DistillFlexibleRunner'
 
 

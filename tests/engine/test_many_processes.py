@@ -16,7 +16,7 @@ from tests.engine.hooks.toy import build, same_state, unformatted
 
 from .many_processes import RUNS
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 SHARDED = ('fsdp', 'nested')
 CLIPPED = 'clipped_fsdp'
 

@@ -84,9 +84,9 @@ def places(model: dict[str, Any]) -> list[Place]:
 
 
 def _below(node: Any, place: Place) -> Iterator[Place]:
-    yield place
     if place[0] == 'teacher' and place[-1] == 'model':  # the host's
         return
+    yield place
     if isinstance(node, dict):
         for key in node:
             yield from _below(node[key], (*place, key))

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Iterator
 
+from torch import Tensor
+
 
 def truncated(content: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
     """The content without its end: all of it, its last byte, and random lengths."""
@@ -21,3 +23,10 @@ def flipped(content: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
         damaged = bytearray(content)
         damaged[rng.randrange(low, high)] ^= 1 << rng.randrange(8)
         yield bytes(damaged)
+
+
+def flipped_weight(content: bytes, weight: Tensor) -> bytes:
+    """The content of a checkpoint with one bit of one of its weights flipped."""
+    damaged = bytearray(content)
+    damaged[content.index(weight.numpy().tobytes())] ^= 1
+    return bytes(damaged)

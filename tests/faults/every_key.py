@@ -97,7 +97,7 @@ def every_key(folder: str) -> dict[str, Any]:
         },
         'pairs': {'hint': hint, 'logits': logits},
         'task_loss_weights': {
-            '*loss_cls': 0.8,
+            'loss_cls': 0.8,
             'loss_rpn_bbox': {
                 'type': 'LinearRamp',
                 'start': 0.0,

@@ -21,9 +21,10 @@ from kd_plugins.registry import MODELS
 from kd_plugins.teachers.checkpoints import load_weights
 from tests.distillers.tiny import all_pairs, config, faster_rcnn
 from tests.engine.hooks.toy import names, same_state, train
-from tests.faults.damage import flipped, truncated
+from tests.faults.damage import flipped, flipped_weight, truncated
 
 pytestmark = [
+    pytest.mark.host,
     # Of torch 2.4, on any file that is not only weights.
     pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning'),
 ]
@@ -163,8 +164,10 @@ def test_weights_of_a_damaged_file_are_not_started_from(
 ) -> None:
     model = MODELS.build(config(all_pairs()))
     path = tmp_path / 'student.pth'
-    torch.save({'state_dict': model.student.state_dict()}, path)
-    path.write_bytes(list(flipped(path.read_bytes(), 3))[1])
+    weights = model.student.state_dict()
+    torch.save({'state_dict': weights}, path)
+    largest = max(weights.values(), key=Tensor.numel)
+    path.write_bytes(flipped_weight(path.read_bytes(), largest))
     init = ConfigDict(type='Pretrained', checkpoint=str(path))
     model = MODELS.build(config(all_pairs(), init_cfg=init))
     with pytest.raises(CheckpointError, match=r'^model\.init_cfg\.checkpoint: .*damag'):

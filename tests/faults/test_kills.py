@@ -40,6 +40,7 @@ def _assert_same_end(whole: Path, broken: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.host
 # of torch 2.4, on any file that is not only weights
 @pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning')
 def test_fifty_kills_half_of_them_inside_a_save(

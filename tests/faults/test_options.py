@@ -126,7 +126,7 @@ def test_a_wrong_value_of_a_hook_is_refused_by_name(
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{key}x'"):
             HOOKS.build({**cfg, f'{key}x': 1})
         for value in (*WRONG, *EXTREME):
-            if value == 10**12 and key in made:
+            if key in ('train', 'val') and value in (None, 10**12):
                 continue  # so many images would be made
             message = None
             try:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.ranks import TIMEOUT
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 MESSAGES = {
     'killed': 'RuntimeError: .*(Connection (reset|closed) by peer|closed connection)',
     'raises': 'RuntimeError: .*(Connection (reset|closed) by peer|closed connection)',
