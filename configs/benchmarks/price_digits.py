@@ -2,8 +2,8 @@
 # teacher, a fast one (the default) and a cached one of eight seeded views; what
 # pairs='auto' chooses; Chen et al., all terms. Each over the same start with nothing
 # distilled, and over that start trained for as many seconds.
-# Run:    python tools/benchmark.py configs/benchmarks/price_digits.py; then with
-#     --cost; then with --equal-time
+# Run:    python tools/benchmark.py configs/benchmarks/price_digits.py
+# Then the same with --cost, and with --equal-time.
 # Cost and result: 2.5 hours of training, one at a time; not run yet.
 title = 'Detection: gain and price'
 metric = 'coco/bbox_mAP'

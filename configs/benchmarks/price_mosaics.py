@@ -2,8 +2,8 @@
 # teacher, a fast one (the default) and a cached one of eight seeded views; what
 # pairs='auto' chooses; structured distillation with its critic. Each over the student
 # alone, and over the student alone trained for as many seconds.
-# Run:    python tools/benchmark.py configs/benchmarks/price_mosaics.py; then with
-#     --cost; then with --equal-time
+# Run:    python tools/benchmark.py configs/benchmarks/price_mosaics.py
+# Then the same with --cost, and with --equal-time.
 # Cost and result: 2 hours of training, one at a time; not run yet.
 title = 'Segmentation: gain and price'
 metric = 'mIoU'
