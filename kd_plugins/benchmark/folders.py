@@ -1,11 +1,11 @@
 """The folder of a run: one process at a time, without files of earlier runs."""
 
-import fcntl
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import lock_descriptor
 from mmengine.logging import print_log
 
 from ..errors import DistillationError
@@ -37,16 +37,14 @@ def _entries(folder: Path) -> Iterable[Path]:
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
     """Wait for a lock file, and hold it; yields its descriptor, for child processes."""
-    with open(path, 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with open(path, 'a') as file:
+        if not lock_descriptor(file.fileno(), blocking=False):
             print_log(
                 f'{path.parent} is being written by a process that goes on; waiting.',
                 'current',
             )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
+            lock_descriptor(file.fileno())
+        yield file.fileno()  # closed, not unlocked: a child that goes on holds it
 
 
 def tail(path: Path) -> str:

@@ -4,15 +4,14 @@ Of several processes one builds, and the others wait for it. The folder appears 
 rename: a killed build leaves no incomplete folder.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from filelock import FileLock
 from mmengine.logging import print_log
 
 from ..errors import ConfigError
@@ -35,7 +34,7 @@ def ensure(root: Path, version: str, build: Callable[[Path], None]) -> Path:
     if _is_whole(root, version):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(root.parent / f'.{root.name}.lock'):
+    with FileLock(root.parent / f'.{root.name}.lock'):
         if _is_whole(root, version):  # another process built it while we waited
             return root
         _check_replaceable(root)
@@ -66,14 +65,6 @@ def version_of(name: str, sizes: Mapping[str, int], default: Mapping[str, int]) 
     if dict(sizes) == dict(default):
         return name
     return f'{name}, ' + ' '.join(f'{split}={size}' for split, size in sizes.items())
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold an advisory lock; the system releases it if the process dies."""
-    with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _manifest(root: Path) -> dict[str, str] | None:

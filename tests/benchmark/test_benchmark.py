@@ -1,7 +1,6 @@
 """The whole benchmark, with tools that take no time."""
 
 import csv
-import fcntl
 import json
 import runpy
 import subprocess
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
 from kd_plugins.benchmark.main import benchmark
 from kd_plugins.benchmark.plan import plan_runs, teacher_run, write_configs
@@ -227,7 +227,7 @@ def test_a_run_whose_benchmark_was_killed_is_waited_for(folder, commands):
     ended = folder / 'ended'
     code = f"import time; time.sleep(1); open({str(ended)!r}, 'w').close()"
     with open(work / '.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_descriptor(lock.fileno())
         orphan = subprocess.Popen(
             [sys.executable, '-S', '-c', code], pass_fds=(lock.fileno(),)
         )

@@ -92,11 +92,11 @@ def test_what_another_process_built_meanwhile_is_taken(tmp_path, monkeypatch):
     @contextmanager
     def wait(path: Path):
         with monkeypatch.context() as other:
-            other.setattr(cache, '_lock', lambda path: nullcontext())
+            other.setattr(cache, 'FileLock', lambda path: nullcontext())
             cache.ensure(tmp_path / 'data', 'one', build)
         yield
 
-    monkeypatch.setattr(cache, '_lock', wait)
+    monkeypatch.setattr(cache, 'FileLock', wait)
     root = cache.ensure(tmp_path / 'data', 'one', never)
     assert (root / 'sub' / 'data.txt').read_text() == 'whole'
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ...errors import ConfigError
-from ...file_lock import locked
 from ...fingerprint import fingerprint, plain
 
 _FILE = 'manifest.json'
@@ -26,7 +27,7 @@ def open_folder(root: Path, content: Mapping[str, Any]) -> tuple[Path, str]:
     folder = root / fingerprint(content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(root / '.lock'):
+        with FileLock(root / '.lock'):
             if not (folder / _FILE).exists():
                 part = folder / f'.{_FILE}.part'
                 part.write_text(json.dumps(plain(content), indent=2))

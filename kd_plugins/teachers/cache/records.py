@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DistillationError
-from ...file_lock import locked
 from .codec import Layout
 
 _HEADER = 4096  # bytes
@@ -80,7 +80,7 @@ class RecordFile:
             'input_size': list(self.input_size),
         }
         path = folder / f'{self.name}.index'
-        with locked(folder / _LOCK):
+        with FileLock(folder / _LOCK):
             if not path.exists():
                 part = folder / f'.{self.name}.part'
                 part.write_bytes(json.dumps(content).encode().ljust(_HEADER))
@@ -158,7 +158,7 @@ def header_of(path: Path) -> dict[str, Any] | None:
 def _opened(path: Path, size: int) -> tuple[int, mmap.mmap]:
     """A file, at least so large, to write to, and mapped, to be read."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    with locked(path.parent / _LOCK):
+    with FileLock(path.parent / _LOCK):
         if os.fstat(descriptor).st_size < size:  # it never shrinks
             os.ftruncate(descriptor, size)
     return descriptor, mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
