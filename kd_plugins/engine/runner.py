@@ -51,10 +51,9 @@ class DistillRunner(Runner):
     - the checkpoint of a plain run of the student can be resumed;
     - the clock of its weight schedules is set, and its summary logged.
 
-    Args:
-        resume: as the host's; also ``'auto'``: the newest checkpoint in ``work_dir`` if
-            there is one, otherwise a new run from ``load_from``.
-        others: all those of the host's ``Runner``.
+    Takes the arguments of the host's ``Runner``; ``resume`` is also ``'auto'``: the
+    newest checkpoint in ``work_dir`` if there is one, otherwise a new run from
+    ``load_from``.
     """
 
     _resume: bool | str
