@@ -51,9 +51,9 @@ all: lint type test  ## what a change must pass
 
 setup: $(SETUP)  ## the environment alone (FAMILY=original VENV=... for the other one)
 
-$(VENV)/.installed: setup.py
+$(VENV)/.installed: pyproject.toml setup.py
 	$(BASE_PYTHON) -m venv $(VENV)
-	$(CONSTRAINT) $(PYTHON) -m pip install -e '.[$(FAMILY),dev]'
+	$(CONSTRAINT) $(PYTHON) -m pip install -e '.[$(FAMILY),demo,report,dev]'
 	touch $@
 
 help:  ## this list

@@ -1,19 +1,16 @@
-"""Install with ``pip install -e '.[maintained,dev]'``; see README.md.
+"""The one step of the build that pyproject.toml cannot say: configs in the package."""
 
-The extras name the two families of host packages. They overwrite each other's files,
-so the package itself asks for neither: an environment that has one keeps it.
-"""
-
-import re
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 MIM = Path('kd_plugins', '.mim')
 CARRIED = ('configs', 'tools', 'model-index.yml')
+# Weights of the embedded teachers, of 23 MB, are for those who have a clone.
+LEFT_OUT = ('__pycache__', '*.pyc', '*.safetensors')
 
 
 class BuildWithConfigs(build_py):
@@ -45,78 +42,10 @@ def copy_configs(target):
     for name in CARRIED:
         source = ROOT / name
         if source.is_dir():
-            ignored = shutil.ignore_patterns('__pycache__', '*.pyc')
+            ignored = shutil.ignore_patterns(*LEFT_OUT)
             shutil.copytree(source, target / name, ignore=ignored)
         else:
             shutil.copy(source, target / name)
 
 
-def version():
-    source = (ROOT / 'kd_plugins' / '__init__.py').read_text()
-    return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE).group(1)
-
-
-MAINTAINED = [
-    'onedl-mmengine>=0.10.12',
-    'onedl-mmcv>=2.3.6',
-    'onedl-mmdetection>=3.5.1',
-    'onedl-mmsegmentation>=1.4.2',
-]
-ORIGINAL = [
-    'mmengine>=0.10.7,<0.11',
-    'mmcv>=2.1.0,<2.2',
-    'mmdet>=3.3.0,<3.4',
-    'mmsegmentation>=1.2.2,<1.3',
-    'ftfy',  # imported by mmsegmentation, not required by it
-    'regex',
-    'numpy<2',
-    'opencv-python<4.12',  # later ones want numpy 2
-    'setuptools<81',  # mmengine 0.10.7 imports pkg_resources
-    'torch<2.6',  # torch.load of weights only by default
-    'torchvision<0.21',
-]
-CLUSTER = ['submitit>=1.5']  # benchmarks as jobs
-DEV = [
-    *CLUSTER,
-    'coverage>=7.10',  # measures subprocesses too
-    'hypothesis>=6.100',
-    'mypy>=1.11',
-    'pre-commit',
-    'pytest>=8.2',
-    'pytest-cov>=5',
-    'pytest-xdist>=3.5',
-    'ruff>=0.9',
-    'tensorboard',
-]
-
-setup(
-    name='kd_plugins',
-    version=version(),
-    description='Knowledge distillation as a plugin of mmdet and mmsegmentation',
-    license='Apache-2.0',
-    python_requires='>=3.10',
-    packages=find_packages(include=['kd_plugins', 'kd_plugins.*']),
-    package_data={'kd_plugins': ['py.typed'], 'kd_plugins.benchmark': ['page/*']},
-    cmdclass={'build_py': BuildWithConfigs},
-    zip_safe=False,
-    install_requires=[
-        'matplotlib',
-        'numpy',
-        'opencv-python',
-        'pillow',
-        'pycocotools',
-        'safetensors>=0.4',
-        'scikit-image>=0.20',
-        'scikit-learn',
-        'scipy',
-        'torch>=2.4',
-        'torchvision>=0.19',
-        'tqdm',
-    ],
-    extras_require={
-        'maintained': MAINTAINED,
-        'original': ORIGINAL,
-        'cluster': CLUSTER,
-        'dev': DEV,
-    },
-)
+setup(cmdclass={'build_py': BuildWithConfigs})

@@ -2,34 +2,43 @@
 
 import os
 import re
-import runpy
+import shutil
 import subprocess
 import sys
+import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
 import kd_plugins
 from kd_plugins import errors, losses, registry
+from kd_plugins.extras import EXTRAS
 from kd_plugins.hosts.packages import MAINTAINED, ORIGINAL, TORCH_MINIMUM, Family
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # with pytest
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[1]
+CHECKPOINTS = sorted((ROOT / 'configs').rglob('*.safetensors'))
+BUILD = 'from setuptools import build_meta; build_meta.build_wheel'
 
 
 @pytest.fixture(scope='module')
-def setup_arguments():
-    """What setup.py hands to ``setuptools.setup``."""
-    setuptools = pytest.importorskip('setuptools')
-    with pytest.MonkeyPatch.context() as patch:
-        arguments = {}
-        patch.setattr(setuptools, 'setup', lambda **given: arguments.update(given))
-        runpy.run_path(str(ROOT / 'setup.py'))
-    return arguments
+def project():
+    """The table of what is installed."""
+    return tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+
+
+def distributions(lines):
+    return {re.match(r'[\w-]+', line)[0] for line in lines}
 
 
 @pytest.mark.parametrize('family', [MAINTAINED, ORIGINAL], ids=lambda one: one.name)
-def test_extras_ask_for_what_the_check_wants(setup_arguments, family: Family):
-    extra = setup_arguments['extras_require'][family.name]
+def test_extras_ask_for_what_the_check_wants(project, family: Family):
+    extra = project['optional-dependencies'][family.name]
     for distribution, minimum in family.packages.values():
         assert any(
             re.match(rf'{distribution}>={re.escape(minimum)}(,|$)', line)
@@ -37,23 +46,78 @@ def test_extras_ask_for_what_the_check_wants(setup_arguments, family: Family):
         ), distribution
 
 
-def test_setup_asks_for_no_host_and_the_torch_that_the_check_wants(setup_arguments):
-    required = setup_arguments['install_requires']
+def test_extras_hold_what_the_messages_name(project):
+    for name, modules in EXTRAS.items():
+        lines = project['optional-dependencies'][name]
+        assert distributions(lines) == set(modules.values())
+
+
+def test_it_asks_for_no_host_and_the_torch_that_the_check_wants(project):
+    required = project['dependencies']
     assert f'torch>={TORCH_MINIMUM}' in required
     assert not [line for line in required if re.match('mm|onedl', line)]
 
 
-def test_version_is_read_from_the_package(setup_arguments):
-    assert setup_arguments['version'] == kd_plugins.__version__
+def test_what_runs_the_tests_has_every_extra_that_they_need(project):
+    names = ','.join(sorted(EXTRAS))
+    assert f'kd_plugins[{names}]' in project['optional-dependencies']['dev']
 
 
-def test_every_package_is_found(setup_arguments):
-    on_disk = {
-        '.'.join(path.parent.relative_to(ROOT).parts)
-        for path in (ROOT / 'kd_plugins').rglob('*.py')
-        if '.mim' not in path.parts
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """A wheel of a copy of the project, in which the build may write."""
+    pytest.importorskip('setuptools')
+    folder = tmp_path_factory.mktemp('wheel')
+    source = folder / 'source'
+    source.mkdir()
+    for name in ('configs', 'kd_plugins', 'tools'):
+        ignored = shutil.ignore_patterns('__pycache__', '.mim', '*.safetensors')
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    # Empty, as only the names count.
+    for weights in CHECKPOINTS:
+        (source / weights.relative_to(ROOT)).touch()
+    for file in ROOT.glob('*.*'):
+        if file.is_file():
+            shutil.copy(file, source)
+    shutil.copy(ROOT / 'LICENSE', source)
+    subprocess.run(
+        [sys.executable, '-c', f'{BUILD}({str(folder)!r})'], cwd=source, check=True
+    )
+    (built,) = folder.glob('*.whl')
+    return zipfile.ZipFile(built)
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_package_its_configs_and_its_tools(wheel):
+    held = {name for name in wheel.namelist() if '.dist-info/' not in name}
+    package, configs, tools = (
+        {
+            path.relative_to(ROOT)
+            for path in (ROOT / name).rglob('*')
+            if path.is_file() and not {'.mim', '__pycache__'} & set(path.parts)
+        }
+        for name in ('kd_plugins', 'configs', 'tools')
+    )
+    carried = {*configs, *tools, Path('model-index.yml')}
+    carried -= {path.relative_to(ROOT) for path in CHECKPOINTS}
+    assert held == {path.as_posix() for path in package} | {
+        f'kd_plugins/.mim/{path.as_posix()}' for path in carried
     }
-    assert on_disk == set(setup_arguments['packages'])
+
+
+@pytest.mark.slow
+def test_a_wheel_says_what_it_is(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith('/METADATA'))
+    metadata = message_from_bytes(wheel.read(name))
+    assert metadata['Version'] == kd_plugins.__version__
+    assert metadata['License-Expression'] == 'Apache-2.0'
+    assert set(EXTRAS) < set(metadata.get_all('Provides-Extra'))
+
+
+def test_only_checkpoints_of_embedded_teachers_are_left_out_of_a_wheel():
+    assert CHECKPOINTS
+    for weights in CHECKPOINTS:
+        assert weights.with_suffix('.py').is_file()
 
 
 def test_exports_exist_and_are_sorted_once():
@@ -115,11 +179,6 @@ kd_plugins.CWDLos
     assert re.findall('error: (.*?);', done.stdout) == [
         'Module has no attribute "CWDLos"'
     ]
-
-
-def test_the_package_says_that_it_has_types(setup_arguments):
-    assert (ROOT / 'kd_plugins' / 'py.typed').is_file()
-    assert 'py.typed' in setup_arguments['package_data']['kd_plugins']
 
 
 @pytest.mark.host

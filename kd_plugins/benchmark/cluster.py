@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DistillationError
+from ..extras import extra
 from .plan import Run
 from .runs import Commands, Executor
 
@@ -48,13 +49,8 @@ class Cluster:
 
         Raises: ConfigError without submitit or the scheduler, and for its options.
         """
-        try:
+        with extra('cluster', f'--executor {self.scheduler}'):
             import submitit
-        except ImportError as error:
-            raise ConfigError(
-                f'--executor {self.scheduler} needs submitit. Install it: pip install '
-                "'kd_plugins[cluster]', or pip install submitit."
-            ) from error
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.scheduler)
             executor.update_parameters(

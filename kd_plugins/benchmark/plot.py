@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from ..extras import extra
 from .report import Report
 
 _GAIN, _LOSS, _SEED = '#2a7f3f', '#b03030', '#333333'
@@ -17,6 +16,8 @@ def draw_gains(report: Report) -> Any:
     Recipes without a gain (the baseline, recipes without a run) are left out; the
     teacher's lead over the baseline is a dotted line.
     """
+    with extra('report', 'the plot of gains'):
+        from matplotlib.figure import Figure
     rows = [row for row in report.rows if row.gain is not None][::-1]
     figure = Figure(figsize=(7, 1.2 + 0.4 * max(len(rows), 1)), layout='constrained')
     axes = figure.add_subplot()

@@ -145,6 +145,14 @@ class Report:
         """Number of runs that are not finished."""
         return sum(len(row.missing) for row in self.rows)
 
+    @property
+    def lead(self) -> float | None:
+        """Of the teacher over the baseline; None without a score of both."""
+        baseline = self.rows[0].summary
+        if self.teacher is None or baseline is None:
+            return None
+        return self.protocol.gain(self.teacher, baseline.mean)
+
 
 def make_report(
     protocol: Protocol,

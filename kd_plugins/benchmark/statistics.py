@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from ..extras import extra
 
 _CONFIDENCE = 0.95
 
@@ -43,6 +43,13 @@ class Gain:
     def in_every_seed(self) -> bool:
         """Whether every difference is above 0."""
         return all(difference > 0 for difference in self.differences.values())
+
+    @property
+    def kind(self) -> str:
+        """'up' or 'down' if the interval does not contain 0, else 'unsure'."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return 'unsure'
+        return 'up' if self.mean > 0 else 'down'
 
 
 def summarise(values: Sequence[float]) -> Summary:
@@ -92,6 +99,8 @@ def paired_gain(
     summary = summarise(list(differences.values()))
     interval = None
     if summary.std is not None:
+        with extra('report', 'an interval'):
+            from scipy import stats
         quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, df=summary.number - 1)
         half = float(quantile) * summary.std / math.sqrt(summary.number)
         interval = (summary.mean - half, summary.mean + half)

@@ -33,6 +33,14 @@ def locate(path: str | Path) -> Path:
         raise CheckpointError(
             f"'{file}' is a directory, expected a checkpoint file. " + _neighbours(file)
         )
+    if text.startswith(_PREFIX) and not file.is_file() and _is_embedded(file):
+        raise CheckpointError(
+            f"'{text}' is not in the installed package: a wheel has the configs of the "
+            'embedded teachers, not their weights. Give the file in configs/ of a '
+            f'clone, or install the clone (pip install -e .), or train the teacher: '
+            f'python {_configs().parent / "tools" / "train.py"} '
+            f'{file.with_suffix(".py")}'
+        )
     if not file.is_file():
         raise CheckpointError(
             f"there is no file '{file}' (looked from '{Path.cwd()}'). "
@@ -67,6 +75,11 @@ def _configs() -> Path:
     package = Path(__file__).resolve().parent.parent
     installed = package / '.mim' / 'configs'
     return installed if installed.is_dir() else package.parent / 'configs'
+
+
+def _is_embedded(file: Path) -> bool:
+    """Whether it is of a teacher whose config is beside it."""
+    return file.suffix == '.safetensors' and file.with_suffix('.py').is_file()
 
 
 def _neighbours(folder: Path) -> str:

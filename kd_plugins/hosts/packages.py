@@ -21,7 +21,7 @@ class Family:
     """One family: for each import name the distribution and its oldest version.
 
     Args:
-        name: as the extra of ``setup.py`` is called.
+        name: as the extra is called.
         packages: import name -> (distribution, oldest version).
         advice: appended to the command that installs them.
     """

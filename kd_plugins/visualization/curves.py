@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, nearest
+from ..extras import extra
 from ..run_logs import scalar_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NO_SCALAR = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory', 'lr')
 _ACROSS = 3
@@ -45,7 +47,7 @@ def read_scalars(folder: Path) -> tuple[Scalars, Scalars]:
 
 def draw_curves(
     folders: Sequence[Path], scalars: Sequence[str] | None = None
-) -> tuple[Figure, list[str]]:
+) -> tuple['Figure', list[str]]:
     """One plot for each scalar, one line for each run, by iteration (or epoch).
 
     Args:
@@ -57,6 +59,8 @@ def draw_curves(
     Raises: ConfigError for a name or glob without match, or a folder without
         logs.
     """
+    with extra('report', '--curves'):
+        from matplotlib.figure import Figure
     runs = {_title(path, folders): read_scalars(path) for path in folders}
     trained = {name for training, _ in runs.values() for name in training}
     validated = {name for _, scores in runs.values() for name in scores}
@@ -129,7 +133,7 @@ def _title(folder: Path, folders: Sequence[Path]) -> str:
     return str(folder)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: 'Figure', path: Path) -> None:
     """Write a figure as PNG, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.part')

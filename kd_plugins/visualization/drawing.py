@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from ..extras import extra
 
 RIGHT, WRONG, MISSED, TRUTH = 'right', 'wrong', 'missed', 'ground truth'
 COLOURS: Mapping[str, tuple[int, int, int]] = {
@@ -151,6 +152,8 @@ def caption(panel: Image.Image, text: str) -> Image.Image:
 
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The font of matplotlib."""
+    with extra('report', 'a picture with text'):
+        import matplotlib
     name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
     path = Path(matplotlib.get_data_path(), 'fonts', 'ttf', name)
     return ImageFont.truetype(str(path), size)

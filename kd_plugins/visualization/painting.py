@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..evaluation.fidelity.boxes import plain_boxes
+from ..extras import extra
 from ..host_types import DataSample
 from .detection import LEGEND
 from .drawing import (
@@ -177,6 +177,8 @@ class PredictionPainter:
         if data_names is not None and isinstance(palette, (list, tuple)):
             for name, (red, green, blue) in zip(data_names, palette, strict=False):
                 by_name[name] = (int(red), int(green), int(blue))
+        with extra('report', 'a picture of classes'):
+            import matplotlib
         table = matplotlib.colormaps['tab20'](range(20), bytes=True)
         cycle = [tuple(row[:3]) for row in table.tolist()]
         colours = [

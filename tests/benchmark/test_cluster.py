@@ -1,6 +1,5 @@
 """Runs as jobs, by submitit's executor for one machine."""
 
-import builtins
 import importlib
 import json
 import sys
@@ -100,15 +99,7 @@ def test_a_job_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
 def test_without_submitit_it_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    imported = builtins.__import__
-
-    def refuse(name: str, *args: Any, **options: Any) -> Any:
-        if name == 'submitit':
-            raise ImportError
-        return imported(name, *args, **options)
-
-    monkeypatch.delitem(sys.modules, 'submitit')
-    monkeypatch.setattr(builtins, '__import__', refuse)
+    monkeypatch.setitem(sys.modules, 'submitit', None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"slurm needs submitit.*'kd_plugins\[clus"):
         Cluster('slurm').open(tmp_path)
 

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
+from torchvision.ops import generalized_box_iou_loss
 
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import BoxIoULoss, box_iou_distance
@@ -83,6 +84,19 @@ def test_equals_the_hosts_losses(student: Tensor, teacher: Tensor) -> None:
     for kind, host in (('giou', giou_loss), ('iou', iou_loss)):
         value = box_iou_distance(student, teacher, kind=kind)
         assert_close(value, host(student, teacher, eps=1e-6), rtol=1e-5, atol=1e-5)
+
+
+@given(seed=st.integers(0, 2**16), apart=st.sampled_from([5.0, 50.0]))
+def test_value_and_gradient_are_those_of_torchvision(seed: int, apart: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    corners = apart * torch.rand(2, 6, 2, generator=generator, dtype=torch.float64)
+    sides = 1 + 9 * torch.rand(2, 6, 2, generator=generator, dtype=torch.float64)
+    student, teacher = torch.cat([corners, corners + sides], dim=2)
+    student.requires_grad_()
+    value = box_iou_distance(student, teacher, reduction='none')
+    expected = generalized_box_iou_loss(student, teacher, eps=0.0)
+    assert_close(value, expected)
+    assert_close(gradient(value.sum(), student), gradient(expected.sum(), student))
 
 
 @given(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torchvision
 from torch import Tensor
 
 from .agreement import binary_divergence
@@ -40,18 +41,14 @@ def plain_boxes(boxes: Any) -> Tensor:
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union, shape (A, B), of boxes (A, 4) and (B, 4) in pixels.
 
+    It is 0 where neither box has an area.
+
     Example:
         >>> box_iou(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[1.0, 0, 3, 2]]))
         tensor([[0.3333]])
     """
-    start = torch.maximum(first[:, None, :2], second[None, :, :2])
-    end = torch.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (end - start).clamp(min=0).prod(dim=2)
-    areas = [
-        (item[:, 2:] - item[:, :2]).clamp(min=0).prod(dim=1) for item in (first, second)
-    ]
-    union = areas[0][:, None] + areas[1] - shared
-    return torch.where(union > 0, shared / union, torch.zeros_like(shared))
+    ious: Tensor = torchvision.ops.box_iou(first, second)
+    return ious.nan_to_num(0.0)
 
 
 def match_boxes(ious: Tensor, iou_thr: float = 0.5) -> Tensor:

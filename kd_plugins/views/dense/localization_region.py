@@ -48,6 +48,7 @@ def valuable_region(
     """
     from mmdet.models.task_modules.assigners.atss_assigner import bbox_center_distance
     from mmdet.structures.bbox import bbox_overlaps
+    from torchvision.ops import distance_box_iou
 
     if not len(boxes) or not len(anchors):
         return anchors.new_zeros(len(anchors))
@@ -61,17 +62,6 @@ def valuable_region(
         start += count
     of_candidates = overlaps.gather(0, torch.cat(candidates))
     threshold = of_candidates.mean(dim=0) + of_candidates.std(dim=0)  # (G,)
-    penalised = overlaps - _centre_penalty(distances, anchors, boxes)
+    penalised = distance_box_iou(anchors, boxes)
     inside = (penalised >= gamma * threshold) & (penalised < threshold)
     return torch.where(inside, overlaps, torch.zeros_like(overlaps)).amax(dim=1)
-
-
-def _centre_penalty(distances: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
-    """What DIoU is below IoU, (A, G): centres' distance over the hull's diagonal."""
-    anchors, boxes = anchors[:, None], boxes[None]
-    start = torch.minimum(anchors[..., :2], boxes[..., :2])
-    end = torch.maximum(anchors[..., 2:], boxes[..., 2:])
-    diagonal = (end - start).square().sum(dim=-1)
-    # Both are 0 where anchor and box are one and the same point.
-    smallest = torch.finfo(diagonal.dtype).tiny
-    return distances.square() / diagonal.clamp(min=smallest)

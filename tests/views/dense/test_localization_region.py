@@ -78,9 +78,8 @@ def anchors_of(generator: torch.Generator, levels: list[int]) -> Tensor:
 def naive(
     anchors: Tensor, levels: list[int], boxes: Tensor, topk: int, gamma: float
 ) -> Tensor:
-    """Box by box, by torchvision's overlaps and numpy's statistics."""
+    """Box by box, by torchvision's overlaps and numpy's distances and statistics."""
     overlaps = box_iou(anchors, boxes).numpy()
-    penalised = distance_box_iou(anchors, boxes).numpy()
     centre = ((anchors[:, :2] + anchors[:, 2:]) / 2).numpy()
     weights = np.zeros(len(anchors), dtype=np.float32)
     for number, box in enumerate(boxes.numpy()):
@@ -93,7 +92,10 @@ def naive(
             start += count
         candidates = overlaps[chosen, number]
         threshold = candidates.mean() + candidates.std(ddof=1)
-        for at, value in enumerate(penalised[:, number]):
+        hull = np.maximum(anchors.numpy(), box)[:, 2:]
+        hull = hull - np.minimum(anchors.numpy(), box)[:, :2]
+        penalised = overlaps[:, number] - far**2 / (hull**2).sum(axis=1)
+        for at, value in enumerate(penalised):
             if gamma * threshold <= value < threshold:
                 weights[at] = max(weights[at], overlaps[at, number])
     return torch.from_numpy(weights)
