@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torchvision.ops import box_iou
 
 from ..extras import extra
 
@@ -74,7 +76,7 @@ def mark_predictions(
         classes: names by number.
     """
     assert predicted.scores is not None
-    overlaps = pairwise_iou(predicted.boxes, truth.boxes)
+    overlaps = box_iou(*map(torch.tensor, (predicted.boxes, truth.boxes))).numpy()
     free = np.ones(len(truth.labels), dtype=bool)
     marks = []
     for row in np.argsort(-predicted.scores):
@@ -87,22 +89,6 @@ def mark_predictions(
         marks.append(Mark(_corners(predicted.boxes[row]), kind, text))
     missed = [Mark(_corners(truth.boxes[row]), MISSED) for row in np.flatnonzero(free)]
     return [*missed, *marks[::-1]]  # the highest score on top
-
-
-def pairwise_iou(first: Boxes, second: Boxes) -> Boxes:
-    """Intersection over union, (R, Q), of boxes (R, 4) and (Q, 4).
-
-    Example:
-        >>> boxes = np.array([[0.0, 0.0, 2.0, 2.0]])
-        >>> float(pairwise_iou(boxes, boxes + 1)[0, 0])  # 1 of 7
-        0.14285714285714285
-    """
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=-1)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - common
-    return np.asarray(common / np.maximum(union, 1e-9))
 
 
 def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.Image:
