@@ -9,6 +9,9 @@ import griffe
 # "Raises: ShapeError if ..." and its continuation, which is indented.
 _LINE = re.compile(r'^(Raises|Returns|Source): (\S.*(?:\n {4}\S.*)*)', re.M)
 _ROLE = re.compile(r':(?:func|class|meth|mod|attr|data):`~?(?:[\w.]*\.)?(\w+)`')
+_INLINE = re.compile(r':math:(`[^`]+`)')
+_QUOTE = re.compile(r'^( +\w+: )>', re.M)  # "x: > 0" is no quotation
+_EXAMPLE = re.compile(r'^Example:$', re.M)  # griffe knows the plural
 _MATH = re.compile(r'^\.\. math::(.*(?:\n(?: {4}.*)?)*)', re.M)
 
 
@@ -19,7 +22,9 @@ class AsMarkdown(griffe.Extension):
         """Called for every module, class and function."""
         if obj.docstring is not None:
             text = _MATH.sub(_formula, obj.docstring.value)
+            text = _INLINE.sub(r'\1', _QUOTE.sub(r'\1\\>', text))
             text = _ROLE.sub(r'`\1`', text).replace('``', '`')
+            text = _EXAMPLE.sub('Examples:', text)
             obj.docstring.value = _LINE.sub(_paragraph, text)
 
 

@@ -1,28 +1,18 @@
-"""The tables of a report's pages: every figure as text, and as a sort key."""
+"""The tables of a report: every figure as text, and as a sort key."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from .details import Detail
-from .report import Report, Row
-from .statistics import Gain
-from .table import (
-    EQUAL_TIME,
-    NOT_RUN,
-    difference_text,
-    equal_time_texts,
-    gain_interval,
-    score_text,
-)
+from .protocol import Protocol
+from .report import Comparison, Report, Row
+from .statistics import Gain, Summary
 
-_STARTS = {
-    'same': 'same',
-    'own': 'own weights',
-    'other': 'DIFFERS',
-    'not recorded': 'not recorded',
-}
+NOT_RUN = 'not run yet'
+_STARTS = {'same': 'same', 'own': 'own weights', 'other': 'DIFFERS'}
 _FIDELITY = 'fidelity/'
-METHODS, COMPARISONS = 'methods', 'comparisons'  # names of these tables
-GAIN = 1  # number of that column in the table of methods
+_MEANINGS = {'fidelity/agreement': 'agrees', 'fidelity/kl': 'KL'}
 
 
 @dataclass(frozen=True)
@@ -33,27 +23,12 @@ class Cell:
         text: its text.
         value: sort key; None comes last.
         small: additional text.
-        kind: class of the style sheet: 'unsure', 'missing', 'alarm', ''.
+        kind: class of the style sheet: 'up', 'down', 'unsure', 'missing', 'alarm', ''.
     """
 
-    text: str
+    text: str = ''
     value: float | str | None = None
     small: str = ''
-    kind: str = ''
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a table.
-
-    Attributes:
-        name: of the recipe, or of another row.
-        cells: one for each column; the first is the heading of the row.
-        kind: class of the style sheet: 'baseline', 'missing', ''.
-    """
-
-    name: str
-    cells: tuple[Cell, ...]
     kind: str = ''
 
 
@@ -62,202 +37,235 @@ class Table:
     """One table.
 
     Attributes:
-        name: unique on the page.
+        name: unique in a chapter.
         caption: its caption.
         columns: headings.
-        lines: its rows.
-        texts: numbers of the columns of words, which align to the left.
-        sorted_by: number of the column by which the rows descend.
+        rows: by the name of the recipe; the first cell is the heading of the row, and
+            its kind that of the row: 'baseline', 'missing' or ''.
     """
 
     name: str
     caption: str
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    texts: tuple[int, ...] = field(default=(0,))
-    sorted_by: int | None = None
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Cell]]
 
 
-def methods_table(report: Report) -> Table:
-    """A row for each method, by descending gain; methods without a run come last."""
-    unit = report.protocol.unit
-    rows = sorted(report.rows, key=lambda row: -_gain_value(report, row))
-    measured = [detail for detail in report.fidelity if _short(detail) in _MEANINGS]
-    lines = []
-    for row in rows:
-        ends = (_seeds(row), _start(report, row))
-        if row.summary is None:
-            empty = [Cell('', kind='missing')] * (5 + len(measured))
-            cells = (Cell(NOT_RUN, kind='missing'), *empty, *ends)
-            lines.append(Line(row.name, (_method(report, row), *cells), 'missing'))
-            continue
-        cells = (
-            *(gain_cell(report, row), _score(report, row), _closed(row)),
-            *(_time(row), _equal_time(report, row), _memory(report, row)),
-            *(_fidelity(detail, row) for detail in measured),
-        )
-        kind = 'baseline' if row.name == report.protocol.baseline else ''
-        lines.append(Line(row.name, (_method(report, row), *cells, *ends), kind))
-    columns = (
-        *('method', 'gain', unit, 'gap closed', 'time', EQUAL_TIME, 'memory'),
-        *(_MEANINGS[_short(detail)] for detail in measured),
-        *('seeds', 'start'),
+Column = tuple[str, Callable[[Row], Cell]]
+
+
+def tables_of(report: Report) -> list[Table]:
+    """All tables that have something to show, that of the methods first."""
+    tables = (
+        *(_methods(report), _comparisons(report), _fidelity(report), _details(report)),
+        *(_seeds(report), _recipes(report)),
     )
-    caption = f'Methods by gain in {unit} over {_title(report, report.rows[0].name)}'
-    texts = (0, len(columns) - 2, len(columns) - 1)
-    return Table(METHODS, caption, columns, tuple(lines), texts, GAIN)
+    return [table for table in tables if table.rows]
 
 
-def fidelity_table(report: Report) -> Table | None:
-    """All measures of fidelity; None if there are none."""
-    if not report.fidelity:
-        return None
-    lines = tuple(
-        Line(
-            row.name,
-            (_method(report, row), *(_fidelity(item, row) for item in report.fidelity)),
-        )
-        for row in report.rows
-        if any(item.recipes[row.name] is not None for item in report.fidelity)
-    )
-    columns = ('method', *(_short(item).replace('_', ' ') for item in report.fidelity))
-    return Table('fidelity', 'Fidelity to the teacher, mean over seeds', columns, lines)
+def score_text(protocol: Protocol, value: float) -> str:
+    """A score, with the protocol's decimals."""
+    return f'{value:.{protocol.decimals}f}'
 
 
-def details_table(report: Report) -> Table | None:
-    """The protocol's further metrics; None if there are none."""
-    if not report.details:
-        return None
+def _methods(report: Report) -> Table:
+    """By descending gain; methods without a run come last."""
+    columns: list[Column] = [
+        ('gain', partial(_gain_of, report)),
+        (report.protocol.unit, lambda row: _summary(report.protocol, row.summary)),
+        ('gap closed', lambda row: _number(row.gap_closed, '{:.0%}')),
+        ('time', lambda row: _number(row.time_ratio, '{:.2f}x')),
+        ('student alone, equal time', partial(_equal_time, report)),
+        ('memory', partial(_memory, report)),
+        *(
+            (_MEANINGS[detail.metric], partial(_mean, '{:.3f}', detail))
+            for detail in report.fidelity
+            if detail.metric in _MEANINGS
+        ),
+        ('seeds', _finished),
+        ('start', partial(_start, report)),
+    ]
+    gains = {row.name: row.gain.mean if row.gain else 0.0 for row in report.rows}
+    rows = sorted(report.rows, key=lambda row: (not row.scores, -gains[row.name]))
+    caption = f'Methods by gain in {report.protocol.unit} over {report.rows[0].name}'
+    title = report.protocol.recipes[report.rows[0].name].title
+    caption = f'Methods by gain in {report.protocol.unit} over {title}'
+    return _table(report, 'methods', caption, columns, rows)
+
+
+def _comparisons(report: Report) -> Table:
     protocol = report.protocol
 
-    def cell(value: float | None) -> Cell:
-        return Cell('—') if value is None else Cell(score_text(protocol, value), value)
-
-    lines = []
-    for row in report.rows:
-        summaries = [detail.recipes[row.name] for detail in report.details]
-        if any(item is not None for item in summaries):
-            cells = (cell(None if item is None else item.mean) for item in summaries)
-            lines.append(Line(row.name, (_method(report, row), *cells)))
-    if any(detail.teacher is not None for detail in report.details):
-        cells = (cell(detail.teacher) for detail in report.details)
-        lines.append(Line('teacher', (Cell('teacher', 'teacher'), *cells), 'baseline'))
-    columns = ('method', *(detail.metric for detail in report.details))
-    return Table('details', 'Means over seeds', columns, tuple(lines))
-
-
-def comparisons_table(report: Report) -> Table | None:
-    """Directions that the protocol expects; None if there are none."""
-    if not report.comparisons:
-        return None
-    lines = []
-    for item in report.comparisons:
-        sign = '<' if report.protocol.lower_is_better else '>'
-        first, second = _title(report, item.first), _title(report, item.second)
-        name = f'{first} {sign} {second}'
-        gain = Cell('', kind='missing')
-        if item.gain is not None:
-            text, interval = gain_interval(report.protocol, item.gain)
-            gain = Cell(text, item.gain.mean, interval)
-        differences = item.gain.differences if item.gain is not None else {}
-        by_seed = ', '.join(
-            difference_text(report.protocol, value) for value in differences.values()
+    def cells(item: Comparison) -> Sequence[Cell]:
+        first, second = (
+            protocol.recipes[name].title for name in (item.first, item.second)
         )
-        verdict = Cell(item.verdict, item.verdict)
-        cells = (Cell(name, name), gain, Cell(by_seed), verdict)
-        lines.append(Line(name, cells))
-    columns = ('expected', 'gain', 'by seed', 'verdict')
-    caption = 'What the protocol expected, and what was seen'
-    return Table(COMPARISONS, caption, columns, tuple(lines), (0, 3))
+        name = f'{first} {"<" if protocol.lower_is_better else ">"} {second}'
+        differences = item.gain.differences.values() if item.gain else ()
+        by_seed = ', '.join(_difference(protocol, value) for value in differences)
+        gain = replace(_gain(protocol, item.gain), kind='')
+        return Cell(name, name), gain, Cell(by_seed), Cell(item.verdict, item.verdict)
 
-
-def seeds_table(report: Report) -> Table:
-    """Every score, seed by seed, with training time and memory."""
-    lines = []
-    for row in report.rows:
-        cells = [_method(report, row)]
-        for seed in report.seeds:
-            if seed in row.scores:
-                score = row.scores[seed]
-                cells.append(Cell(score_text(report.protocol, score), score))
-            elif seed in row.missing:
-                cells.append(Cell(NOT_RUN, kind='missing'))
-            else:
-                cells.append(Cell('—', kind='missing'))
-        minutes = None if row.seconds is None else row.seconds / 60
-        cells.append(Cell('' if minutes is None else f'{minutes:.1f}', minutes))
-        memory = row.peak_memory
-        cells.append(Cell('' if memory is None else f'{memory:.0f}', memory))
-        lines.append(Line(row.name, tuple(cells)))
-    columns = (
-        'method',
-        *(f'seed {seed}' for seed in report.seeds),
-        'training, min',
-        'peak, MiB',
+    return Table(
+        'comparisons',
+        'What the protocol expected, and what was seen',
+        ('expected', 'gain', 'by seed', 'verdict'),
+        {f'{item.first}/{item.second}': cells(item) for item in report.comparisons},
     )
-    return Table('seeds', f'{report.protocol.unit} by seed', columns, tuple(lines))
 
 
-def recipes_table(report: Report) -> Table:
-    """Config and note of each row."""
-    lines = []
-    for row in report.rows:
+def _fidelity(report: Report) -> Table:
+    columns = [
+        (
+            detail.metric.removeprefix(_FIDELITY).replace('_', ' '),
+            partial(_mean, '{:.3f}', detail),
+        )
+        for detail in report.fidelity
+    ]
+    rows = _measured(report, report.fidelity)
+    caption = 'Fidelity to the teacher, mean over seeds'
+    return _table(report, 'fidelity', caption, columns, rows)
+
+
+def _details(report: Report) -> Table:
+    form = f'{{:.{report.protocol.decimals}f}}'
+    columns = [
+        (detail.metric, partial(_mean, form, detail)) for detail in report.details
+    ]
+    scale = report.protocol.scale
+    caption = f'Means over seeds{"" if scale == 1 else f", times {scale:g}"}'
+    rows = _measured(report, report.details)
+    table = _table(report, 'details', caption, columns, rows)
+    if all(detail.teacher is None for detail in report.details):
+        return table
+    teacher = [_number(detail.teacher, form, '—') for detail in report.details]
+    cells = (Cell('teacher', 'teacher', kind='baseline'), *teacher)
+    return replace(table, rows={**table.rows, 'teacher': cells})
+
+
+def _seeds(report: Report) -> Table:
+    def score(seed: int, row: Row) -> Cell:
+        if seed not in row.scores:
+            return Cell(NOT_RUN if seed in row.missing else '—', kind='missing')
+        value = row.scores[seed]
+        return Cell(score_text(report.protocol, value), value)
+
+    columns: list[Column] = [
+        *((f'seed {seed}', partial(score, seed)) for seed in report.seeds),
+        ('training, min', lambda row: _number(row.seconds and row.seconds / 60, '{:.1f}')),
+        ('peak, MiB', lambda row: _number(row.peak_memory, '{:.0f}')),
+    ]
+    caption = f'{report.protocol.unit} by seed'
+    return _table(report, 'seeds', caption, columns, report.rows)
+
+
+def _recipes(report: Report) -> Table:
+    def config(row: Row) -> Cell:
         recipe = report.protocol.recipes[row.name]
         options = ' '.join(f'{key}={value}' for key, value in recipe.options.items())
-        cells = (
-            _method(report, row),
-            Cell(str(recipe.config), str(recipe.config), options),
-            Cell(recipe.note, recipe.note),
-        )
-        lines.append(Line(row.name, cells))
-    columns = ('method', 'config', 'note')
-    return Table('recipes', 'What was run', columns, tuple(lines), (0, 1, 2))
+        return Cell(str(recipe.config), str(recipe.config), options)
+
+    def note(row: Row) -> Cell:
+        text = report.protocol.recipes[row.name].note
+        return Cell(text, text)
+
+    columns: list[Column] = [('config', config), ('note', note)]
+    return _table(report, 'recipes', 'What was run', columns, report.rows)
 
 
-def gain_cell(report: Report, row: Row) -> Cell:
-    """Gain with its interval; no number for the baseline, whose gain is 0."""
+def _table(
+    report: Report,
+    name: str,
+    caption: str,
+    columns: Sequence[Column],
+    rows: Iterable[Row],
+) -> Table:
+    """A table of recipes, whose titles are the first column."""
+
+    def head(row: Row) -> Cell:
+        title = report.protocol.recipes[row.name].title
+        small = '' if title.lower() == row.name else row.name
+        kind = 'baseline' if row.name == report.protocol.baseline else ''
+        return Cell(title, title.lower(), small, kind if row.scores else 'missing')
+
+    every = [('method', head), *columns]
+    return Table(
+        name,
+        caption,
+        [title for title, _ in every],
+        {row.name: [cell(row) for _, cell in every] for row in rows},
+    )
+
+
+def _measured(report: Report, details: Sequence[Detail]) -> list[Row]:
+    return [
+        row
+        for row in report.rows
+        if any(detail.recipes[row.name] is not None for detail in details)
+    ]
+
+
+def _number(value: float | None, form: str, missing: str = '') -> Cell:
+    if value is None:
+        return Cell(missing)
+    return Cell(form.format(value).replace('%', ' %'), value)
+
+
+def _difference(protocol: Protocol, value: float) -> str:
+    return f'{value:+.{protocol.decimals}f}'
+
+
+def _summary(protocol: Protocol, summary: Summary | None) -> Cell:
+    if summary is None:
+        return Cell()
+    spread = '' if summary.std is None else f'± {score_text(protocol, summary.std)}'
+    return Cell(score_text(protocol, summary.mean), summary.mean, spread)
+
+
+def _gain(protocol: Protocol, gain: Gain | None) -> Cell:
+    """A gain and its interval."""
+    if gain is None:
+        return Cell(kind='missing')
+    small = '(one seed)'
+    if gain.interval is not None:
+        low, high = (_difference(protocol, end) for end in gain.interval)
+        small = f'[{low}, {high}]'
+    return Cell(_difference(protocol, gain.mean), gain.mean, small, gain.kind)
+
+
+def _gain_of(report: Report, row: Row) -> Cell:
+    if not row.scores:
+        return Cell(NOT_RUN, kind='missing')
     if row.name == report.protocol.baseline:
         return Cell('baseline', 0.0, kind='unsure')
-    if row.gain is None:
-        return Cell('', kind='missing')
-    text, interval = gain_interval(report.protocol, row.gain)
-    return Cell(text, row.gain.mean, interval, gain_kind(row))
+    return _gain(report.protocol, row.gain)
 
 
-def gain_kind(row: Row) -> str:
-    """'up' or 'down' if the interval does not contain 0, else 'unsure'."""
-    return _kind(row.gain)
+def _equal_time(report: Report, row: Row) -> Cell:
+    """The student alone at equal time, and how far the row is above it."""
+    if row.name == report.protocol.baseline or not row.scores:
+        return Cell()
+    item = row.equal_time
+    if item is None or item.summary is None:
+        return Cell(NOT_RUN, kind='missing')
+    alone = _summary(report.protocol, item.summary)
+    over = _gain(report.protocol, item.gain)
+    text, small = (f'{each.text} {each.small}'.strip() for each in (alone, over))
+    return Cell(text, over.value, small, over.kind)
 
 
-def _kind(gain: Gain | None) -> str:
-    interval = gain.interval if gain is not None else None
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return 'unsure'
-    return 'up' if interval[0] > 0 else 'down'
+def _memory(report: Report, row: Row) -> Cell:
+    if row.name == report.protocol.baseline and row.scores:
+        return Cell(f'{row.peak_memory:.0f} MiB', 0.0, kind='unsure')
+    return _number(row.extra_memory, '{:+.0f} MiB')
 
 
-def _gain_value(report: Report, row: Row) -> float:
-    value = gain_cell(report, row).value
-    return value if isinstance(value, float) else float('-inf')
+def _mean(form: str, detail: Detail, row: Row) -> Cell:
+    summary = detail.recipes[row.name]
+    return _number(summary and summary.mean, form, '—' if row.scores else '')
 
 
-def _title(report: Report, name: str) -> str:
-    return report.protocol.recipes[name].title
-
-
-def _method(report: Report, row: Row) -> Cell:
-    title = _title(report, row.name)
-    return Cell(title, title.lower(), '' if title.lower() == row.name else row.name)
-
-
-def _start(report: Report, row: Row) -> Cell:
-    if row.name == report.protocol.baseline:
-        return Cell('baseline', 'baseline', kind='unsure')
-    text = _STARTS.get(row.start, '')
-    return Cell(text, text or None, kind='alarm' if row.start == 'other' else '')
-
-
-def _seeds(row: Row) -> Cell:
+def _finished(row: Row) -> Cell:
+    """Its seeds with a run; its seeds if none has one."""
     finished = [seed for seed in row.planned if seed in row.scores]
     text = ', '.join(map(str, finished or row.planned))
     small, kind = '', '' if finished else 'missing'
@@ -268,51 +276,8 @@ def _seeds(row: Row) -> Cell:
     return Cell(text, float(len(finished)), small, kind)
 
 
-def _score(report: Report, row: Row) -> Cell:
-    assert row.summary is not None
-    text = score_text(report.protocol, row.summary.mean)
-    if row.summary.std is None:
-        return Cell(text, row.summary.mean)
-    spread = score_text(report.protocol, row.summary.std)
-    return Cell(text, row.summary.mean, f'± {spread}')
-
-
-def _closed(row: Row) -> Cell:
-    if row.gap_closed is None:
-        return Cell('')
-    return Cell(f'{100 * row.gap_closed:.0f} %', row.gap_closed)
-
-
-def _time(row: Row) -> Cell:
-    if row.time_ratio is None:
-        return Cell('')
-    return Cell(f'{row.time_ratio:.2f}x', row.time_ratio)
-
-
-def _equal_time(report: Report, row: Row) -> Cell:
-    """The student alone at equal time, and how far the row is above it."""
-    text, over = equal_time_texts(report, row)
-    item = row.equal_time
-    if item is None or item.gain is None:
-        return Cell(text, kind='missing')
-    return Cell(text, item.gain.mean, over, _kind(item.gain))
-
-
-def _memory(report: Report, row: Row) -> Cell:
-    if row.name == report.protocol.baseline:
-        return Cell(f'{row.peak_memory:.0f} MiB', 0.0, kind='unsure')
-    if row.extra_memory is None:
-        return Cell('')
-    return Cell(f'{row.extra_memory:+.0f} MiB', row.extra_memory)
-
-
-def _short(detail: Detail) -> str:
-    return detail.metric.removeprefix(_FIDELITY)
-
-
-_MEANINGS = {'agreement': 'agrees', 'kl': 'KL'}
-
-
-def _fidelity(detail: Detail, row: Row) -> Cell:
-    summary = detail.recipes[row.name]
-    return Cell('—') if summary is None else Cell(f'{summary.mean:.3f}', summary.mean)
+def _start(report: Report, row: Row) -> Cell:
+    if row.name == report.protocol.baseline and row.scores:
+        return Cell('baseline', 'baseline', kind='unsure')
+    text = _STARTS.get(row.start, row.start)
+    return Cell(text, text or None, kind='alarm' if row.start == 'other' else '')

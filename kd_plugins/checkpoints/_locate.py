@@ -36,9 +36,9 @@ def locate(path: str | Path) -> Path:
     if text.startswith(_PREFIX) and not file.is_file() and _is_embedded(file):
         raise CheckpointError(
             f"'{text}' is not in the installed package: a wheel has the configs of the "
-            'embedded teachers, not their weights. Give the file in configs/ of a '
-            f'clone, or install the clone (pip install -e .), or train the teacher: '
-            f'python {_configs().parent / "tools" / "train.py"} '
+            'embedded teachers, not their weights. Take the file from configs/ of a '
+            'clone, or install the clone (pip install -e .), or train the teacher and '
+            f'name what that writes: python {_configs().parent / "tools" / "train.py"} '
             f'{file.with_suffix(".py")}'
         )
     if not file.is_file():

@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -354,3 +355,21 @@ def test_the_package_prefix_finds_files_among_the_configs(
     (installed / 'digits').mkdir(parents=True)
     with pytest.raises(CheckpointError, match=r'no file .*\.mim/configs/digits/x.pth'):
         locate('kd_plugins::digits/x.pth')
+
+
+def test_a_wheel_says_where_the_weights_of_an_embedded_teacher_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / 'kd_plugins'
+    monkeypatch.setattr(
+        _locate, '__file__', str(package / 'checkpoints' / '_locate.py')
+    )
+    digits = package / '.mim' / 'configs' / 'digits'
+    digits.mkdir(parents=True)
+    (digits / 'teacher.py').touch()
+    tool = package / '.mim' / 'tools' / 'train.py'
+    command = re.escape(f'python {tool} {digits}/teacher.py')
+    with pytest.raises(CheckpointError, match=rf'not in the inst.* clone.*{command}$'):
+        locate('kd_plugins::digits/teacher.safetensors')
+    with pytest.raises(CheckpointError, match='there is no file'):
+        locate('kd_plugins::digits/other.safetensors')
