@@ -14,10 +14,7 @@ from kd_plugins.errors import ConfigError
 from kd_plugins.extras import EXTRAS, extra
 from kd_plugins.visualization.curves import draw_curves
 from kd_plugins.visualization.drawing import font
-
-PACKAGE = Path(__file__).parents[1] / 'kd_plugins'
-# Imported by the generators alone, which `prepare` imports when data are to be made.
-GENERATORS = {'digits', 'drawing', 'mosaics', 'photographs', 'pieces', 'planes'}
+from tests.test_architecture import MODULES, imports, name_of
 
 
 def imported_at_once(path: Path) -> Iterator[str]:
@@ -29,15 +26,21 @@ def imported_at_once(path: Path) -> Iterator[str]:
             yield str(node.module)
 
 
-def test_only_the_generators_of_data_import_an_extra_at_once() -> None:
-    modules = {module for extras in EXTRAS.values() for module in extras}
+def test_what_imports_an_extra_at_once_is_itself_imported_late() -> None:
+    extras = {module for modules in EXTRAS.values() for module in modules}
     eager = {
-        path
-        for path in PACKAGE.rglob('*.py')
-        if '.mim' not in path.parts
-        and modules & {name.partition('.')[0] for name in imported_at_once(path)}
+        name_of(path)
+        for path in MODULES
+        if extras & {name.partition('.')[0] for name in imported_at_once(path)}
     }
-    assert eager == {PACKAGE / 'datasets' / f'{name}.py' for name in GENERATORS}
+    assert 'kd_plugins.datasets.digits' in eager
+    early = [
+        f'{name_of(path)} imports {module}'
+        for path in MODULES
+        if name_of(path) not in eager
+        for module in eager.intersection(imports(path, lazily=False))
+    ]
+    assert early == []
 
 
 def test_a_module_of_no_extra_stays_the_error_that_it_is() -> None:
