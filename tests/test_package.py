@@ -10,6 +10,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+import yaml
 
 import kd_plugins
 from kd_plugins import errors, losses, registry
@@ -118,6 +119,12 @@ def test_only_checkpoints_of_embedded_teachers_are_left_out_of_a_wheel():
     assert CHECKPOINTS
     for weights in CHECKPOINTS:
         assert weights.with_suffix('.py').is_file()
+
+
+def test_what_is_cited_has_the_version_of_the_package():
+    cited = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert cited['version'] == kd_plugins.__version__
+    assert cited['license'] == 'Apache-2.0'
 
 
 def test_exports_exist_and_are_sorted_once():
