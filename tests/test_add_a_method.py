@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'add_a_method.md'
+# Written by a command of the page.
+MADE = ['configs/README.md', 'model-index.yml']
 FOLDERS = ('configs', 'docs', 'kd_plugins', 'requirements', 'tests', 'tools')
 
 
@@ -122,14 +124,15 @@ def test_the_page_adds_a_method_and_its_tests_pass(tmp_path: Path) -> None:
             write(tmp_path, block)
     (code,) = commands('-c')
     assert run(tmp_path, '-c', *code).splitlines()[-1] == 'CosineLoss()'
+    run(tmp_path, '-W', 'ignore', '-m', 'tests.configs.index')
     # All tests that it names in one process, for time; of its own loss by `-k`.
     asked = commands('-m pytest')
     paths = {word for command in asked for word in command if '/' in word}
-    assert len(asked) == 5 and len(paths) == 6
+    assert len(asked) == 6 and len(paths) == 7
     output = run(
         tmp_path,
         *('-m', 'pytest', '-q', '-rA', '-p', 'no:cacheprovider'),
-        *('-k', 'cosine or registered or test_docs', *sorted(paths)),
+        *('-k', 'cosine or registered or test_docs or test_index', *sorted(paths)),
     )
     passed = re.findall(r'^PASSED (\S+)', output, re.M)
     for expected in (
@@ -139,6 +142,7 @@ def test_the_page_adds_a_method_and_its_tests_pass(tmp_path: Path) -> None:
         'test_cosine.py::test_two_rows_by_hand',
         'test_tree.py::test_name_of_a_distillation_is_true[cosine/',
         'test_two_iterations.py::test_trains_two_iterations_and_validates[cosine/',
+        'test_index.py::test_what_is_made_of_names_and_headers_is_up_to_date[configs/co',
         'test_docs.py::test_links_lead_somewhere[configs/cosine/README.md]',
     ):
         assert any(expected in name for name in passed), f'{expected}\n{output[-8000:]}'
@@ -164,6 +168,7 @@ def test_the_page_touches_one_place_of_each_kind() -> None:
     told = next(block.text for block in blocks() if block.text.startswith(' M '))
     told_changed = set(re.findall(r'^ M (\S+)$', told, re.M))
     told_new = re.findall(r'^\?\? (\S+)$', told, re.M)
-    assert told_changed == changed
+    assert told_changed == {*changed, *MADE}
+    assert '\npython -m tests.configs.index\n' in PAGE.read_text()
     assert all(path.startswith(tuple(told_new)) for path in new)
     assert len(told_new) == 3
