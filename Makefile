@@ -19,7 +19,7 @@ endif
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: all demo demo-seg format help lint setup test test-fast test-host type
+.PHONY: all demo demo-seg docs format help lint setup test test-fast test-host type
 
 demo: $(SETUP)  ## train and evaluate the main job: a small detector, by a big one
 	$(PYTHON) tools/train.py configs/frcnn_kd.py
@@ -47,7 +47,10 @@ format: $(SETUP)  ## mend what can be mended
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-all: lint type test  ## what a change must pass
+docs: $(SETUP)  ## the site, in site/, with the API from the docstrings
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
+all: lint type docs test  ## what a change must pass
 
 setup: $(SETUP)  ## the environment alone (FAMILY=original VENV=... for the other one)
 
