@@ -73,12 +73,8 @@ def report_rows() -> dict[str, list[str]]:
         figures = {row[0]: row for row in table if len(row) == 10}
         for row in table:
             if len(row) > 1 and row[1].startswith('configs/'):
-                names = [row[0], *(f'{row[0]} {each}' for each in figures)]
-                (name,) = {
-                    name
-                    for name in figures
-                    if name in names or re.fullmatch(rf'{re.escape(row[0])} [\w-]+', name)
-                }
+                title = rf'{re.escape(row[0])}( [\w-]+)?'  # and the recipe's name
+                (name,) = {each for each in figures if re.fullmatch(title, each)}
                 found[row[1].split()[0]] = figures[name]
     return found
 

@@ -60,7 +60,7 @@ def test_it_asks_for_no_host_and_the_torch_that_the_check_wants(project):
 
 
 def test_what_runs_the_tests_has_every_extra_that_they_need(project):
-    names = ','.join(sorted(EXTRAS))
+    names = ','.join(sorted({*EXTRAS, 'docs'}))
     assert f'kd_plugins[{names}]' in project['optional-dependencies']['dev']
 
 
