@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..tables import markdown_table
 from .cost import CACHED, DISTILLING, IDLE, ORDER, Cost
 from .cost_stages import WHOLE, WITHIN
 from .machine import in_words
-from .table import markdown_table
 
 _REST = 'everything else'
 

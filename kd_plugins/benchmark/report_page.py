@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ..tables import markdown_table
 from .page_html import KINDS, anchor_of, html_figure, html_table
 from .page_plot import Point, gain_against_cost, gain_strip
 from .page_tables import (
@@ -31,7 +32,6 @@ from .page_tables import (
 from .page_text import HOW_TO_READ, LEDE, TITLE, facts, story, warnings
 from .protocol import Picture
 from .report import Report, Row
-from .table import markdown_table
 
 _PARTS = Path(__file__).with_name('page')
 _LARGE, _SMALL = (860, 460), (340, 400)

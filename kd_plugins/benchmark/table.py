@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..tables import markdown_table
 from .details import Detail
 from .protocol import Protocol
 from .report import Comparison, Report, Row
@@ -296,18 +297,3 @@ def score_text(protocol: Protocol, value: float) -> str:
 def difference_text(protocol: Protocol, value: float) -> str:
     """A difference of scores, with its sign."""
     return f'{value:+.{protocol.decimals}f}'
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table whose columns are aligned."""
-    widths = [
-        max(len(row[column]) for row in (head, *rows)) for column in range(len(head))
-    ]
-    lines = [
-        '| '
-        + ' | '.join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        + ' |'
-        for row in (head, *rows)
-    ]
-    lines.insert(1, '| ' + ' | '.join('-' * width for width in widths) + ' |')
-    return lines

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..random_stream import random_state_kept
+from ..tables import table_lines
 from ..teachers import Teacher
 from ..teachers.fast_copy import FastModel
 from ..views import MatchedTensors
@@ -206,12 +207,8 @@ def _error(differences: dict[str, Difference], pair: Pair) -> float:
 
 
 def _table(differences: dict[str, Difference]) -> list[str]:
-    width = max(map(len, ('pair', *differences)))
-    header = f'{"pair":{width}}  error of tensors  of loss'
-    return [
-        header,
-        *(
-            f'{name:{width}}  {item.tensors:<16.2g}  {item.loss:.2g}'
-            for name, item in differences.items()
-        ),
+    rows = [
+        (name, f'{item.tensors:.2g}', f'{item.loss:.2g}')
+        for name, item in differences.items()
     ]
+    return table_lines(('pair', 'error of tensors', 'of loss'), rows, 'plain')

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
+from ..tables import table_lines
 from ..teachers import Teacher
 from .pair import Pair
 from .pair_adapters import Unadapted
@@ -26,7 +27,7 @@ def summary_table(
     R stands for as many rows as RoIs or anchors are sampled. The device is that on
     which the teachers will run.
     """
-    rows: list[Sequence[str]] = [_HEADER]
+    rows: list[Sequence[str]] = []
     for pair in pairs:
         for number, spec in enumerate(pair.tensors):
             rows.append(
@@ -40,12 +41,7 @@ def summary_table(
                     pair.shown_weight() if number == 0 else '',
                 )
             )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    lines = [
-        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    lines.insert(1, '  '.join('-' * width for width in widths))
+    lines = table_lines(_HEADER, rows)
     for name, teacher in teachers.items():
         lines.append(
             f"teacher '{name}': {teacher.describe()}; runs its "
@@ -56,7 +52,7 @@ def summary_table(
         )
     if inherited:
         lines.append(f'the student starts from its {", ".join(inherited)}')
-    return '\n'.join(line.rstrip() for line in lines)
+    return '\n'.join(lines)
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -295,13 +295,13 @@ def test_a_detail_that_no_run_has_names_the_near_one(folder, commands):
     change(folder, 'workers = 2', "details = ['IoU.brik', 'rmse']")
     # Of runs on disk, which are not done again.
     markdown = run(folder, commands, seeds=[0], report_only=True).markdown
-    assert '| metric | baseline | hint  | plain | teacher |' in markdown
+    assert '| metric   | baseline   | hint   | plain   | teacher   |' in markdown
     change(folder, "checkpoint='teacher.pth'", 'score=0.5')
     given = run(folder, commands, seeds=[0], report_only=True).markdown
-    assert '| metric | baseline | hint  | plain |\n' in given
+    assert '| metric   | baseline   | hint   | plain   |\n' in given
     fault = "details: no finished run gave 'IoU.brik'. Close: 'IoU.brick'"
     assert f'- **{fault}' in markdown
-    assert '| rmse   | 30.00' in markdown
+    assert '| rmse     | 30.00' in markdown
     assert fault in report(folder)['unknown_details'][0]
 
 

@@ -157,8 +157,8 @@ def test_a_step_without_pairs_counts_for_no_other_ratio():
     assert idle.idle_ratio == pytest.approx(1.05)  # median of 1.05, 1.0, 1.1
     assert (idle.ratio, idle.paired_ratio) == (plain.ratio, plain.paired_ratio)
     text = cost_markdown([Cost('ab', idle.seconds, {WHOLE: (4, 6)})], MACHINE, {}, 1)
-    assert '| step without pairs | over the student |' in text
-    assert '| 4200.0             | 1.050            |' in text
+    assert '| step without pairs   | over the student   |' in text
+    assert '| 4200.0               | 1.050              |' in text
 
 
 def test_stopwatch_adds_up_within_a_round_and_lets_go():
@@ -358,7 +358,7 @@ def test_cost_command_writes_tables(tmp_path):
     )
     assert torch.get_num_threads() == 1
     assert (tmp_path / 'work' / 'cost.md').read_text() == text
-    assert '| hint   |' in text
+    assert '| hint     |' in text
     (recipe,) = json.loads((tmp_path / 'work' / 'cost.json').read_text())['recipes']
     assert recipe['bound'] == protocol.cost['hint']
     assert recipe['ratio'] == pytest.approx(recipe['paired_ratio'])  # one round
@@ -385,9 +385,9 @@ def test_table_says_whether_the_bound_is_kept():
     stages = {'backward': (0.25, 0.5), WHOLE: (1.0, 2.1)}
     costs = [Cost('hint', seconds, stages, 1.05), Cost('full', seconds, stages, 1.04)]
     text = cost_markdown(costs, MACHINE, {'torch': '2'}, threads=1)
-    assert '| 1.050 | 1.050        | 1.05: kept     |' in text
+    assert '| 1.050   | 1.050          | 1.05: kept     |' in text
     assert '| 1.04: exceeded |' in text
-    assert '| everything else | 750.0         | 1600.0     | 850.0  |' in text
+    assert '| everything else | 750.0           | 1600.0       | 850.0  |' in text
     assert 'Measured with: 1 threads; abacus, 2 cores; torch 2.' in text
     keys = {'hint': 'a', 'full': 'b'}
     hint, _ = cost_json(costs, MACHINE, {}, 1, keys)['recipes']

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from ...engine.opening import first_batch
+from ...tables import markdown_table
 from ..cost import (
     DISTILLING,
     FAST,
@@ -18,7 +19,6 @@ from ..cost import (
     student_trainee,
 )
 from ..protocol import Recipe, read_protocol
-from ..table import markdown_table
 from .settings import Settings, open_recipe, quiet, small_data
 
 PRECISIONS = ('float32', 'TF32', 'bfloat16')

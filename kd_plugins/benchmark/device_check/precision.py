@@ -17,9 +17,9 @@ from ...evaluation.gradients.balance import assume_weights
 from ...losses import BoxIoULoss, MasKDLoss
 from ...losses._tokens import ReceptiveTokens
 from ...registry import LOSSES, MODELS
+from ...tables import markdown_table
 from ..cost import busiest_moment
 from ..protocol import Recipe, read_protocol
-from ..table import markdown_table
 from .settings import Settings, open_recipe, quiet, small_data
 
 PROTOCOLS = (

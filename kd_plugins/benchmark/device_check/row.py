@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from ...datasets import prepare
+from ...tables import markdown_table
 from .._common import read_json
 from ..main import benchmark
 from ..protocol import read_protocol
 from ..runs import Commands
-from ..table import markdown_table
 from .settings import Settings, small_data
 
 PROTOCOL, RECIPE = 'chen2017_digits', 'full'

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...errors import ConfigError
-from ..table import markdown_table
+from ...tables import markdown_table
 from .settings import Settings
 
 _MARK = 'pytest.mark.gpu'

@@ -2,6 +2,7 @@
 
 import math
 
+from ...tables import table_lines
 from .shares import BACKBONE, FAINT, HEADS, WHOLE, GradientShares
 
 _ADVICE = {
@@ -34,7 +35,6 @@ def shares_table(shares: GradientShares, share: float) -> str:
     )
     norms = shares.task_norms
     task_part = BACKBONE if norms[BACKBONE] else HEADS
-    rows: list[tuple[str, ...]] = [header]
     task = (
         'task',
         _number(shares.task_value),
@@ -42,7 +42,7 @@ def shares_table(shares: GradientShares, share: float) -> str:
         task_part,
         _number(norms[task_part]),
     )
-    rows.append((*task, '', '', _number(norms[WHOLE]), '', '', ''))
+    rows = [(*task, '', '', _number(norms[WHOLE]), '', '', '')]
     for name, pair in shares.pairs.items():
         suggestion = shares.suggested_weight(name, share)
         rows.append(
@@ -60,14 +60,9 @@ def shares_table(shares: GradientShares, share: float) -> str:
                 shares.verdict(name),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        '  '.join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    lines.insert(1, '  '.join('-' * width for width in widths))
+    lines = table_lines(header, rows)
     lines += ['', *_legend(shares, share), '', *advice(shares, share)]
-    return '\n'.join(line.rstrip() for line in lines)
+    return '\n'.join(lines)
 
 
 def _legend(shares: GradientShares, share: float) -> list[str]:

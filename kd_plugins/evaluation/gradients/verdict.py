@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...tables import table_lines
 from .alarms import FAIR, advice, condition, condition_of
 from .measurements import ShareMeasurement
 from .shares import DEAD, NOT_FINITE, OFF
@@ -62,8 +63,7 @@ class RunVerdict:
         return f'{fair} of {number} pairs had a fair share; {listed}.'
 
     def __str__(self) -> str:
-        rows = [('pair', 'share', 'weight', 'verdict')]
-        rows += [
+        rows = [
             (
                 name,
                 '-' if pair.share is None else f'{pair.share:.3g}',
@@ -72,13 +72,7 @@ class RunVerdict:
             )
             for name, pair in self.pairs.items()
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            '  '.join(
-                cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
+        lines = table_lines(('pair', 'share', 'weight', 'verdict'), rows, 'plain')
         lines += [pair.advice for pair in self.pairs.values() if pair.advice]
         return '\n'.join([*lines, self.sentence])
 

@@ -190,13 +190,13 @@ def test_a_verdict_is_by_the_median_over_what_had_a_weight() -> None:
 def test_a_verdict_prints_a_line_a_pair_and_a_sentence_on_the_whole() -> None:
     verdict = run_verdict([measured(hint=FAIR, other=at(1.25))])
     assert str(verdict).splitlines() == [
-        'pair   share  weight  verdict',
-        'hint   0.5    2       fair',
-        'other  1.25   2       fair',
+        'pair    share    weight    verdict',
+        'hint    0.5      2         fair',
+        'other   1.25     2         fair',
         "All 2 pairs had a fair share of the student's gradient.",
     ]
     loud = str(run_verdict([measured(hint=at(8.0))])).splitlines()
-    assert loud[1] == 'hint  8      2       dominating'
+    assert loud[1] == 'hint    8        2         dominating'
     assert loud[2].startswith(f'{KEY}.loss.loss_weight=0.125')
     assert loud[3] == '0 of 1 pairs had a fair share; dominating: hint.'
 
