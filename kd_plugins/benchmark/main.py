@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from ..engine.hooks import FidelityHook
 from ..engine.opening import first_batch, open_config
 from ..errors import ConfigError
+from ..extras import extra
 from ._common import read_json, write_json, write_text
 from .cluster import Cluster, ClusterExecutor
 from .cost import Cost, measure_cost
@@ -19,12 +20,10 @@ from .equal_time import FILE as EQUAL_TIME
 from .equal_time import EqualTime, Ratio, plan_equal_time, write_equal_time
 from .machine import cores, in_words, machine, versions
 from .plan import Run, key_of, plan_runs, teacher_run, write_configs
-from .plot import save_plot
 from .protocol import Protocol
 from .report import Report, StepTimes, make_report
-from .report_page import Chapter, find_pictures, html_page, markdown_page
 from .runs import Commands, Executor
-from .table import to_csv, to_json, to_markdown
+from .table import to_csv, to_json
 
 _COST = 'cost.json'
 
@@ -78,6 +77,9 @@ def benchmark(
     Raises: ConfigError for unknown recipes or options; with ``equal_time`` for recipes
         whose step was not timed.
     """
+    with extra('report', 'a benchmark'):
+        from .pages import Chapter, render
+        from .plots import save_plot
     recipes_by_name = protocol.select(recipes)
     _check_fidelity(protocol)
     runs = plan_runs(
@@ -90,12 +92,13 @@ def benchmark(
         _check_timed(protocol, rows, recipes)
         write_equal_time(protocol, work_dir, rows, options)
 
-    def write_report() -> Report:
+    def write_report() -> tuple[Report, str]:
         report = make_report(protocol, runs, teacher, equal_time=rows)
-        write_text(work_dir / 'benchmark.md', to_markdown(report))
+        markdown = render('page.md', [Chapter(report, (), options or {})])
+        write_text(work_dir / 'benchmark.md', markdown)
         write_text(work_dir / 'benchmark.csv', to_csv(report))
         write_json(work_dir / 'benchmark.json', to_json(report))
-        return report
+        return report, markdown
 
     failures = []
     if not report_only:
@@ -115,9 +118,9 @@ def benchmark(
                 work_dir / 'jobs',
             )
         failures = executor.run_all(everything, write_report)
-    final = write_report()
-    save_plot(final, work_dir / 'benchmark.png')
-    return Outcome(to_markdown(final), failures)
+    report, markdown = write_report()
+    save_plot(report, work_dir / 'benchmark.png')
+    return Outcome(markdown, failures)
 
 
 def _equal_time(
@@ -197,6 +200,8 @@ def report_pages(
     Returns: the two pages.
     Raises: ConfigError for protocols of the same name.
     """
+    with extra('report', '--report'):
+        from .pages import Chapter, find_pictures, render
     names = [protocol.name for protocol in protocols]
     if len(set(names)) < len(names):
         raise ConfigError(
@@ -215,8 +220,8 @@ def report_pages(
         chapters.append(Chapter(report, pictures, options or {}))
     out.parent.mkdir(parents=True, exist_ok=True)
     pages = out.with_name(f'{out.name}.html'), out.with_name(f'{out.name}.md')
-    write_text(pages[0], html_page(chapters, out))
-    write_text(pages[1], markdown_page(chapters, out))
+    for path in pages:
+        write_text(path, render(f'page{path.suffix}', chapters, out))
     return pages
 
 

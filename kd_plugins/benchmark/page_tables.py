@@ -1,29 +1,24 @@
 """The tables of a report: every figure as text, and as a sort key."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from math import inf
+from typing import NamedTuple
 
 from .details import Detail
-from .protocol import Protocol
-from .report import Comparison, Report, Row
+from .report import Report, Row
 from .statistics import Gain, Summary
 
 NOT_RUN = 'not run yet'
 _STARTS = {'same': 'same', 'own': 'own weights', 'other': 'DIFFERS'}
-_FIDELITY = 'fidelity/'
+_FIDELITY = 'Fidelity to the teacher, mean over seeds'
 _MEANINGS = {'fidelity/agreement': 'agrees', 'fidelity/kl': 'KL'}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table.
+class Cell(NamedTuple):
+    """A text, its sort key (None comes last), small print, and the class of its style.
 
-    Attributes:
-        text: its text.
-        value: sort key; None comes last.
-        small: additional text.
-        kind: class of the style sheet: 'up', 'down', 'unsure', 'missing', 'alarm', ''.
+    The first cell is the heading of its row, and has the style of the whole row.
     """
 
     text: str = ''
@@ -32,176 +27,186 @@ class Cell:
     kind: str = ''
 
 
-@dataclass(frozen=True)
-class Table:
-    """One table.
-
-    Attributes:
-        name: unique in a chapter.
-        caption: its caption.
-        columns: headings.
-        rows: by the name of the recipe; the first cell is the heading of the row, and
-            its kind that of the row: 'baseline', 'missing' or ''.
-    """
+class Table(NamedTuple):
+    """The rows are cells, by the name of the recipe."""
 
     name: str
     caption: str
     columns: Sequence[str]
-    rows: Mapping[str, Sequence[Cell]]
+    rows: dict[str, list[Cell]]
 
 
 Column = tuple[str, Callable[[Row], Cell]]
 
 
-def tables_of(report: Report) -> list[Table]:
-    """All tables that have something to show, that of the methods first."""
-    tables = (
-        *(_methods(report), _comparisons(report), _fidelity(report), _details(report)),
-        *(_seeds(report), _recipes(report)),
-    )
-    return [table for table in tables if table.rows]
+class Tables:
+    """The tables of one report."""
 
+    def __init__(self, report: Report) -> None:
+        self.report, self.protocol = report, report.protocol
+        self.score = f'{{:.{self.protocol.decimals}f}}'
+        self.difference = f'{{:+.{self.protocol.decimals}f}}'.format
 
-def score_text(protocol: Protocol, value: float) -> str:
-    """A score, with the protocol's decimals."""
-    return f'{value:.{protocol.decimals}f}'
-
-
-def _methods(report: Report) -> Table:
-    """By descending gain; methods without a run come last."""
-    columns: list[Column] = [
-        ('gain', partial(_gain_of, report)),
-        (report.protocol.unit, lambda row: _summary(report.protocol, row.summary)),
-        ('gap closed', lambda row: _number(row.gap_closed, '{:.0%}')),
-        ('time', lambda row: _number(row.time_ratio, '{:.2f}x')),
-        ('student alone, equal time', partial(_equal_time, report)),
-        ('memory', partial(_memory, report)),
-        *(
-            (_MEANINGS[detail.metric], partial(_mean, '{:.3f}', detail))
-            for detail in report.fidelity
-            if detail.metric in _MEANINGS
-        ),
-        ('seeds', _finished),
-        ('start', partial(_start, report)),
-    ]
-    gains = {row.name: row.gain.mean if row.gain else 0.0 for row in report.rows}
-    rows = sorted(report.rows, key=lambda row: (not row.scores, -gains[row.name]))
-    caption = f'Methods by gain in {report.protocol.unit} over {report.rows[0].name}'
-    title = report.protocol.recipes[report.rows[0].name].title
-    caption = f'Methods by gain in {report.protocol.unit} over {title}'
-    return _table(report, 'methods', caption, columns, rows)
-
-
-def _comparisons(report: Report) -> Table:
-    protocol = report.protocol
-
-    def cells(item: Comparison) -> Sequence[Cell]:
-        first, second = (
-            protocol.recipes[name].title for name in (item.first, item.second)
+    def all(self) -> list[Table]:
+        """Those that have something to show, that of the methods first."""
+        scale = '' if self.protocol.scale == 1 else f', times {self.protocol.scale:g}'
+        fidelity = {
+            item.metric.removeprefix('fidelity/').replace('_', ' '): item
+            for item in self.report.fidelity
+        }
+        details = {item.metric: item for item in self.report.details}
+        seeds: list[Column] = [
+            *(
+                (f'seed {each}', partial(self._seed, each))
+                for each in self.report.seeds
+            ),
+            (
+                'training, min',
+                lambda row: _number(row.seconds and row.seconds / 60, '{:.1f}'),
+            ),
+            ('peak, MiB', lambda row: _number(row.peak_memory, '{:.0f}')),
+        ]
+        recipes: list[Column] = [
+            ('config', _config),
+            ('note', lambda row: Cell(row.recipe.note, row.recipe.note)),
+        ]
+        means = f'Means over seeds{scale}'
+        rows = self.report.rows
+        tables = (
+            self._methods(),
+            self._comparisons(),
+            self._metrics('fidelity', _FIDELITY, fidelity, '{:.3f}'),
+            self._metrics('details', means, details, self.score),
+            self._table('seeds', f'{self.protocol.unit} by seed', seeds, rows),
+            self._table('recipes', 'What was run', recipes, rows),
         )
-        name = f'{first} {"<" if protocol.lower_is_better else ">"} {second}'
-        differences = item.gain.differences.values() if item.gain else ()
-        by_seed = ', '.join(_difference(protocol, value) for value in differences)
-        gain = replace(_gain(protocol, item.gain), kind='')
-        return Cell(name, name), gain, Cell(by_seed), Cell(item.verdict, item.verdict)
+        return [table for table in tables if table.rows]
 
-    return Table(
-        'comparisons',
-        'What the protocol expected, and what was seen',
-        ('expected', 'gain', 'by seed', 'verdict'),
-        {f'{item.first}/{item.second}': cells(item) for item in report.comparisons},
-    )
+    def _methods(self) -> Table:
+        """By descending gain; what is not run yet comes last."""
+        columns: list[Column] = [
+            ('gain', self._gain_of),
+            (self.protocol.unit, lambda row: self._summary(row.summary)),
+            ('gap closed', lambda row: _number(row.gap_closed, '{:.0%}')),
+            ('time', lambda row: _number(row.time_ratio, '{:.2f}x')),
+            ('student alone, equal time', self._equal_time),
+            ('memory', self._memory),
+            *(
+                (_MEANINGS[item.metric], partial(_mean, item, '{:.3f}'))
+                for item in self.report.fidelity
+                if item.metric in _MEANINGS
+            ),
+            ('seeds', _finished),
+            ('start', self._start),
+        ]
+        first, *others = self.report.rows
+        gains = {row.name: row.gain.mean if row.gain else -inf for row in others}
+        gains[first.name] = 0.0
+        rows = sorted(self.report.rows, key=lambda row: -gains[row.name])
+        caption = f'Methods by gain in {self.protocol.unit} over {first.recipe.title}'
+        return self._table('methods', caption, columns, rows)
 
+    def _comparisons(self) -> Table:
+        sign = '<' if self.protocol.lower_is_better else '>'
+        rows = {}
+        for item in self.report.comparisons:
+            first, second = (
+                self.protocol.recipes[name].title for name in (item.first, item.second)
+            )
+            name = f'{first} {sign} {second}'
+            seeds = item.gain.differences.values() if item.gain else ()
+            rows[name] = [
+                Cell(name, name),
+                self._gain(item.gain)._replace(kind=''),
+                Cell(', '.join(map(self.difference, seeds))),
+                Cell(item.verdict, item.verdict),
+            ]
+        caption = 'What the protocol expected, and what was seen'
+        columns = ('expected', 'gain', 'by seed', 'verdict')
+        return Table('comparisons', caption, columns, rows)
 
-def _fidelity(report: Report) -> Table:
-    columns = [
-        (
-            detail.metric.removeprefix(_FIDELITY).replace('_', ' '),
-            partial(_mean, '{:.3f}', detail),
+    def _metrics(
+        self, name: str, caption: str, details: dict[str, Detail], form: str
+    ) -> Table:
+        """Metrics beside the score, of the rows that have one, and of the teacher."""
+        items = details.values()
+        measured = (
+            row
+            for row in self.report.rows
+            if any(item.recipes[row.name] for item in items)
         )
-        for detail in report.fidelity
-    ]
-    rows = _measured(report, report.fidelity)
-    caption = 'Fidelity to the teacher, mean over seeds'
-    return _table(report, 'fidelity', caption, columns, rows)
-
-
-def _details(report: Report) -> Table:
-    form = f'{{:.{report.protocol.decimals}f}}'
-    columns = [
-        (detail.metric, partial(_mean, form, detail)) for detail in report.details
-    ]
-    scale = report.protocol.scale
-    caption = f'Means over seeds{"" if scale == 1 else f", times {scale:g}"}'
-    rows = _measured(report, report.details)
-    table = _table(report, 'details', caption, columns, rows)
-    if all(detail.teacher is None for detail in report.details):
+        columns = [(key, partial(_mean, item, form)) for key, item in details.items()]
+        table = self._table(name, caption, columns, measured)
+        if any(item.teacher is not None for item in items):
+            cells = (_number(item.teacher, form, '—') for item in items)
+            table.rows['teacher'] = [Cell('teacher', 'teacher', '', 'baseline'), *cells]
         return table
-    teacher = [_number(detail.teacher, form, '—') for detail in report.details]
-    cells = (Cell('teacher', 'teacher', kind='baseline'), *teacher)
-    return replace(table, rows={**table.rows, 'teacher': cells})
 
+    def _table(
+        self, name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row]
+    ) -> Table:
+        """A table of recipes, whose titles are the first column."""
 
-def _seeds(report: Report) -> Table:
-    def score(seed: int, row: Row) -> Cell:
-        if seed not in row.scores:
-            return Cell(NOT_RUN if seed in row.missing else '—', kind='missing')
-        value = row.scores[seed]
-        return Cell(score_text(report.protocol, value), value)
+        def head(row: Row) -> Cell:
+            title = row.recipe.title
+            kind = 'baseline' if row.name == self.protocol.baseline else ''
+            return Cell(
+                title,
+                title.lower(),
+                '' if title.lower() == row.name else row.name,
+                kind if row.scores else 'missing',
+            )
 
-    columns: list[Column] = [
-        *((f'seed {seed}', partial(score, seed)) for seed in report.seeds),
-        ('training, min', lambda row: _number(row.seconds and row.seconds / 60, '{:.1f}')),
-        ('peak, MiB', lambda row: _number(row.peak_memory, '{:.0f}')),
-    ]
-    caption = f'{report.protocol.unit} by seed'
-    return _table(report, 'seeds', caption, columns, report.rows)
+        columns = [('method', head), *columns]
+        cells = {row.name: [cell(row) for _, cell in columns] for row in rows}
+        return Table(name, caption, [title for title, _ in columns], cells)
 
+    def _seed(self, seed: int, row: Row) -> Cell:
+        if seed in row.scores:
+            return _number(row.scores[seed], self.score)
+        return Cell(NOT_RUN if seed in row.missing else '—', kind='missing')
 
-def _recipes(report: Report) -> Table:
-    def config(row: Row) -> Cell:
-        recipe = report.protocol.recipes[row.name]
-        options = ' '.join(f'{key}={value}' for key, value in recipe.options.items())
-        return Cell(str(recipe.config), str(recipe.config), options)
+    def _summary(self, summary: Summary | None) -> Cell:
+        if summary is None or summary.std is None:
+            return _number(summary.mean if summary else None, self.score)
+        spread = f'± {self.score.format(summary.std)}'
+        return Cell(self.score.format(summary.mean), summary.mean, spread)
 
-    def note(row: Row) -> Cell:
-        text = report.protocol.recipes[row.name].note
-        return Cell(text, text)
+    def _gain(self, gain: Gain | None) -> Cell:
+        if gain is None:
+            return Cell(kind='missing')
+        ends = ', '.join(map(self.difference, gain.interval or ()))
+        small = f'[{ends}]' if ends else '(one seed)'
+        return Cell(self.difference(gain.mean), gain.mean, small, gain.kind)
 
-    columns: list[Column] = [('config', config), ('note', note)]
-    return _table(report, 'recipes', 'What was run', columns, report.rows)
+    def _gain_of(self, row: Row) -> Cell:
+        if not row.scores:
+            return Cell(NOT_RUN, kind='missing')
+        if row.name == self.protocol.baseline:
+            return Cell('baseline', 0.0, kind='unsure')
+        return self._gain(row.gain)
 
+    def _equal_time(self, row: Row) -> Cell:
+        """The student alone at equal time, and how far the row is above it."""
+        if row.name == self.protocol.baseline or not row.scores:
+            return Cell()
+        if row.equal_time is None or row.equal_time.summary is None:
+            return Cell(NOT_RUN, kind='missing')
+        alone = self._summary(row.equal_time.summary)
+        over = self._gain(row.equal_time.gain)
+        text, small = (f'{each.text} {each.small}'.strip() for each in (alone, over))
+        return Cell(text, over.value, small, over.kind)
 
-def _table(
-    report: Report,
-    name: str,
-    caption: str,
-    columns: Sequence[Column],
-    rows: Iterable[Row],
-) -> Table:
-    """A table of recipes, whose titles are the first column."""
+    def _memory(self, row: Row) -> Cell:
+        if row.name == self.protocol.baseline and row.scores:
+            return Cell(f'{row.peak_memory:.0f} MiB', 0.0, kind='unsure')
+        return _number(row.extra_memory, '{:+.0f} MiB')
 
-    def head(row: Row) -> Cell:
-        title = report.protocol.recipes[row.name].title
-        small = '' if title.lower() == row.name else row.name
-        kind = 'baseline' if row.name == report.protocol.baseline else ''
-        return Cell(title, title.lower(), small, kind if row.scores else 'missing')
-
-    every = [('method', head), *columns]
-    return Table(
-        name,
-        caption,
-        [title for title, _ in every],
-        {row.name: [cell(row) for _, cell in every] for row in rows},
-    )
-
-
-def _measured(report: Report, details: Sequence[Detail]) -> list[Row]:
-    return [
-        row
-        for row in report.rows
-        if any(detail.recipes[row.name] is not None for detail in details)
-    ]
+    def _start(self, row: Row) -> Cell:
+        if row.name == self.protocol.baseline:
+            return Cell('baseline', 'baseline', kind='unsure')
+        text = _STARTS.get(row.start, row.start)
+        return Cell(text, text or None, kind='alarm' if row.start == 'other' else '')
 
 
 def _number(value: float | None, form: str, missing: str = '') -> Cell:
@@ -210,74 +215,21 @@ def _number(value: float | None, form: str, missing: str = '') -> Cell:
     return Cell(form.format(value).replace('%', ' %'), value)
 
 
-def _difference(protocol: Protocol, value: float) -> str:
-    return f'{value:+.{protocol.decimals}f}'
+def _config(row: Row) -> Cell:
+    options = ' '.join(f'{key}={value}' for key, value in row.recipe.options.items())
+    return Cell(str(row.recipe.config), str(row.recipe.config), options)
 
 
-def _summary(protocol: Protocol, summary: Summary | None) -> Cell:
-    if summary is None:
-        return Cell()
-    spread = '' if summary.std is None else f'± {score_text(protocol, summary.std)}'
-    return Cell(score_text(protocol, summary.mean), summary.mean, spread)
-
-
-def _gain(protocol: Protocol, gain: Gain | None) -> Cell:
-    """A gain and its interval."""
-    if gain is None:
-        return Cell(kind='missing')
-    small = '(one seed)'
-    if gain.interval is not None:
-        low, high = (_difference(protocol, end) for end in gain.interval)
-        small = f'[{low}, {high}]'
-    return Cell(_difference(protocol, gain.mean), gain.mean, small, gain.kind)
-
-
-def _gain_of(report: Report, row: Row) -> Cell:
-    if not row.scores:
-        return Cell(NOT_RUN, kind='missing')
-    if row.name == report.protocol.baseline:
-        return Cell('baseline', 0.0, kind='unsure')
-    return _gain(report.protocol, row.gain)
-
-
-def _equal_time(report: Report, row: Row) -> Cell:
-    """The student alone at equal time, and how far the row is above it."""
-    if row.name == report.protocol.baseline or not row.scores:
-        return Cell()
-    item = row.equal_time
-    if item is None or item.summary is None:
-        return Cell(NOT_RUN, kind='missing')
-    alone = _summary(report.protocol, item.summary)
-    over = _gain(report.protocol, item.gain)
-    text, small = (f'{each.text} {each.small}'.strip() for each in (alone, over))
-    return Cell(text, over.value, small, over.kind)
-
-
-def _memory(report: Report, row: Row) -> Cell:
-    if row.name == report.protocol.baseline and row.scores:
-        return Cell(f'{row.peak_memory:.0f} MiB', 0.0, kind='unsure')
-    return _number(row.extra_memory, '{:+.0f} MiB')
-
-
-def _mean(form: str, detail: Detail, row: Row) -> Cell:
+def _mean(detail: Detail, form: str, row: Row) -> Cell:
     summary = detail.recipes[row.name]
-    return _number(summary and summary.mean, form, '—' if row.scores else '')
+    return _number(summary.mean if summary else None, form, '—' if row.scores else '')
 
 
 def _finished(row: Row) -> Cell:
-    """Its seeds with a run; its seeds if none has one."""
-    finished = [seed for seed in row.planned if seed in row.scores]
-    text = ', '.join(map(str, finished or row.planned))
-    small, kind = '', '' if finished else 'missing'
-    if len(finished) == 1:
-        small, kind = '(one seed)', 'unsure'
-    if finished and row.missing:
-        small = f'({len(finished)} of {len(row.planned)} run)'
-    return Cell(text, float(len(finished)), small, kind)
-
-
-def _start(report: Report, row: Row) -> Cell:
-    if row.name == report.protocol.baseline and row.scores:
-        return Cell('baseline', 'baseline', kind='unsure')
-    text = _STARTS.get(row.start, row.start)
-    return Cell(text, text or None, kind='alarm' if row.start == 'other' else '')
+    """Seeds that have a run; all of them if none has one."""
+    seeds = [seed for seed in row.planned if seed in row.scores]
+    kind = {0: 'missing', 1: 'unsure'}.get(len(seeds), '')
+    small = '(one seed)' if len(seeds) == 1 else ''
+    if seeds and row.missing:
+        small = f'({len(seeds)} of {len(row.planned)} run)'
+    return Cell(', '.join(map(str, seeds or row.planned)), len(seeds), small, kind)

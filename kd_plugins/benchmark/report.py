@@ -10,7 +10,7 @@ from .doubts import Results, doubts
 from .equal_time import EqualTime, EqualTimeScores, equal_time_scores
 from .machine import in_words
 from .plan import Run
-from .protocol import Protocol
+from .protocol import Protocol, Recipe
 from .statistics import (
     Gain,
     Summary,
@@ -29,7 +29,7 @@ class Row:
     """One recipe.
 
     Attributes:
-        name: of the recipe.
+        recipe: of the protocol.
         scores: by seed, times the protocol's scale.
         missing: seeds without a run.
         summary: mean and spread; None without a finished run.
@@ -47,7 +47,7 @@ class Row:
         equal_time: the student alone after as many seconds; None: not planned.
     """
 
-    name: str
+    recipe: Recipe
     scores: Mapping[int, float]
     missing: tuple[int, ...]
     summary: Summary | None = None
@@ -59,6 +59,11 @@ class Row:
     extra_memory: float | None = None
     start: str = ''
     equal_time: EqualTimeScores | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return self.recipe.name
 
     @property
     def planned(self) -> tuple[int, ...]:
@@ -139,11 +144,6 @@ class Report:
     timed_with: str
     measured_with: str
     runs: tuple[Mapping[str, Any], ...]
-
-    @property
-    def missing(self) -> int:
-        """Number of runs that are not finished."""
-        return sum(len(row.missing) for row in self.rows)
 
     @property
     def lead(self) -> float | None:
@@ -273,7 +273,7 @@ def _row(
     scores = all_scores[name]
     missing = tuple(seed for seed in seeds if seed not in scores)
     if not scores:
-        return Row(name, scores, missing)
+        return Row(protocol.recipes[name], scores, missing)
     recipe = results[name]
     baseline = results[protocol.baseline]
     reference = all_scores[protocol.baseline]
@@ -285,7 +285,7 @@ def _row(
         mean = statistics.fmean(reference[seed] for seed in gain.differences)
         closed = gap_closed(gain.mean, protocol.gain(teacher, mean))
     return Row(
-        name,
+        protocol.recipes[name],
         scores,
         missing,
         summarise(list(scores.values())),

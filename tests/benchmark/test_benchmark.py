@@ -1,7 +1,9 @@
 """The whole benchmark, with tools that take no time."""
 
 import csv
+import itertools
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from filelock import lock_descriptor
 
 from kd_plugins.benchmark.main import benchmark
 from kd_plugins.benchmark.plan import plan_runs, teacher_run, write_configs
-from kd_plugins.benchmark.plot import draw_gains
+from kd_plugins.benchmark.plots import draw_gains
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.report import make_report
 from kd_plugins.benchmark.runs import Commands, Executor
@@ -37,6 +39,15 @@ def report(folder: Path) -> dict:
     return json.loads((folder / 'work' / 'benchmark.json').read_text())
 
 
+def table_of(markdown: str, head: str) -> dict[str, list[str]]:
+    """The cells of a table, by the first of their row."""
+    lines = [re.sub(r'\s+', ' ', line) for line in markdown.splitlines()]
+    first = next(number for number, line in enumerate(lines) if f'| {head}' in line)
+    rows = itertools.takewhile(lambda line: line.startswith('|'), lines[first:])
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in rows]
+    return {row[0]: row[1:] for row in cells}
+
+
 def test_tables_hold_what_the_runs_scored(folder, commands):
     outcome = run(folder, commands)
     assert outcome.failures == []
@@ -56,10 +67,9 @@ def test_tables_hold_what_the_runs_scored(folder, commands):
     assert plain['peak_memory_mib'] > 1
     assert found['comparisons'][0]['verdict'] == 'seen in every seed'
     assert found['warnings'] == []
-    assert 'the same initial weights and batches' in outcome.markdown
-    assert (
-        '| hint     | 25.00 ± 1.00 | +4.00 [+4.00, +4.00] | 14 % ' in outcome.markdown
-    )
+    cells = table_of(outcome.markdown, 'method | gain')['hint']
+    assert cells[:3] == ['+4.00 [+4.00, +4.00]', '25.00 ± 1.00', '14 %']
+    assert cells[-1] == 'same'  # initial weights and batches
     assert 'hint > plain' in outcome.markdown
     lines = (folder / 'work' / 'benchmark.csv').read_text().splitlines()
     table = list(csv.DictReader(lines))
@@ -155,9 +165,10 @@ def test_report_only_marks_what_is_not_run_yet(folder, commands):
     before = calls(folder)
     outcome = run(folder, commands, report_only=True)
     assert calls(folder) == before
-    assert 'Not run yet: 7 runs.' in outcome.markdown
-    assert '| plain    | not run yet' in outcome.markdown
-    assert '24.00, not run yet, not run yet' in outcome.markdown
+    assert '- Runs: 2 of 9 finished' in outcome.markdown
+    assert table_of(outcome.markdown, 'method | gain')['plain'][0] == 'not run yet'
+    seeds = table_of(outcome.markdown, 'method | seed 0')['hint'][:3]
+    assert seeds == ['24.00', 'not run yet', 'not run yet']
     found = report(folder)
     assert found['recipes'][1]['not_run_yet'] == [1, 2]
     assert found['recipes'][2]['mean'] is None
@@ -165,8 +176,8 @@ def test_report_only_marks_what_is_not_run_yet(folder, commands):
 
 def test_report_of_nothing(folder, commands):
     outcome = run(folder, commands, report_only=True)
-    assert 'Not run yet: 9 runs.' in outcome.markdown
-    assert 'Teacher: not run yet.' in outcome.markdown
+    assert '- Runs: 0 of 9 finished' in outcome.markdown
+    assert 'Teacher: not run yet' in outcome.markdown
 
 
 def test_another_start_is_told(folder, commands, monkeypatch):
@@ -184,9 +195,8 @@ def test_a_start_of_its_own_is_no_warning_but_told(folder, commands, monkeypatch
     path.write_text(path.read_text().replace("'hint.py'", "'hint.py', own_start=True"))
     markdown = run(folder, commands, seeds=[1]).markdown
     assert 'differ between' not in markdown
-    assert '| hint *   | 25.00' in markdown
-    assert '\\* starts from weights of its own, on purpose.' in markdown
-    assert 'the same initial weights (but for *) and batches' in markdown
+    rows = table_of(markdown, 'method | gain')
+    assert (rows['hint'][-1], rows['plain'][-1]) == ('own weights', 'same')
 
 
 def test_another_machine_is_told(folder, commands):
@@ -271,37 +281,35 @@ def change(folder: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_details_are_means_a_row_each_a_column_a_recipe(folder, commands):
+def test_details_are_means_a_row_each_a_column_a_metric(folder, commands):
     change(folder, 'workers = 2', "workers = 2\ndetails = ['rmse', 'IoU.*']")
     markdown = run(folder, commands).markdown
-    lines = markdown[markdown.index('## Details') :].splitlines()
-    table = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines[4:9]]
-    assert table[0] == ['metric', 'baseline', 'hint', 'plain', 'teacher']
-    assert table[2:] == [
-        ['rmse', '29.00', '25.00', '27.00', '5.00'],
-        ['IoU.brick', '42.00', '50.00', '46.00', ''],
-        ['IoU.sky', '', '25.00', '23.00', '90.00'],
-    ]
-    assert 'Means over the seeds, times 100.' in markdown
+    assert '### Means over seeds, times 100\n' in markdown
+    table = table_of(markdown, 'method | rmse')
+    assert table['method'] == ['rmse', 'IoU.brick', 'IoU.sky']
+    assert table['baseline'] == ['29.00', '42.00', '—']
+    assert table['hint'] == ['25.00', '50.00', '25.00']
+    assert table['plain'] == ['27.00', '46.00', '23.00']
+    assert table['teacher'] == ['5.00', '—', '90.00']
     rmse, _, sky = report(folder)['details']
     assert rmse['recipes']['hint']['std'] == pytest.approx(1.0)
     assert sky['recipes']['baseline'] is None
-    assert 'the same initial weights and batches' in markdown  # no warning of the runs
+    assert report(folder)['warnings'] == []
 
 
 def test_a_detail_that_no_run_has_names_the_near_one(folder, commands):
     before = run(folder, commands, seeds=[0])
-    assert '## Details' not in before.markdown
+    assert '### Means over seeds' not in before.markdown
     change(folder, 'workers = 2', "details = ['IoU.brik', 'rmse']")
     # Of runs on disk, which are not done again.
     markdown = run(folder, commands, seeds=[0], report_only=True).markdown
-    assert '| metric   | baseline   | hint   | plain   | teacher   |' in markdown
+    assert 'teacher' in table_of(markdown, 'method | rmse')
     change(folder, "checkpoint='teacher.pth'", 'score=0.5')
     given = run(folder, commands, seeds=[0], report_only=True).markdown
-    assert '| metric   | baseline   | hint   | plain   |\n' in given
+    assert 'teacher' not in table_of(given, 'method | rmse')
     fault = "details: no finished run gave 'IoU.brik'. Close: 'IoU.brick'"
     assert f'- **{fault}' in markdown
-    assert '| rmse     | 30.00' in markdown
+    assert table_of(markdown, 'method | rmse')['baseline'] == ['30.00']
     assert fault in report(folder)['unknown_details'][0]
 
 
@@ -325,9 +333,10 @@ def test_of_an_error_lower_is_better(folder, commands):
     (comparison,) = found['comparisons']
     assert comparison['gain'] == pytest.approx(0.02)
     assert comparison['verdict'] == 'seen in every seed'
-    assert '0.250 ± 0.010 | +0.040 [+0.040, +0.040] | 17 %' in markdown
+    cells = table_of(markdown, 'method | gain')['hint']
+    assert cells[:3] == ['+0.040 [+0.040, +0.040]', '0.250 ± 0.010', '17 %']
     assert 'hint < plain' in markdown
-    assert "gains are by how much a score is below the baseline's" in markdown
+    assert 'Lower is better: a gain is by how much a score is below.' in markdown
     change(folder, "('hint', 'plain')", "('plain', 'hint')")
     run(folder, commands, report_only=True)
     assert report(folder)['comparisons'][0]['verdict'] == 'not seen'
@@ -343,8 +352,8 @@ def test_plot_has_gains_to_the_right(folder, commands, lower):
     teacher = teacher_run(protocol, folder / 'work')
     axes = draw_gains(make_report(protocol, runs, teacher)).axes[0]
     zero, lead = (line.get_xdata()[0] for line in axes.lines[-2:])
-    diamonds = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == 'D']
-    assert diamonds == pytest.approx([2.0, 4.0])  # plain, hint: from below
+    means = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == 'hollow']
+    assert means == pytest.approx([2.0, 4.0])  # plain, hint: from below
     assert (zero, lead) == pytest.approx((0.0, 25.0 if lower else 30.0))
     assert ('lower is better' in axes.get_xlabel()) == lower
 
@@ -360,6 +369,6 @@ def test_command_line(folder, capsys):
     tool = runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'))
     arguments = [str(folder / 'protocol.py'), '--work-dir', str(folder / 'work')]
     assert tool['main']([*arguments, '--report-only', '--seeds', '0', '5']) == 0
-    assert 'Not run yet: 6 runs.' in capsys.readouterr().out
+    assert '- Runs: 0 of 6 finished' in capsys.readouterr().out
     with pytest.raises(ConfigError, match="'cost' names no recipe"):
         tool['main']([*arguments, '--cost'])

@@ -1,5 +1,6 @@
 """The page of a report: its figures are those of the runs, and no others."""
 
+import itertools
 import json
 import os
 import re
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.benchmark.main import benchmark, report_pages
-from kd_plugins.benchmark.page_plot import Point, gain_against_cost
 from kd_plugins.benchmark.plan import key_of, plan_runs, teacher_run
+from kd_plugins.benchmark.plots import Point, gain_against_cost
 from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.statistics import Gain
 from kd_plugins.errors import ConfigError
 
 from .conftest import fake_commands, write_protocol
@@ -223,9 +225,9 @@ def test_no_interval_and_a_hollow_dot_of_a_single_seed(pieces):
     text = page.read_text()
     (single,) = re.findall(r'<tr id="protocol--plain".*?</tr>', text)
     (several,) = re.findall(r'<tr id="protocol--hint".*?</tr>', text)
-    assert 'dot hollow' in single and 'class="interval"' not in single
+    assert 'class="hollow"' in single and 'class="interval"' not in single
     assert 'class="unsure"' in single  # its gain has no colour
-    assert 'dot hollow' not in several and 'class="interval"' in several
+    assert 'class="hollow"' not in several and 'class="interval"' in several
     assert '<td class="up"' in several
 
 
@@ -385,34 +387,74 @@ def test_command_line(pieces, capsys):
             main(arguments)
 
 
+def test_names_of_a_protocol_are_text_and_never_tags(pieces):
+    name = """<script>alert('x')</script> & <b title="y">"""
+    (pieces / 'shown.png').write_bytes(PIXEL)
+    path = pieces / 'protocol.py'
+    text = path.read_text().replace("'A <plain> one'", repr(name))
+    text = text.replace("'why & how'", repr(name)).replace("'Boxes'", repr(name))
+    text = text.replace("unit = 'mAP'", f'unit = {name!r}')
+    path.write_text(f"{text}pictures = [dict(file='shown.png', text={name!r})]\n")
+    page, markdown = pages(pieces)
+    tags = [tag for tag, _, _ in page.attributes]
+    assert 'script' not in tags and 'b' not in tags
+    assert ('img', 'alt', name) in page.attributes
+    assert any(value.startswith(f'{name}: ') for _, _, value in page.attributes)
+    headings = [cell for table in page.tables.values() for cell in table[0]]
+    assert name in headings and f'{name} by seed' in page.text
+    methods = [' '.join(row[0].split()) for row in page.tables['protocol-methods']]
+    assert f'{name} plain' in methods
+    assert page.tables['protocol-recipes'][-1][2] == name
+    assert '| \\<script>' in markdown  # no tag there either
+
+
+def drawing(points: list[Point], **options: object) -> str:
+    sizes = {'size': (340, 400), 'kind': 'narrow', 'baseline': 'b'}
+    return gain_against_cost(points, unit='mAP', time='it', **sizes, **options)
+
+
 def test_labels_of_a_crowd_cover_neither_points_nor_each_other():
     points = [
-        Point(f'method-{number}', f'p{number}', 1.5, number / 9, None, 'unsure')
+        Point(f'method-{number}', f'p{number}', 1.5, Gain(number / 9, None, {}))
         for number in range(60)
     ]
-    drawing = gain_against_cost(
-        points, size=(340, 400), kind='narrow', unit='mAP', time='it'
-    )
-    labels = re.findall(r'class="label" x="([\d.]+)" y="([\d.]+)"', drawing)
+    svg = drawing(points)
+    label = r'text-anchor: (\w+)[^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>method-'
+    labels = re.findall(label, svg)
     assert 10 < len(labels) < 60  # who has no room has its title only
-    assert drawing.count('<title>method-') == 60
-    left, below = ({round(float(each[axis])) for each in labels} for axis in (0, 1))
-    assert len(left) >= 2 and len(below) == len({round(y) for y in below})
+    assert svg.count('<title>method-') == 60
+    for side in ('start', 'end'):
+        heights = sorted(float(y) for anchor, _, y in labels if anchor == side)
+        assert all(y - x > 9 for x, y in itertools.pairwise(heights))
+
+
+def test_each_point_is_one_stop_of_the_keyboard():
+    svg = drawing([Point('one', 'p', 1.2, Gain(4.0, None, {}))])
+    links = re.findall(r'<a href="#p"([^>]*)>', svg)
+    assert [link.strip() for link in links] == [
+        'aria-label="one: +4.00 mAP at 1.20 times it, one seed"',
+        'tabindex="-1" aria-hidden="true"',
+    ]
 
 
 def test_ticks_above_zero_have_their_sign():
-    points = [Point('one', 'p', 1.2, 0.4, (-0.6, 1.4), 'unsure')]
-    drawing = gain_against_cost(points, size=(340, 400), kind='', unit='mAP', time='it')
-    shown = re.findall(r'class="tick end"[^>]*>([^<]*)<', drawing)
+    svg = drawing([Point('one', 'p', 1.2, Gain(0.4, (-0.6, 1.4), {}))])
+    shown = re.findall(r'class="ytick">.*?<text[^>]*>([^<]*)<', svg)
     assert shown == ['-0.5', '0', '+0.5', '+1', '+1.5']
 
 
 def test_the_teacher_is_a_line_where_it_is_not_far_off():
-    points = [Point('one', 'p', 1.2, 4.0, (3.0, 5.0), 'up')]
-    near, far = (
-        gain_against_cost(
-            points, size=(340, 400), kind='', unit='mAP', time='it', lead=lead
-        )
-        for lead in (6.0, 60.0)
-    )
+    points = [Point('one', 'p', 1.2, Gain(4.0, (3.0, 5.0), {}))]
+    near, far = (drawing(points, lead=lead) for lead in (6.0, 60.0))
     assert 'class="teacher"' in near and 'class="teacher"' not in far
+
+
+def test_colours_are_those_of_the_style_sheet():
+    svg = drawing([Point('one', 'p', 1.2, Gain(4.0, (3.0, 5.0), {}))], lead=6.0)
+    used = set(re.findall(r'var\(--(\w+)\)', svg))
+    style = (ROOT / 'kd_plugins' / 'benchmark' / 'page' / 'page.css').read_text()
+    light, dark = re.findall(r':root \{(.*?)\}', style, re.DOTALL)[:2]
+    assert {'up', 'ink', 'quiet', 'rule'} <= used
+    for variable in used:
+        assert f'--{variable}: ' in light and f'--{variable}: ' in dark
+    assert not re.search('#[0-9a-f]{6}[";]', svg)
