@@ -1,16 +1,19 @@
 """The page in a browser: sorted by hand and by address, on a phone, in the dark."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kd_plugins.benchmark.main import benchmark, report_pages
 from kd_plugins.benchmark.protocol import read_protocol
 
-from .browser import NAMES, chromium, find_chromium
-
-PROGRAM = find_chromium()
+playwright = pytest.importorskip('playwright.sync_api')
+NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+PROGRAM = next((path for name in NAMES if (path := shutil.which(name))), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROGRAM is None, reason=f'none of {", ".join(NAMES)} is found'),
@@ -23,7 +26,6 @@ SORTED = (
     "[...document.querySelectorAll('#protocol-methods thead th')]"
     ".map((head) => head.getAttribute('aria-sort'))"
 )
-TOLD = "document.querySelector('.told').textContent"
 
 
 @pytest.fixture
@@ -46,77 +48,91 @@ def page(folder: Path, commands) -> Path:
     return report_pages([protocol], [folder / 'work'], folder / 'page')[0]
 
 
-def test_page_in_a_browser(page, tmp_path):
-    assert PROGRAM is not None
-    with chromium(PROGRAM, tmp_path / 'profile') as browser:
-        browser.resize(1200)
-        browser.open(page)
-        assert browser.run(ORDER) == ['hint', 'plain', 'baseline', 'later']
-        assert browser.run(SORTED)[:4] == ['none', 'descending', 'none', 'none']
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """A page of a browser of the system, 1200 pixels wide."""
+    with playwright.sync_playwright() as driver:
+        program = driver.chromium.launch(executable_path=PROGRAM)
+        yield program.new_page(viewport={'width': 1200, 'height': 800})
+        program.close()
 
-        # By mouse: a heading of figures first descends, then ascends.
-        click = "document.querySelectorAll('#protocol-methods button')[4].click()"
-        browser.run(click)
-        assert browser.run(ORDER) == ['plain', 'hint', 'baseline', 'later']
-        assert browser.run(TOLD) == 'Sorted by time, descending.'
-        browser.run(click)
-        # What is not run yet stays below.
-        assert browser.run(ORDER) == ['baseline', 'hint', 'plain', 'later']
-        assert browser.run(SORTED)[4] == 'ascending'
-        assert browser.run('location.hash') == '#sort=protocol-methods.4.ascending'
 
-        # By keyboard alone: Tab leads to the headings, Enter and Space sort.
-        browser.run("document.querySelectorAll('#protocol-methods button')[0].focus()")
-        browser.press('Enter')
-        assert browser.run(ORDER) == ['baseline', 'hint', 'later', 'plain']
-        browser.press('Tab')
-        assert browser.run('document.activeElement.textContent') == 'gain'
-        browser.press(' ')
-        assert browser.run(ORDER) == ['hint', 'plain', 'baseline', 'later']
+def show(browser: Any, page: Path, at: str = '') -> None:
+    browser.goto('about:blank')
+    browser.goto(f'{page.resolve().as_uri()}{at}')
 
-        # By address; a broken one leaves the page as it is.
-        browser.open(page, '#sort=protocol-methods.4.descending')
-        assert browser.run(ORDER) == ['plain', 'hint', 'baseline', 'later']
-        browser.open(page, '#sort=protocol-methods.99.descending')
-        assert browser.run(ORDER) == ['hint', 'plain', 'baseline', 'later']
 
-        # On a phone the tables scroll, the page does not; and likewise with all open.
-        for width in (360, 1200):
-            browser.resize(width)
-            browser.open(page)
-            browser.run(
-                "document.querySelectorAll('details').forEach((d) => d.open = 1)"
-            )
-            assert browser.run('innerWidth') == width
-            assert browser.run('document.documentElement.scrollWidth') <= width
-            shown = browser.run(
-                "getComputedStyle(document.querySelector('.narrow')).display"
-            )
-            assert (shown == 'block') == (width == 360)
-        browser.resize(360)
-        browser.open(page)
-        scroll = "document.querySelector('.scroll')"
-        assert browser.run(f'{scroll}.scrollWidth > {scroll}.clientWidth')
+def test_page_in_a_browser(page, browser):
+    asked, errors = [], []
+    browser.on('request', lambda request: asked.append(request.url.partition('#')[0]))
+    browser.on('pageerror', lambda error: errors.append(str(error)))
+    browser.on('console', lambda message: errors.append(message.text))
+    heads = browser.locator('#protocol-methods button')
 
-        # Light and dark are different papers.
+    def order() -> list[str]:
+        return browser.evaluate(ORDER)
+
+    show(browser, page)
+    assert order() == ['hint', 'plain', 'baseline', 'later']
+    assert browser.evaluate(SORTED)[:4] == ['none', 'descending', 'none', 'none']
+
+    # By mouse: a heading of figures first descends, then ascends.
+    heads.nth(4).click()
+    assert order() == ['plain', 'hint', 'baseline', 'later']
+    assert browser.locator('.told').text_content() == 'Sorted by time, descending.'
+    heads.nth(4).click()
+    # What is not run yet stays below.
+    assert order() == ['baseline', 'hint', 'plain', 'later']
+    assert browser.evaluate(SORTED)[4] == 'ascending'
+    assert browser.url.endswith('#sort=protocol-methods.4.ascending')
+
+    # By keyboard alone: Tab leads to the headings, Enter and Space sort.
+    heads.nth(0).press('Enter')
+    assert order() == ['baseline', 'hint', 'later', 'plain']
+    browser.keyboard.press('Tab')
+    assert browser.evaluate('document.activeElement.textContent') == 'gain'
+    browser.keyboard.press('Space')
+    assert order() == ['hint', 'plain', 'baseline', 'later']
+
+    # By address; a broken one leaves the page as it is.
+    show(browser, page, '#sort=protocol-methods.4.descending')
+    assert order() == ['plain', 'hint', 'baseline', 'later']
+    show(browser, page, '#sort=protocol-methods.99.descending')
+    assert order() == ['hint', 'plain', 'baseline', 'later']
+
+    # A point of the plot has its words, and leads to its row.
+    point = browser.locator('.broad').get_by_role('link', name='hint: +4.00 mAP')
+    point.click()
+    assert browser.url.endswith('#protocol--hint')
+
+    # On a phone the tables scroll, the page does not; and likewise with all open.
+    for width in (1200, 360):
+        browser.set_viewport_size({'width': width, 'height': 800})
+        show(browser, page)
+        for closed in browser.locator('summary').all():
+            closed.click()
+        assert browser.evaluate('innerWidth') == width
+        assert browser.evaluate('document.documentElement.scrollWidth') <= width
+        assert browser.locator('.narrow').is_visible() == (width == 360)
+    scroll = "document.querySelector('.scroll')"
+    assert browser.evaluate(f'{scroll}.scrollWidth > {scroll}.clientWidth')
+
+    # Light and dark are different papers, and different dots.
+    for element in ('body', '.narrow .dot use'):
         colours = []
         for scheme in ('light', 'dark'):
-            browser.resize(360, scheme=scheme)
-            colours.append(
-                browser.run('getComputedStyle(document.body).backgroundColor')
-            )
+            browser.emulate_media(color_scheme=scheme)
+            style = f"getComputedStyle(document.querySelector('{element}'))"
+            colours.append(browser.evaluate(f'{style}.backgroundColor + {style}.fill'))
         assert len(set(colours)) == 2
 
-        # On paper everything is open.
-        browser.run("dispatchEvent(new Event('beforeprint'))")
-        assert (
-            browser.run("document.querySelectorAll('details:not([open])').length") == 0
-        )
+    # On paper everything is open.
+    show(browser, page)
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser.locator('details:not([open])').count() == 0
 
-        own = page.resolve().as_uri()
-        asked = {url.partition('#')[0] for url in browser.requests}
-        assert {url for url in asked if not url.startswith('data:')} <= {
-            own,
-            'about:blank',
-        }
-        assert browser.errors == []
+    assert {url for url in asked if not url.startswith('data:')} <= {
+        page.resolve().as_uri(),
+        'about:blank',
+    }
+    assert errors == []
