@@ -127,9 +127,11 @@ def save_student(
     """
     out = Path(files.student_file(str(path)))
     try:
-        out.unlink(missing_ok=True)  # of an earlier run, if making a new one fails
+        # Over the one that is there: the host saves a step again after its validation,
+        # and a process that is killed then leaves both files.
         files.save(student_checkpoint(checkpoint, model, text()), out)
     except Exception as error:  # whatever it is
+        out.unlink(missing_ok=True)  # of an earlier run
         message = f'{type(error).__name__}: {error}'
         logger.warning(
             f"The student's own checkpoint beside {path} was not written: "
