@@ -11,7 +11,9 @@ import pytest
 from kd_plugins.benchmark.main import benchmark, report_pages
 from kd_plugins.benchmark.protocol import read_protocol
 
-playwright = pytest.importorskip('playwright.sync_api')
+playwright = pytest.importorskip(
+    'playwright.sync_api', reason='pip install playwright, and Chromium of the system'
+)
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 PROGRAM = next((path for name in NAMES if (path := shutil.which(name))), None)
 pytestmark = [

@@ -74,7 +74,7 @@ def numbers(precision: str, device: str) -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = allowed
     low = precision == 'bfloat16'
     try:
-        # Without the cache: with torch 2.4 a weight that a pass without gradient has cast
+        # Without the cache: with torch 2.4 a weight cast by a pass without gradient
         # would be used in one with gradient.
         autocast = torch.autocast(device, torch.bfloat16, cache_enabled=False)
         with autocast if low else nullcontext():
