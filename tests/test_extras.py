@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from kd_plugins.benchmark.main import report_pages
 from kd_plugins.benchmark.statistics import paired_gain
 from kd_plugins.datasets import photographs, prepare
 from kd_plugins.errors import ConfigError
 from kd_plugins.extras import EXTRAS, extra
-from kd_plugins.visualization.curves import draw_curves
 from kd_plugins.visualization.drawing import font
 from tests.test_architecture import MODULES, imports, name_of
 
@@ -62,9 +62,9 @@ def test_a_module_of_no_extra_stays_the_error_that_it_is() -> None:
             r"text needs matplotlib. Install it: pip install 'kd_plugins\[report\]'",
         ),
         (
-            ['matplotlib', 'matplotlib.figure'],
-            lambda folder: draw_curves([folder]),
-            r"--curves needs matplotlib. Install it: pip .*'kd_plugins\[report\]'",
+            ['matplotlib', 'kd_plugins.benchmark.pages', 'kd_plugins.benchmark.plots'],
+            lambda folder: report_pages([], [], folder / 'report'),
+            r"--report needs matplotlib. Install it: pip .*'kd_plugins\[report\]'",
         ),
         (
             ['cv2', 'kd_plugins.datasets.pieces', 'kd_plugins.datasets.mosaics'],

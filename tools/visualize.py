@@ -1,13 +1,12 @@
 """Draw what the pairs of a distillation compare, and what its models predict.
 
     python tools/visualize.py CONFIG --checkpoint iter_1000.pth [--before CHECKPOINT] \
-        [--pairs NAME ...] [--images N | FILE ...] [--curves WORK_DIR ...] [--out DIR]
+        [--pairs NAME ...] [--images N | FILE ...] [--out DIR]
 
 Writes predictions.png: the teacher beside the student before and after; and for each
 pair whose tensors are maps of an image (layers, pixels, depths, RPN and one-stage
 logits) maps_<pair>.png: the teacher's map, the student's before and after, and behind
-the pair's adapter, on one colour scale. With --curves, curves.png of runs' losses and
-metrics; without CONFIG, that alone.
+the pair's adapter, on one colour scale.
 
 Trains nothing. For pictures in TensorBoard while a student is trained, add
 DistillationPicturesHook to its custom_hooks; for predictions of a whole data set, see
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from kd_plugins.apis.visualize import save_curves, visualize
+from kd_plugins.apis.visualize import visualize
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -30,7 +29,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', nargs='?', help='of a distillation')
+    parser.add_argument('config', help='of a distillation')
     parser.add_argument(
         '--checkpoint',
         help='of its training, or of the student alone; default: only the start is '
@@ -54,16 +53,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         '--score', type=float, default=0.3, help='boxes below are not drawn'
     )
     parser.add_argument(
-        '--curves', nargs='+', type=Path, metavar='WORK_DIR', help='of runs'
-    )
-    parser.add_argument(
-        '--scalars',
-        nargs='+',
-        metavar='NAME',
-        help="of curves: names, or patterns such as 'loss*'; default: loss, loss_kd_*, "
-        'and the metrics',
-    )
-    parser.add_argument(
         '--out', type=Path, default=Path('pictures'), help='folder; default: pictures'
     )
     parser.add_argument(
@@ -73,29 +62,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override the config',
     )
-    args = parser.parse_args(argv)
-    if args.config is None and args.curves is None:
-        parser.error('give a CONFIG, or work directories with --curves')
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, draw, tell where."""
     args = parse(argv)
-    written = []
-    if args.config is not None:
-        written += visualize(
-            args.config,
-            args.out,
-            checkpoint=args.checkpoint,
-            before=args.before,
-            pairs=args.pairs,
-            images=args.images,
-            score=args.score,
-            options=args.cfg_options,
-        )
-    if args.curves is not None:
-        written.append(save_curves(args.curves, args.out, args.scalars))
+    written = visualize(
+        args.config,
+        args.out,
+        checkpoint=args.checkpoint,
+        before=args.before,
+        pairs=args.pairs,
+        images=args.images,
+        score=args.score,
+        options=args.cfg_options,
+    )
     print(*written, sep='\n')
 
 

@@ -3,12 +3,11 @@
 from ..hosts import required  # noqa: F401
 from .analyze import analyze
 from .cache import fill_cache
-from .comparison import make_picture
 from .distill import distill
 from .export import export_student
 from .test import evaluate
 from .train import build_runner, prepare_config, train
-from .visualize import save_curves, visualize
+from .visualize import visualize
 
 __all__ = [
     'analyze',
@@ -17,9 +16,7 @@ __all__ = [
     'evaluate',
     'export_student',
     'fill_cache',
-    'make_picture',
     'prepare_config',
-    'save_curves',
     'train',
     'visualize',
 ]

@@ -16,7 +16,6 @@ from ..distillers.loading import load_any
 from ..engine.opening import open_config
 from ..errors import ConfigError, located
 from ..registry import MODELS
-from ..visualization.curves import draw_curves, save_figure
 from ..visualization.images import first_images, image_files
 from ..visualization.maps import choose_pairs
 from ..visualization.pages import Column, class_names, left_out, make_pages
@@ -90,15 +89,6 @@ def visualize(
     for name, page in pages.items():
         page.save(out / f'{name}.png', optimize=True)
     return [out / f'{name}.png' for name in pages]
-
-
-def save_curves(
-    folders: Sequence[Path], out: Path, scalars: Sequence[str] | None = None
-) -> Path:
-    """Write ``curves.png`` of runs; see :func:`draw_curves`."""
-    figure, _ = draw_curves(folders, scalars)
-    save_figure(figure, out / 'curves.png')
-    return out / 'curves.png'
 
 
 def _build(cfg: Config) -> Distiller:

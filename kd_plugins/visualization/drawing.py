@@ -1,4 +1,4 @@
-"""Boxes painted on an enlarged image: right, wrong, missed."""
+"""Boxes painted on an image: right, wrong, missed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +18,12 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     RIGHT: (60, 200, 90),
     WRONG: (240, 70, 60),
     MISSED: (255, 210, 40),
+}
+LEGEND: Mapping[str, tuple[int, int, int]] = {
+    'ground truth': COLOURS[TRUTH],
+    'right (class and place, IoU 0.5)': COLOURS[RIGHT],
+    'wrong': COLOURS[WRONG],
+    'missed': COLOURS[MISSED],
 }
 _OVERLAP = 0.5  # lowest IoU of a right box
 Boxes = NDArray[np.float64]
@@ -91,22 +97,18 @@ def mark_predictions(
     return [*missed, *marks[::-1]]  # the highest score on top
 
 
-def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.Image:
-    """Marks on an image that is enlarged without smoothing.
+def paint(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+    """A copy of an image with marks.
 
     Args:
-        image: (H, W, 3), RGB.
+        image: RGB.
         marks: painted in this order.
-        scale: >= 1.
     """
-    height, width = image.shape[:2]
-    canvas = Image.fromarray(image).resize(
-        (width * scale, height * scale), Image.Resampling.NEAREST
-    )
+    canvas = image.copy()
     draw = ImageDraw.Draw(canvas)
     for mark in marks:
         colour = COLOURS[mark.kind]
-        box = [round(side * scale) for side in mark.box]
+        box = [round(side) for side in mark.box]
         if mark.kind == MISSED:
             _dashed(draw, box, colour)
         else:
@@ -114,7 +116,7 @@ def paint(image: NDArray[np.uint8], marks: Sequence[Mark], scale: int) -> Image.
     taken: list[Rectangle] = []
     for mark in reversed(marks):  # over all boxes; the highest score first
         if mark.text:
-            taken.append(_write(draw, mark, scale, canvas.size, taken))
+            taken.append(_write(draw, mark, canvas.size, taken))
     return canvas
 
 
@@ -148,14 +150,13 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 def _write(
     draw: ImageDraw.ImageDraw,
     mark: Mark,
-    scale: int,
     size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> Rectangle:
     """Write a mark's text beside its box, in free space; returns its rectangle."""
     letters = font(12, bold=True)
     width, height = int(draw.textlength(mark.text, font=letters)) + 5, 15
-    left, top, right, bottom = (round(side * scale) for side in mark.box)
+    left, top, right, bottom = (round(side) for side in mark.box)
     corners = [
         *((left, top - height), (left, bottom), (right - width, top - height)),
         *((left, top), (right - width, bottom), (right, top), (left - width, top)),

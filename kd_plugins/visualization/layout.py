@@ -1,16 +1,12 @@
-"""Panels in a grid, with a header row and a legend, in a PNG of limited size."""
+"""Panels in a grid, with a header row and a legend."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from ..errors import ConfigError
 from .drawing import font
 
 _GAP, _HEADER, _LEGEND = 6, 26, 28
-_COLOURS = (256, 128, 64, 32)
 Colour = tuple[int, int, int]
 
 
@@ -74,34 +70,3 @@ def _lines(texts: Iterable[str], across: int) -> list[list[tuple[int, str]]]:
         lines[-1].append((left, text))
         left += width
     return [line for line in lines if line]
-
-
-def save_png(image: Image.Image, path: Path, limit: int) -> int:
-    """Write a PNG, with fewer colours if it is too large.
-
-    Args:
-        image: RGB.
-        path: of the file.
-        limit: of its size, in bytes.
-
-    Returns: its size.
-    Raises: ConfigError if it is too large with 32 colours.
-    """
-    content = b''
-    for colours in (None, *_COLOURS):
-        reduced = (
-            image
-            if colours is None
-            else image.quantize(colours, dither=Image.Dither.NONE)
-        )
-        buffer = io.BytesIO()
-        reduced.save(buffer, 'PNG', optimize=True)
-        content = buffer.getvalue()
-        if len(content) <= limit:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            return len(content)
-    raise ConfigError(
-        f'{path} would have {len(content)} bytes, more than {limit}. Show fewer images '
-        'with --number.'
-    )

@@ -17,8 +17,7 @@ from .drawing import caption
 from .layout import Colour, arrange
 from .maps import PROBABILITY
 from .painting import PredictionPainter, paint_heat, scale_lines
-from .panels import SIDE
-from .shots import Shot
+from .shots import SIDE, Shot
 
 ClassNames = Mapping[str, Sequence[str] | None]
 Panels = dict[str, list[Image.Image]]

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..evaluation.fidelity.boxes import plain_boxes
 from ..extras import extra
 from ..host_types import DataSample
-from .detection import LEGEND
 from .drawing import (
+    LEGEND,
     Objects,
     font,
     mark_predictions,
@@ -106,8 +106,8 @@ class PredictionPainter:
     ) -> tuple[Image.Image, dict[str, Colour]]:
         """A panel, and its legend.
 
-        Boxes with ground truth are drawn as right, wrong or missed, as in
-        tools/picture.py; the visualizer draws everything else.
+        Boxes with ground truth are drawn as right, wrong or missed; the visualizer
+        draws everything else.
 
         Args:
             image: of the panel's size.
@@ -128,7 +128,7 @@ class PredictionPainter:
                     if what == 'gt'
                     else mark_predictions(predicted, truth, names)
                 )
-                return paint(np.asarray(image), marks, 1), dict(LEGEND)
+                return paint(image, marks), dict(LEGEND)
         visualizer = self._visualizer(fitted)
         visualizer.dataset_meta = self._meta(classes)
         options: dict[str, Any] = dict(draw_gt=what == 'gt', draw_pred=what == 'pred')

@@ -20,7 +20,8 @@ from ..host_types import DataSample, HostModule
 from ..random_stream import get_random_state, set_random_state
 from ..views.run import frozen
 from .maps import PairMap, pair_maps
-from .panels import SIDE
+
+SIDE = 256  # approximate pixels of the longer side of a panel of maps
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from kd_plugins.visualization.images import image_files
 from tests.distillers.runs import run_config
 from tests.distillers.tiny import faster_rcnn
 from tests.visualization.made import TASKS
-from tests.visualization.test_curves import log, window
 
 pytestmark = pytest.mark.host
 tool = import_module('tools.visualize')
@@ -61,16 +60,15 @@ def widths(folder: Path, *names: str) -> list[int]:
     return found
 
 
-def test_the_student_before_and_after_with_curves(
+def test_the_student_before_and_after(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, student = saved(tmp_path)
     config, out = write(tmp_path), tmp_path / 'out'
-    run = log(tmp_path / 'run', window(1), window(2))
     options = ['--checkpoint', whole, '--before', student, '--images', '1']
-    tool.main([config, *options, '--out', str(out), '--curves', str(run)])
-    names = ['predictions', 'maps_pixels', 'maps_stage', 'curves']
-    printed = capsys.readouterr().out.split()[-4:]
+    tool.main([config, *options, '--out', str(out)])
+    names = ['predictions', 'maps_pixels', 'maps_stage']
+    printed = capsys.readouterr().out.split()[-3:]
     assert printed == [str(out / f'{name}.png') for name in names]
     assert sorted(path.stem for path in out.iterdir()) == sorted(names)
     # 'stage' has an adapter, whose weights the checkpoint holds.
@@ -92,14 +90,6 @@ def test_the_start_alone(task: str, tmp_path: Path) -> None:
     pages = ['predictions', *(f'maps_{name}' for name in TASKS[task][3])]
     assert sorted(path.stem for path in out.iterdir()) == sorted(pages)
     assert set(widths(out, *pages[1:])) == {3}
-
-
-def test_curves_need_no_config(tmp_path: Path) -> None:
-    run = log(tmp_path / 'run', window(1))
-    tool.main(['--curves', str(run), '--scalars', 'l*', '--out', str(tmp_path)])
-    assert (tmp_path / 'curves.png').stat().st_size > 0
-    with pytest.raises(SystemExit):
-        tool.main([])
 
 
 @pytest.mark.parametrize(
