@@ -37,6 +37,7 @@ from ...evaluation.gradients.balance import (
     states_of,
 )
 from ...evaluation.gradients.measurements import FILE
+from ...evaluation.gradients.shares import DEAD, NOT_FINITE, OFF
 from ...registry import HOOKS
 from ..memory import has_room_for_copy
 
@@ -170,6 +171,8 @@ class GradientSharesHook(Hook):
             if pair.name in kept:
                 weight = shares.pairs[pair.name].weight
                 scalars[f'train/kd_weight/{pair.statistic}'] = weight
+                if text not in (DEAD, NOT_FINITE, OFF):  # a large share is no fault where it is wanted
+                    text = f'{kept[pair.name].share:g} wanted'
                 text += f', weight {weight:.3g}'
             for key, value in scalars.items():
                 runner.message_hub.update_scalar(key, value)

@@ -75,6 +75,13 @@ def test_a_pair_has_its_share_from_the_first_iteration_on(tmp_path: Path) -> Non
     assert 'train/kd_weight/rcn_cls' not in runner.message_hub.log_scalars
 
 
+def test_a_large_share_that_is_wanted_is_not_called_dominating(tmp_path: Path) -> None:
+    train(config(pairs(hint=balance(share=40.0))), tmp_path, log_level='INFO', **OURS)
+    log = next(tmp_path.rglob('*.log')).read_text()
+    assert "Shares of the task's gradient: hint 40 (40 wanted, weight" in log
+    assert 'dominating' not in log.split("Shares of the task's gradient")[1]
+
+
 def test_the_step_computes_with_the_measured_weight(tmp_path: Path) -> None:
     first = dict(OURS, train_cfg=dict(by_epoch=False, max_iters=1))
     balanced = train(config(pairs(hint=balance())), tmp_path / 'one', **first)
