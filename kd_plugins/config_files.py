@@ -35,7 +35,8 @@ def read_config(path: str | Path, key: str = 'config') -> Config:
     try:
         return Config.fromfile(file)
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no config '{path}' ({error}).", key) from error
+        message = f"there is no config '{path}', looked from '{Path.cwd()}' ({error})."
+        raise ConfigError(message, key) from error
     except ValueError as error:
         if '_get_package_and_cfg_path' not in str(error):
             raise
