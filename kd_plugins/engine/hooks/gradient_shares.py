@@ -171,7 +171,8 @@ class GradientSharesHook(Hook):
             if pair.name in kept:
                 weight = shares.pairs[pair.name].weight
                 scalars[f'train/kd_weight/{pair.statistic}'] = weight
-                if text not in (DEAD, NOT_FINITE, OFF):  # a large share is no fault where it is wanted
+                # A large share is no fault where it is wanted.
+                if text not in (DEAD, NOT_FINITE, OFF):
                     text = f'{kept[pair.name].share:g} wanted'
                 text += f', weight {weight:.3g}'
             for key, value in scalars.items():
