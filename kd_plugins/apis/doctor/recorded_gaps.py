@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...benchmark.protocol import Protocol, read_protocol
 from ...benchmark.statistics import gap_closed
-from ...config_files import config_path
+from ...config_files import config_path, read_config
 from ..recorded import Score, config_of_student_alone, recorded_score
 
 _FOLDER = 'kd_plugins::benchmarks/methods_digits.py'
@@ -70,7 +70,10 @@ def median_closed(gaps: list[RecordedGap]) -> float:
 def _gap(protocol: Protocol) -> Iterator[RecordedGap]:
     if protocol.teacher is None:
         return
-    baseline = recorded_score(protocol.recipes[protocol.baseline].config)
+    config = protocol.recipes[protocol.baseline].config
+    if _distils(config):  # one distillation beside another
+        return
+    baseline = recorded_score(config)
     teacher = recorded_score(protocol.teacher.config)
     if baseline is None or teacher is None:
         return
@@ -90,3 +93,8 @@ def _gap(protocol: Protocol) -> Iterator[RecordedGap]:
     if shares:
         title = protocol.title or protocol.name
         yield RecordedGap(title, baseline, teacher, lead, tuple(shares))
+
+
+def _distils(config: Path) -> bool:
+    pairs = (read_config(config).get('model') or {}).get('pairs') or {}
+    return pairs == 'auto' or any(pair is not None for pair in pairs.values())

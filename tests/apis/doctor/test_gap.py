@@ -51,6 +51,12 @@ def test_gaps_come_from_the_headers_of_the_protocols_configs(protocols: Path) ->
     assert median_closed([gap]) == pytest.approx(0.225)
 
 
+def test_one_distillation_beside_another_shows_no_gap(protocols: Path) -> None:
+    start = protocols.parent / 'start.py'
+    start.write_text(start.read_text() + "model = dict(pairs='auto')\n")
+    assert recorded_gaps(protocols) == []
+
+
 def test_the_packages_own_are_the_three_reported_benchmarks() -> None:
     gaps = {gap.title.partition(':')[0]: gap for gap in recorded_gaps()}
     assert list(gaps) == ['Detection', 'One-stage detection', 'Segmentation']
