@@ -4,7 +4,8 @@
 # distilled, and over that start trained for as many seconds.
 # Run:    python tools/benchmark.py configs/benchmarks/price_digits.py
 # Then the same with --cost, and with --equal-time.
-# Cost and result: 2.5 hours of training, one at a time; not run yet.
+# Cost and result: 2.5 hours of training, one at a time; docs/equal_time.md and
+# docs/fast_teacher.md. 'full' with the fast teacher: not run yet.
 title = 'Detection: gain and price'
 metric = 'coco/bbox_mAP'
 scale = 100

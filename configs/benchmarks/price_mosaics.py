@@ -4,7 +4,8 @@
 # alone, and over the student alone trained for as many seconds.
 # Run:    python tools/benchmark.py configs/benchmarks/price_mosaics.py
 # Then the same with --cost, and with --equal-time.
-# Cost and result: 2 hours of training, one at a time; not run yet.
+# Cost and result: 2 hours of training, one at a time; docs/equal_time.md and
+# docs/fast_teacher.md. 'full' with the fast teacher: not run yet.
 title = 'Segmentation: gain and price'
 metric = 'mIoU'
 unit = 'mIoU'
