@@ -86,13 +86,13 @@ def test_figures_of_the_readme_are_those_of_the_report() -> None:
         if not configs or 'not run yet' in ' '.join(row):
             continue
         (config,) = configs
-        told = re.sub(r'\([^)]*\)', '', ' '.join(row[-3:-1]))
+        shown = re.sub(r'\([^)]*\)', '', ' '.join(row[-3:-1]))
         gain, score, step = (report[config][number] for number in (1, 2, 4))
         if len(row) == 6:  # of the methods: the gain alone
-            told = re.sub(r'\([^)]*\)', '', row[-2])
-            assert rounded(told) == rounded(gain), config
+            shown = re.sub(r'\([^)]*\)', '', row[-2])
+            assert rounded(shown) == rounded(gain), config
         else:
-            assert rounded(told) == [*rounded(score), *rounded(gain)], config
+            assert rounded(shown) == [*rounded(score), *rounded(gain)], config
         assert row[-1] == step.removesuffix('x'), config
         checked += 1
     assert checked > 40

@@ -40,7 +40,7 @@ def main(folder: Path, how: str) -> None:
     cfg = toy_config(folder)
     loader = cfg.train_dataloader
     loader.update(num_workers=1, dataset={'type': 'FailingDataset', 'how': how})
-    if how == 'hangs':  # not found out by itself: the loader waits as long as it's told
+    if how == 'hangs':  # without it the loader waits for ever
         loader.timeout = 5
     build(cfg).train()
 
