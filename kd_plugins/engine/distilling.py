@@ -1,6 +1,7 @@
 """What our runners put in place of the host's: optimiser, wrapper, hooks, files."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def save_student(
         # and a process that is killed then leaves both files.
         files.save(student_checkpoint(checkpoint, model, text()), out)
     except Exception as error:  # whatever it is
-        out.unlink(missing_ok=True)  # of an earlier run
+        with suppress(OSError):  # the training goes on
+            out.unlink(missing_ok=True)  # of an earlier run
         message = f'{type(error).__name__}: {error}'
         logger.warning(
             f"The student's own checkpoint beside {path} was not written: "
