@@ -36,7 +36,9 @@ model = dict(
                 loss_weight=dict(
                     type='LinearRamp', start=0.0, end=30.0, begin=150, until=750))),
         # How plausible is the whole map? A critic, trained beside the student, tells
-        # its maps from the teacher's; it is in no checkpoint of the student.
+        # its maps from the teacher's; it is in no checkpoint of the student. The maps
+        # are 16x16: two of its convolutions do, the published four would enlarge them.
         holistic=dict(
             view='seg.logits',
-            loss=dict(type='HolisticLoss', base_channels=16, loss_weight=0.1))))
+            loss=dict(
+                type='HolisticLoss', base_channels=16, num_convs=2, loss_weight=0.1))))

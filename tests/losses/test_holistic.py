@@ -91,11 +91,35 @@ def test_the_penalty_has_a_gradient_to_the_critic() -> None:
     'sides', [(64, 64), (65, 65), (16, 16), (7, 33), (1, 1), (80, 160)]
 )
 @pytest.mark.parametrize('channels', [1, 19])
-def test_the_critic_scores_any_size(sides: tuple[int, int], channels: int) -> None:
-    critic = Critic(channels, condition_channels=3, base_channels=8)
+@pytest.mark.parametrize('num_convs', [1, 2, 4])
+def test_the_critic_scores_any_size(
+    sides: tuple[int, int], channels: int, num_convs: int
+) -> None:
+    critic = Critic(channels, 3, base_channels=4, num_convs=num_convs)
     scores = critic(torch.randn(2, channels, *sides), torch.randn(2, 3, *sides))
     assert scores.shape == (2,)
     assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('num_convs', 'side', 'widths'), [(2, 16, [8, 16]), (4, 64, [8, 16, 32, 64])]
+)
+def test_the_critic_reads_maps_of_its_size_as_they_are(
+    num_convs: int, side: int, widths: list[int]
+) -> None:
+    critic = small(num_convs=num_convs).critic.eval()
+    inputs = torch.randn(2, 4, side, side)
+    score = critic.score(critic.blocks(inputs))
+    assert torch.equal(critic(inputs), score.flatten())  # one place, not enlarged
+    halves = nn.functional.interpolate(inputs[..., ::2, ::2], side, mode='bilinear')
+    assert torch.equal(critic(inputs[..., ::2, ::2]), critic(halves))
+    convs = [block for block in critic.blocks if isinstance(block, nn.Conv2d)]
+    assert [conv.out_channels for conv in convs] == widths
+    kinds = [
+        type(block).__name__.removeprefix('Parametrized') for block in critic.blocks
+    ]
+    last_two = ['Conv2d', 'LeakyReLU', 'SelfAttention'] * 2
+    assert kinds == ['Conv2d', 'LeakyReLU'] * (num_convs - 2) + last_two
 
 
 def test_attention_starts_as_nothing_and_equals_torch() -> None:
@@ -258,6 +282,7 @@ def test_only_the_critic_is_trained_apart() -> None:
         (dict(maps='logits'), "maps must be 'probs' or 'raw', got 'logits'"),
         (dict(steps=0), 'steps must be a whole number >= 1, got 0'),
         (dict(base_channels=1), 'base_channels must be a whole number >= 2, got 1'),
+        (dict(num_convs=0), 'num_convs must be a whole number >= 1, got 0'),
         (dict(penalty_weight=-1), 'penalty_weight must be a finite number >= 0'),
     ],
 )
