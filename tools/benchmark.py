@@ -84,15 +84,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--equal-time',
-        action='store_true',
+        type=length,
+        nargs='*',
+        metavar='LENGTH',
         help='train the baseline for as many seconds as each row took, its schedule '
         'stretched alike; the reports show it beside the row (with --report-only: '
-        'plan it, train nothing)',
+        "plan it, train nothing). With lengths, as multiples of the baseline's, a row "
+        'takes the next longer one: many rows share few runs',
     )
     parser.add_argument('--threads', type=int, default=1, help='of --cost')
     parser.add_argument('--steps', type=int, default=30, help='of --cost, that count')
     parser.add_argument('--warmup', type=int, default=10, help='of --cost, before them')
     return parser.parse_args(argv)
+
+
+def length(text: str) -> float:
+    """A multiple of the baseline's length, at least 1."""
+    value = float(text)
+    if not 1 <= value < float('inf'):
+        raise ValueError(text)
+    return value
 
 
 def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None:
@@ -128,7 +139,9 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
 def refuse(arguments: argparse.Namespace, what: str, others: Sequence[str]) -> None:
     """Refuse options of which nothing would come."""
     given = [
-        f'--{each.replace("_", "-")}' for each in others if getattr(arguments, each)
+        f'--{each.replace("_", "-")}'
+        for each in others
+        if getattr(arguments, each) or getattr(arguments, each) == []
     ]
     reasons = {
         'report': 'the page shows whole protocols, what is not run yet too',
@@ -181,7 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=arguments.cfg_options,
         jobs=arguments.jobs,
         report_only=arguments.report_only,
-        equal_time=arguments.equal_time,
+        equal_time=arguments.equal_time is not None,
+        lengths=arguments.equal_time or (),
         cluster=cluster_of(arguments),
     )
     print(outcome.markdown)

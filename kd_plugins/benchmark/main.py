@@ -52,6 +52,7 @@ def benchmark(
     jobs: int | None = None,
     report_only: bool = False,
     equal_time: bool = False,
+    lengths: Sequence[float] = (),
     cluster: Cluster | None = None,
 ) -> Outcome:
     """Run unfinished runs, and report all finished ones.
@@ -72,6 +73,8 @@ def benchmark(
         report_only: only report, without runs.
         equal_time: run the student alone instead, for as many seconds as a step of each
             recipe costs more: see :mod:`~kd_plugins.benchmark.equal_time`.
+        lengths: of these runs, as multiples of the baseline's; a recipe takes the next
+            longer one.
         cluster: where each run is a job; None: processes of this machine.
 
     Raises: ConfigError for unknown recipes or options; with ``equal_time`` for recipes
@@ -87,7 +90,9 @@ def benchmark(
     )
     teacher = teacher_run(protocol, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    rows = _equal_time(protocol, work_dir, runs, options, plan_anew=equal_time)
+    rows = _equal_time(
+        protocol, work_dir, runs, options, plan_anew=equal_time, lengths=lengths
+    )
     if equal_time:
         _check_timed(protocol, rows, recipes)
         write_equal_time(protocol, work_dir, rows, options)
@@ -130,6 +135,7 @@ def _equal_time(
     options: Mapping[str, Any] | None,
     *,
     plan_anew: bool = False,
+    lengths: Sequence[float] = (),
 ) -> dict[str, EqualTime]:
     """The student alone at equal time, by recipe: planned before, or anew."""
     names = dict.fromkeys(run.recipe for run in runs)
@@ -149,7 +155,7 @@ def _equal_time(
     if times is not None:
         ratios |= {name: Ratio(value, 'steps') for name, value in times.ratios.items()}
     seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
-    return plan_equal_time(protocol, work_dir, recipes, seeds, ratios, options)
+    return plan_equal_time(protocol, work_dir, recipes, seeds, ratios, options, lengths)
 
 
 def _check_timed(
