@@ -11,6 +11,7 @@ from mmengine.config import Config
 from kd_plugins import losses
 from kd_plugins.config_files import read_config
 from tests.configs.tree import (
+    CONFIGS,
     DISTILLATIONS,
     FILES,
     FIRST_STAGES,
@@ -19,13 +20,13 @@ from tests.configs.tree import (
     OWN_SCHEDULE,
     ROOT,
     alone,
-    bases,
     first_stage,
     header,
     host_base,
     is_auto,
     load,
     name,
+    own_bases,
     pairs,
     plain,
     settings,
@@ -179,6 +180,24 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     assert what_is_compared(cfg) == (full or TERMS[where])
 
 
+@every_distillation
+def test_two_models_that_have_a_part_are_wrapped_there_alone(path: Path) -> None:
+    models = path.stem.partition('_')[2]
+    part = CONFIGS / '_base_' / 'distill' / f'{models}.py'
+    inherited = [base for base in own_bases(path) if base.parent == part.parent]
+    assert inherited in ([], [part])
+    if part.is_file():
+        assert "type='kd_plugins.Distiller'" not in path.read_text()
+
+
+def test_weights_of_a_host_are_named_in_one_place() -> None:
+    texts = [path.read_text() for path in CONFIGS.rglob('*.py')]
+    files = [file for text in texts for file in re.findall(r"'([^']+\.pth)'\)", text)]
+    downloaded = [file for file in files if not file.startswith('work_dirs/')]
+    assert downloaded
+    assert sorted(downloaded) == sorted(set(downloaded))
+
+
 @pytest.mark.parametrize('path', FIRST_STAGES, ids=name)
 def test_name_of_a_first_stage_is_true(path: Path) -> None:
     cfg = load(path)
@@ -289,7 +308,7 @@ def test_host_base_is_untouched_but_for_the_model(path: Path) -> None:
     assert base is not None
     cfg, host = load(path), read_config(base)
     assert settings(cfg) == settings(host)
-    if base in bases(path) and path in DISTILLATIONS:
+    if path in DISTILLATIONS and alone(path) is None:
         assert plain(cfg.model.student) == plain(host.model)
 
 
