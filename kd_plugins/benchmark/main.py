@@ -21,7 +21,7 @@ from .equal_time import EqualTime, Ratio, plan_equal_time, write_equal_time
 from .machine import cores, in_words, machine, versions
 from .plan import Run, key_of, plan_runs, teacher_run, write_configs
 from .protocol import Protocol
-from .report import Report, StepTimes, make_report
+from .report import Report, StepTimes
 from .runs import Commands, Executor
 from .table import to_csv, to_json
 
@@ -81,7 +81,7 @@ def benchmark(
         whose step was not timed.
     """
     with extra('report', 'a benchmark'):
-        from .pages import Chapter, render
+        from .pages import render
         from .plots import save_plot
     recipes_by_name = protocol.select(recipes)
     _check_fidelity(protocol)
@@ -98,8 +98,8 @@ def benchmark(
         write_equal_time(protocol, work_dir, rows, options)
 
     def write_report() -> tuple[Report, str]:
-        report = make_report(protocol, runs, teacher, equal_time=rows)
-        markdown = render('page.md', [Chapter(report, (), options or {})])
+        report = Report(protocol, runs, teacher, equal_time=rows)
+        markdown = render('page.md', [report], options)
         write_text(work_dir / 'benchmark.md', markdown)
         write_text(work_dir / 'benchmark.csv', to_csv(report))
         write_json(work_dir / 'benchmark.json', to_json(report))
@@ -145,7 +145,7 @@ def _equal_time(
     }
     if not recipes:
         return {}
-    trainings = {row.name: row.time_ratio for row in make_report(protocol, runs).rows}
+    trainings = {row.name: row.time_ratio for row in Report(protocol, runs).rows}
     ratios = {
         name: Ratio(ratio, 'trainings')
         for name, ratio in trainings.items()
@@ -207,27 +207,24 @@ def report_pages(
     Raises: ConfigError for protocols of the same name.
     """
     with extra('report', '--report'):
-        from .pages import Chapter, find_pictures, render
+        from .pages import render
     names = [protocol.name for protocol in protocols]
     if len(set(names)) < len(names):
         raise ConfigError(
             f'--report: the names of protocols on a page must differ, got {names}. '
             'Rename a file.'
         )
-    chapters = []
+    reports = []
     for protocol, folder in zip(protocols, work_dirs, strict=True):
         runs = plan_runs(protocol, folder, protocol.recipes, protocol.seeds, options)
         times = _step_times(protocol, folder, options)
         rows = _equal_time(protocol, folder, runs, options)
-        report = make_report(
-            protocol, runs, teacher_run(protocol, folder), times, equal_time=rows
-        )
-        pictures = [*protocol.pictures, *find_pictures(folder)]
-        chapters.append(Chapter(report, pictures, options or {}))
+        teacher = teacher_run(protocol, folder)
+        reports.append(Report(protocol, runs, teacher, times, equal_time=rows))
     out.parent.mkdir(parents=True, exist_ok=True)
     pages = out.with_name(f'{out.name}.html'), out.with_name(f'{out.name}.md')
     for path in pages:
-        write_text(path, render(f'page{path.suffix}', chapters, out))
+        write_text(path, render(f'page{path.suffix}', reports, options, out))
     return pages
 
 

@@ -39,25 +39,23 @@ def to_json(report: Report) -> dict[str, Any]:
             {
                 **_record(row),
                 'scores': {str(seed): score for seed, score in row.scores.items()},
-                'not_run_yet': list(row.missing),
+                'not_run_yet': row.missing,
             }
             for row in report.rows
         ],
         'comparisons': [
             {
-                'first': item.first,
-                'second': item.second,
-                'verdict': item.verdict,
-                **_gain_record(item.gain),
+                'first': first,
+                'second': second,
+                'seen': gain.seen if gain else None,
+                **_gain_record(gain),
             }
-            for item in report.comparisons
+            for first, second, gain in report.comparisons
         ],
         'details': _detail_records(report.details),
         'fidelity': _detail_records(report.fidelity),
-        'unknown_details': list(report.unknown_details),
-        'warnings': list(report.warnings),
-        'measured_with': report.measured_with,
-        'runs': [dict(run) for run in report.runs],
+        'warnings': report.warnings,
+        'runs': report.runs,
     }
 
 
