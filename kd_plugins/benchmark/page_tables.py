@@ -47,12 +47,11 @@ class Tables:
     def all(self) -> list[Table]:
         """Those that have something to show, that of the methods first."""
         report, unit, scale = self.report, self.protocol.unit, self.protocol.scale
+        first = report.rows[0]
         means = 'Means over seeds' + (f', times {scale:g}' if scale != 1 else '')
         fidelity = 'Fidelity to the teacher, mean over seeds'
         tables = (
-            self._methods(
-                f'Methods by gain in {unit} over {report.rows[0].recipe.title}'
-            ),
+            self._methods(f'Methods by gain in {unit} over {first.recipe.title}'),
             self._metrics('fidelity', fidelity, report.fidelity, '{:.3f}'),
             self._metrics('details', means, report.details, self.score),
             self._table(
@@ -107,13 +106,12 @@ class Tables:
         self, name: str, caption: str, *columns: tuple[str, Callable[[Row], Cell]]
     ) -> Table:
         """A table of the recipes that have something to show in it."""
-        rows = {row.name: [cell(row) for _, cell in columns] for row in self.rows}
-        shown = {
-            row.name: [self._title(row), *rows[row.name]]
-            for row in self.rows
-            if any(cell.value is not None for cell in rows[row.name])
-        }
-        return Table(name, caption, ['method', *(title for title, _ in columns)], shown)
+        titles, makers = zip(('method', self._title), *columns, strict=True)
+        rows = {row.name: [make(row) for make in makers] for row in self.rows}
+        for row in self.rows:
+            if all(cell.value is None for cell in rows[row.name][1:]):
+                del rows[row.name]
+        return Table(name, caption, titles, rows)
 
     def _title(self, row: Row) -> Cell:
         title, name = row.recipe.title, row.name

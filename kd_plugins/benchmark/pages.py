@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from ..tables import markdown_table
-from .page_tables import Table, Tables
+from .page_tables import Cell, Table, Tables
 from .plots import svg
 from .report import Report
 
@@ -67,13 +67,10 @@ def _data_url(path: Path) -> str:
 
 
 def _markdown(table: Table) -> str:
-    rows = [
-        [
-            re.sub(r'\||<(?=\w)', r'\\\g<0>', f'{cell.text} {cell.small}'.strip())
-            for cell in cells
-        ]
-        for cells in table.rows.values()
-    ]
+    def text(cell: Cell) -> str:
+        return re.sub(r'\||<(?=\w)', r'\\\g<0>', f'{cell.text} {cell.small}'.strip())
+
+    rows = [[text(cell) for cell in cells] for cells in table.rows.values()]
     return '\n'.join(markdown_table(table.columns, rows))
 
 

@@ -13,11 +13,9 @@ from matplotlib.transforms import Bbox
 
 from .report import Report
 
-# On the page they are variables of the style sheet, which has others for the dark.
-_COLOURS = {
-    **{'up': '#1c6b45', 'down': '#a33b2b', 'unsure': '#7a766d', 'paper': '#fdfcf9'},
-    **{'ink': '#1d1c1a', 'quiet': '#69655d', 'rule': '#dcd8ce'},
-}
+# Of the light; on the page they are variables of the style sheet.
+_STYLE = Path(__file__).with_name('page').joinpath('page.css').read_text()
+_COLOURS = dict(re.findall(r'--(\w+): light-dark\((#\w+)', _STYLE))
 _INK, _QUIET, _PAPER = (_COLOURS[name] for name in ('ink', 'quiet', 'paper'))
 _PLACES = [  # of a label around its point
     {'position': (x, y), 'ha': 'left' if x > 0 else 'right', 'va': va}

@@ -4,6 +4,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from operator import sub, truediv
 from typing import Any, NamedTuple
 
@@ -64,9 +65,8 @@ class Report:
         score = score if evaluated is None else float(evaluated['score'])
         self.teacher = None if score is None else score * protocol.scale
         ratios = {**times.ratios, protocol.baseline: 1.0} if times else {}
-        untimed = [
-            name for name, own in self.results.items() if own and name not in ratios
-        ]
+        finished = [name for name, own in self.results.items() if own]
+        untimed = [name for name in finished if name not in ratios]
         self.step_ratios = {} if untimed else ratios
         # The machine of the steps; empty if time ratios are those of whole trainings.
         self.timed_with = times.measured_with if times and not untimed else ''
@@ -130,7 +130,6 @@ class Row:
         self.config = ' '.join([str(self.recipe.config), *options])
         self.planned = self.recipe.seeds_of(report.seeds)
         self.scores = report.scores(name)
-        self.missing = [seed for seed in self.planned if seed not in self.scores]
         self.seeds = ', '.join(map(str, self.scores or self.planned))
         self.summary = summarise(list(self.scores.values())) if self.scores else None
         self.gain = report.gain(name, base) if name != base else None
@@ -146,12 +145,9 @@ class Row:
         self.seconds = statistics.median(seconds.values()) if seconds else None
         self.minutes = self.seconds and self.seconds / 60
         self.peak_memory = statistics.median(memory.values()) if memory else None
-        self.extra_memory = paired_median(
-            sub, memory, report.column(base, 'peak_memory')
-        )
-        self.time_ratio = paired_median(
-            truediv, seconds, report.column(base, 'seconds')
-        )
+        baseline = partial(report.column, base)
+        self.extra_memory = paired_median(sub, memory, baseline('peak_memory'))
+        self.time_ratio = paired_median(truediv, seconds, baseline('seconds'))
         if self.scores and report.timed_with:
             self.time_ratio = report.step_ratios[name]
         self.start = self._start(report.results[name], report.results[base])

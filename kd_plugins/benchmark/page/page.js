@@ -2,21 +2,19 @@
 'use strict';
 for (const head of document.querySelectorAll('thead th')) {
   head.addEventListener('click', () => {
-    const [first, second] = head.className === 'word' ? ['ascending', 'descending'] : ['descending', 'ascending'];
+    const first = head.className === 'word' ? 'ascending' : 'descending';
+    const second = first === 'ascending' ? 'descending' : 'ascending';
     const order = head.ariaSort === first ? second : first;
-    const sign = order === 'ascending' ? 1 : -1;
-    const value = (row) => row.cells[head.cellIndex].dataset.value;
     const [body] = head.closest('table').tBodies;
-    const rows = [...body.rows].sort((one, other) => {
-      const [a, b] = [value(one), value(other)];
+    const rows = [...body.rows].sort((...both) => {
+      const [a, b] = both.map((row) => row.cells[head.cellIndex].dataset.value);
       if (!a || !b) return !a - !b;
-      return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
+      const rise = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
+      return order === 'ascending' ? rise : -rise;
     });
     body.append(...rows);
     for (const each of head.parentNode.cells) each.ariaSort = each === head ? order : 'none';
     document.querySelector('.told').textContent = `Sorted by ${head.textContent}, ${order}.`;
   });
 }
-addEventListener('beforeprint', () => {
-  for (const each of document.querySelectorAll('details')) each.open = true;
-});
+addEventListener('beforeprint', () => document.querySelectorAll('details').forEach((each) => { each.open = true; }));
