@@ -223,6 +223,8 @@ def test_no_interval_and_a_hollow_dot_of_a_single_seed(pieces):
     assert '<td class="unsure"' in single  # its gain has no colour
     assert 'class="hollow"' not in several and 'class="interval"' in several
     assert '<td class="up"' in several
+    # All on one axis, from zero to the interval's end of 'hint', 5 + 4.3027.
+    assert 'cx="21.5%"' in single and 'cx="53.7%"' in several
 
 
 def test_the_page_needs_nothing_from_outside_and_its_tags_close(pieces):
