@@ -21,13 +21,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from kd_plugins.apis.command_line import KeyValues
 from kd_plugins.benchmark.cluster import SCHEDULERS, Cluster
 from kd_plugins.benchmark.main import benchmark, cost, report_pages
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.runs import Commands
 from kd_plugins.errors import ConfigError
+from kd_plugins.run_tool import run_tool
 
 TOOLS = Path(__file__).resolve().parent
 PROTOCOL = TOOLS.parent / 'configs' / 'benchmarks' / 'chen2017_digits.py'
@@ -56,14 +56,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--executor-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         default={},
         metavar='KEY=VALUE',
         help='of the jobs, as submitit names them: timeout_min=600 slurm_partition=gpu '
         'gpus_per_node=1 cpus_per_task=8',
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='for every run'
+        '--cfg-options', nargs='+', action=KeyValues, default={}, help='for every run'
     )
     parser.add_argument(
         '--report-only', action='store_true', help='run nothing, show what there is'
@@ -205,4 +205,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)
