@@ -82,6 +82,7 @@ class Price:
                 f'  GPU memory at most: {self.peaks[STUDENT] / _MIB:,.0f} MiB alone, '
                 f'{self.peaks[DISTILLED] / _MIB:,.0f} MiB distilled'
             )
+        lines.append('  On a busy machine these times are noisy.')
         return '\n'.join(lines)
 
 
