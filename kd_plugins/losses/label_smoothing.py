@@ -41,8 +41,8 @@ def label_smoothed_cross_entropy(
         column; ConfigError for a share that is none; DistillationError for other
         labels.
     Source: Mueller, Kornblith and Hinton, When Does Label Smoothing Help?, NeurIPS
-        2019, https://arxiv.org/abs/1906.02629, section 1. Others divide the share over
-        the K - 1 other classes.
+        2019, https://arxiv.org/abs/1906.02629. Others divide the share over the K - 1
+        other classes.
 
     Example:
         >>> import torch
