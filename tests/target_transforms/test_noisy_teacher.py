@@ -1,5 +1,7 @@
 """Noisy teachers: logits, each enlarged or diminished by a random share of itself."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,19 +19,19 @@ TEACHER = torch.tensor([[2.0, 1.0, 0.0]], dtype=torch.float64)
 STUDENT = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
 
 
-def at(iteration: int | None = 0, images: int = 2, **changes: object) -> LossContext:
+def at(iteration: int | None = 0, images: int = 2, **changes: Any) -> LossContext:
     step = StepData(torch.zeros(images, 3, 8, 8), iteration=iteration)
-    return LossContext(pair='logits', step=step, **changes)  # type: ignore[arg-type]
+    return LossContext(pair='logits', step=step, **changes)
 
 
 def noise_on(
     teacher: Tensor,
     context: LossContext,
     images: Tensor | None = None,
-    **options: object,
+    **options: Any,
 ) -> Tensor:
     """The noise that a transform puts on a teacher without zeros."""
-    transform = NoisyTeacherTransform(**options)  # type: ignore[arg-type]
+    transform = NoisyTeacherTransform(**options)
     rows = ComparedRows(torch.zeros_like(teacher), teacher, images=images)
     return transform(rows, context).teacher / teacher - 1
 
@@ -165,9 +167,7 @@ def test_impossible_options_are_refused(options: dict, message: str) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(
-        ShapeError, match="which image a row is of. Set granularity='ro"
-    ):
+    with pytest.raises(ShapeError, match="Set granularity='row' in target_transform"):
         noise_on(torch.ones(3, 4), at())
     with pytest.raises(ShapeError, match=r'noise must be \(3, 4\), or 1 along some'):
         noisy_logits(torch.ones(3, 4), torch.ones(2, 4))
