@@ -40,7 +40,8 @@ def alone(pairs: dict[str, Any] = PAIRS) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def _quick() -> Iterator[None]:
+def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)  # the doctor leaves the host's files where it stands
     # It asks the compiler, and formats the config: seconds.
     with mock.patch.object(Runner, '_log_env'), unformatted():
         yield
