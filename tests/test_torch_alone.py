@@ -13,7 +13,10 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'losses_in_plain_pytorch.md'
 FOREIGN = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torchvision', 'cv2', 'numpy')
-ALONE = ('losses', 'adapters', 'schedules', 'recorders', 'checkpoints')
+ALONE = (
+    *('losses', 'target_transforms', 'adapters', 'schedules', 'recorders'),
+    'checkpoints',
+)
 
 pytestmark = pytest.mark.host
 
@@ -148,8 +151,8 @@ messages = {
     refusal(lambda: registry.VIEWS.get('roi.logits')),
 }
 for info in pkgutil.iter_modules(kd_plugins.__path__):
-    alone = ('losses', 'adapters', 'schedules', 'recorders', 'checkpoints', 'hosts')
-    if info.ispkg and info.name not in alone:
+    alone = ('losses', 'target_transforms', 'adapters', 'schedules', 'recorders')
+    if info.ispkg and info.name not in (*alone, 'checkpoints', 'hosts'):
         messages.add(refusal(lambda: import_module(f'kd_plugins.{info.name}')))
 (message,) = messages
 print(message)

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from ..errors import ConfigError, located
 from ..losses import StepData
 from ..random_stream import seeded
 from ..teachers import Teacher
-from .pair import Pair, optional_inputs
+from .pair import Pair, loss_of
 from .zeros import zeros_of
 
 _ROWS = 2
@@ -72,21 +71,16 @@ def _reads_logits(pair: Pair) -> bool:
     context = replace(
         item.context,
         pair=pair.name,
-        step=StepData(torch.zeros(len(teacher), 3, 8, 8)),
+        step=StepData(torch.zeros(len(teacher), 3, 8, 8), iteration=0),
         dry_run=True,
     )
-    available: dict[str, Any] = {
-        'target': item.target,
-        'mask': item.mask,
-        'avg_factor': item.count,
-        'context': context,
-    }
-    inputs = {key: available[key] for key in optional_inputs(pair.loss)}
     values = []
     for logits in (teacher, teacher + shift):
         loss = copy.deepcopy(pair.loss)
         loss.loss_weight = 1.0  # of a schedule it may be 0 at first
         with torch.no_grad(), seeded(0):
-            values.append(float(loss(student, logits, **inputs)))
+            drawn_item = replace(item, teacher=logits)
+            value = loss_of(loss, student, drawn_item, context, pair.target_transform)
+            values.append(float(value))
     first, second = values
     return abs(first - second) > _CLOSE * max(abs(first), abs(second), _CLOSE)

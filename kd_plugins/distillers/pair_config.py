@@ -12,25 +12,34 @@ from ..host_types import HostModule
 from ..inner_models import inner_model, inner_path
 from ..losses import DistillationLoss
 from ..schedules import Schedule
+from ..target_transforms import TargetTransform
 from ..teachers import Teacher
 from ..views import BoundView, Probe, TensorSpec, View, bind
 from ..views.probe import Size
 from .dry_run import dry_run
-from .pair import LEVELS_REDUCTIONS, Pair
+from .pair import LEVELS_REDUCTIONS, NO_TEACHER, Pair
 from .pair_adapters import AUTO, build_adapters, shown_auto_adapter
 from .pair_levels import Bind, bind_by_size, view_of
 from .pair_loss import (
     build_loss,
+    build_target_transform,
     check_activations,
+    check_alone,
     check_target,
+    features_of,
     known_of,
+    loss_reads_teacher,
     needs_same_channels,
+    refuse_missing_teacher,
     student_channels,
 )
 
 _OF_LAYERS = ('levels', 'value')
 _OF_LOSSES = ('per_level', 'levels_reduction')
-_KEYS = ('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'loss', *_OF_LOSSES)
+_KEYS = (
+    *('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'target_transform', 'loss'),
+    *_OF_LOSSES,
+)
 WHERE = 'model.pairs'
 
 
@@ -41,8 +50,8 @@ def build_pairs(
 
     Args:
         cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``value``,
-            ``teacher``, ``per_level``, ``levels_reduction`` of each pair; None removes
-            a pair.
+            ``teacher``, ``target_transform``, ``per_level``, ``levels_reduction`` of
+            each pair; None removes a pair.
         student: the student model.
         teachers: by name.
 
@@ -80,6 +89,8 @@ def build_probes(
 ) -> dict[str, Probe]:
     """A probe of the student and of each teacher, by the teacher's name.
 
+    Under ``NO_TEACHER`` stands one of the student alone, in both places.
+
     Raises: ConfigError for teachers of images of another kind.
     """
     probes = {
@@ -98,6 +109,8 @@ def build_probes(
         with collected(faults), located(teachers[name].key):
             probe.check_channels()
     raise_together(faults)
+    alone, path = inner_model(student), inner_path(student)
+    probes[NO_TEACHER] = Probe(alone, alone, NO_TEACHER, prefixes=(path,))
     return probes
 
 
@@ -109,7 +122,7 @@ def build_pair(
     Args:
         name: of the pair.
         given: its configuration.
-        probes: of the student and each teacher.
+        probes: of the student and each teacher, as :func:`build_probes` gives them.
         bind: binds its view to both models.
 
     Raises: ConfigError with all its faults, without the key of the pair.
@@ -121,7 +134,8 @@ def build_pair(
     loss: DistillationLoss | None = None
     schedule: Schedule | None = None
     adapters: nn.ModuleList | None = None
-    teacher, reduction = '', LEVELS_REDUCTIONS[0]
+    transform: TargetTransform | None = None
+    teacher, reduction = None, LEVELS_REDUCTIONS[0]
     with collected(faults):
         reduction = check_choice(
             'levels_reduction',
@@ -138,12 +152,22 @@ def build_pair(
         teacher = _teacher_of(cfg, probes)
     size: Size = (0, 0)
     with collected(faults):
-        if view is not None and teacher:
+        if view is not None and teacher is not None:
             with located('view') if 'view' in cfg else nullcontext():
                 if cfg.get('adapter') == AUTO:
                     cfg, bound, size = bind_by_size(cfg, view, probes[teacher], bind)
                 else:
                     bound, size = bind(view, probes[teacher])
+    with collected(faults):
+        if teacher == NO_TEACHER:
+            check_alone(cfg, bound)
+        if bound is not None:
+            with located('loss'):
+                bound = bound.with_features(features_of(cfg['loss'], bound))
+    with collected(faults), located('target_transform'):
+        transform = build_target_transform(
+            cfg.get('target_transform'), cfg['loss'], bound
+        )
     specs: Sequence[TensorSpec] = () if bound is None else bound.tensors
     adapter, same_channels = cfg.get('adapter'), needs_same_channels(cfg['loss'])
     with collected(faults), located('loss'):
@@ -163,9 +187,9 @@ def build_pair(
                 )
             for spec in specs:
                 channels = student_channels(spec, adapter, same_channels)
-                dry_run(loss, spec, channels, name, size)
+                dry_run(loss, spec, channels, name, size, transform)
     raise_together(faults)
-    assert bound is not None and loss is not None
+    assert bound is not None and loss is not None and teacher is not None
     pair = Pair(
         name,
         f'{WHERE}.{name}',
@@ -176,6 +200,7 @@ def build_pair(
         teacher,
         per_level,
         reduction,
+        transform,
     )
     if adapter == AUTO:
         shown = shown_auto_adapter(specs, same_channels)
@@ -212,10 +237,16 @@ def _checked(name: str, cfg: object) -> dict[str, Any]:
     return cfg
 
 
-def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any]) -> str:
+def _teacher_of(cfg: dict[str, Any], probes: Mapping[str, Any]) -> str:
+    """The name of a pair's teacher; ``NO_TEACHER`` of a loss that reads none."""
+    if cfg.get('target_transform') is None and not loss_reads_teacher(cfg['loss']):
+        return NO_TEACHER
+    teachers = [name for name in probes if name != NO_TEACHER]
+    if not teachers:
+        refuse_missing_teacher(cfg)
     name = cfg.get('teacher')
     if name is None and len(teachers) == 1:
-        return next(iter(teachers))
+        return teachers[0]
     if name is None:
         raise ConfigError(
             f'needs a teacher: one of {", ".join(repr(known) for known in teachers)}.'

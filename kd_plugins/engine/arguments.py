@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
-from ..registry import ADAPTERS, LOSSES, SCHEDULES, VIEWS
+from ..registry import ADAPTERS, LOSSES, SCHEDULES, TARGET_TRANSFORMS, VIEWS
 from ..signatures import arguments
 
 _SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine', 'kd_plugins')
@@ -42,7 +42,7 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
-    for registry in (LOSSES, ADAPTERS, SCHEDULES, VIEWS):
+    for registry in (LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES, VIEWS):
         cls = registry.get(name)
         if cls is not None:
             yield cls

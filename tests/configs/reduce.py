@@ -50,14 +50,14 @@ def reduced(cfg: Config) -> Config:
     critic, and of ``task_loss_weights``.
     """
     small = copy.deepcopy(cfg)
-    if 'teacher' in cfg.model:
+    if cfg.model.get('teacher') is not None:
         teacher = model_config({'cfg': cfg.model.teacher.cfg})
         cache = cfg.model.teacher.get('cache')
         kept = {} if cache is None else {'cache': cache}
         small.model.teacher = ConfigDict(
             model=_model(teacher), allow_random=True, **kept
         )
-    else:
+    elif 'student' not in cfg.model:
         small.model = _model(cfg.model)
     if 'student' in cfg.model:
         small.model.student = _model(cfg.model.student)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from kd_plugins import losses
+from kd_plugins import losses, target_transforms
 from kd_plugins.config_files import read_config
 from tests.configs.tree import (
     CONFIGS,
@@ -21,6 +21,7 @@ from tests.configs.tree import (
     ROOT,
     alone,
     first_stage,
+    has_teacher,
     header,
     host_base,
     is_auto,
@@ -80,6 +81,12 @@ OF_TERMS = ('chen2017', 'skd')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
+# Of what is done to a teacher before another method's loss.
+TRANSFORM_OF = {
+    kind.removesuffix('Transform').lower(): kind
+    for kind in target_transforms.__all__
+    if kind.endswith('Transform')
+}
 
 
 def teacher_model(cfg: Config) -> Any:
@@ -160,12 +167,12 @@ def model_of(model: Any) -> str:
 )
 def test_name_of_a_distillation_is_true(path: Path) -> None:
     cfg = load(path)
-    what, teacher, student, schedule, dataset = path.stem.split('_')
+    what, *teacher, student, schedule, dataset = path.stem.split('_')
     method, _, where = what.partition('-')
     assert method == path.parent.name
-    assert where.endswith('-cached') == ('cache' in cfg.model.teacher)
+    assert where.endswith('-cached') == ('cache' in (cfg.model.teacher or {}))
     where = where.removesuffix('-cached')
-    assert teacher == model_of(teacher_model(cfg))
+    assert teacher == ([model_of(teacher_model(cfg))] if has_teacher(cfg) else [])
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(cfg)
     assert dataset == dataset_of(cfg)
@@ -230,6 +237,10 @@ def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:
     """Of one loss: `where` is its pairs by name, without numbers."""
     told = [re.sub(r'_\d+$', '', pair) for pair in pairs(cfg)]
     assert list(dict.fromkeys(told)) == where.split('-')
+    if method in TRANSFORM_OF:
+        transforms = {entry.target_transform.type for entry in pairs(cfg).values()}
+        assert transforms == {TRANSFORM_OF[method]}
+        return
     expected = LOSS_OF_PAIR.get((method, where), LOSS_OF[method])
     assert expected in {entry.loss.type for entry in pairs(cfg).values()}
 

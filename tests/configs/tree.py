@@ -91,7 +91,7 @@ def says(path: Path, text: str) -> bool:
 
 
 def distils(path: Path) -> bool:
-    """Whether a config trains a student under a teacher; told without loading it."""
+    """Whether a config trains a student by pairs; told without loading it."""
     return says(path, "type='kd_plugins.Distiller'")
 
 
@@ -132,6 +132,11 @@ def pairs(cfg: Config) -> dict[str, Any]:
         for key, pair in cfg.model.pairs.items()
         if pair is not None and key != 'type'
     }
+
+
+def has_teacher(cfg: Config) -> bool:
+    """Whether a distillation has a teacher: some pairs need none."""
+    return cfg.model.get('teacher') is not None
 
 
 def is_auto(cfg: Config) -> bool:

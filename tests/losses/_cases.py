@@ -24,7 +24,8 @@ class LossCase:
     Args:
         name: id of the case; the loss's name and what is special.
         loss: the registered class.
-        rows: makes that many float64 rows from torch's default generator.
+        rows: makes that many float64 rows from torch's default generator; without
+            'teacher' for a loss that reads none.
         options: arguments of the class, without ``loss_weight`` and ``reduction``.
         context: of the view.
         opt_outs: contract tests that do not hold, each with its reason.
@@ -131,6 +132,20 @@ def bounded_deltas(rows: int) -> Rows:
     }
 
 
+def alone(labels: int, *shape: int, **widths: int) -> Callable[[int], Rows]:
+    """Logits and labels of the student alone, and features of these widths."""
+
+    def rows(count: int) -> Rows:
+        made = labelled(labels, *shape)(count)
+        del made['teacher']
+        return made | {
+            name: torch.randn(count, width, *shape[1:], dtype=torch.float64)
+            for name, width in widths.items()
+        }
+
+    return rows
+
+
 ENTROPY = {
     'test_zero_where_student_equals_teacher': (
         'a cross-entropy: where the two agree it is an entropy'
@@ -153,6 +168,18 @@ DIVIDED_BY_SAMPLES = {
         'as the paper divides, twice as many samples of a kind give half the value'
     ),
     'test_positive_where_they_differ': 'for the same reason smaller: of 200 samples',
+}
+# What reads no teacher has nothing to agree or to disagree with.
+ALONE = {
+    'test_zero_where_student_equals_teacher': 'there is no teacher',
+    'test_shapes_that_differ_are_refused': 'there is one tensor',
+}
+# Of a soft label that the student itself gives, from all rows of a process.
+SELF_LABELLED = ALONE | {
+    'test_gradcheck': 'the soft label is of the student, and takes no gradient',
+    'test_ranks_average_to_the_whole': (
+        'the soft label takes the mean over the batch of a process, as in the paper'
+    ),
 }
 TRAINED = {
     'test_leaves_nothing_in_the_checkpoint': 'its blocks are trained with the student',
