@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from kd_plugins.datasets.mosaics import prepare_mosaics
 from kd_plugins.datasets.planes import prepare_planes
 from kd_plugins.teachers import fast
 from tests.faults.tried import pytest_terminal_summary  # noqa: F401
+from tests.warm_python import warm_python
 
 # No test may reach what a user keeps there: it would be made anew, smaller.
 os.environ.pop('KD_PLUGINS_DATA', None)
@@ -72,6 +74,19 @@ def formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts of configs are formatted, as outside of tests."""
     for place in _FORMATTING:
         monkeypatch.setattr(f'{place}.FormatCode', FormatCode, raising=False)
+
+
+@pytest.fixture(scope='session')
+def warm_program() -> Iterator[str]:
+    """Of :func:`tests.warm_python.warm_python`."""
+    with warm_python() as program:
+        yield program
+
+
+@pytest.fixture
+def warm_processes(warm_program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process starts by ``sys.executable`` need not import torch."""
+    monkeypatch.setattr(sys, 'executable', warm_program)
 
 
 @pytest.fixture(autouse=True)

@@ -174,6 +174,7 @@ def test_what_a_validation_says_in_words() -> None:
 
 @pytest.mark.slow
 @pytest.mark.host
+@pytest.mark.usefixtures('warm_processes')
 def test_the_hosts_own_tool_trains_the_written_config(folder: Path) -> None:
     call('--dry-run')
     host = import_module('mmdet').__path__[0]
