@@ -152,6 +152,7 @@ def test_a_teacher_of_other_names_is_not_scored(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.host
+@pytest.mark.usefixtures('warm_processes')
 def test_the_hosts_own_tool_trains_the_written_config(folder: Path) -> None:
     call('--dry-run')
     host = import_module('mmdet').__path__[0]

@@ -155,8 +155,6 @@ def _small(node: Any, key: str, value: Any) -> None:
         node[key] = _CROP
     elif key == 'times':  # of a RepeatDataset
         node[key] = min(value, 2)
-    elif key == 'ann_file':
-        node['serialize_data'] = False  # it collects garbage, for a second
 
 
 def _walk(node: Any, change: Any) -> None:
