@@ -1,4 +1,5 @@
-# Universal self-knowledge distillation of pixels, no teacher, on mosaics of photographs.
+# Universal self-knowledge distillation of pixels, no teacher, on mosaics of
+# photographs.
 # Yang et al., ICCV 2023, arXiv:2303.13005
 # Run:    python tools/train.py \
 #     configs/uskd/uskd-logits_psp-w6_1500it_mosaics-300.py
