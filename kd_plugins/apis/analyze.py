@@ -24,6 +24,7 @@ from ..evaluation.gradients.balance import (
 from ..evaluation.gradients.gradients import gradient_shares
 from ..evaluation.gradients.shares import GradientShares, median_shares
 from ..evaluation.gradients.table import shares_table
+from .stages import last_stage
 from .train import build_runner
 
 _CHECKPOINT = '--checkpoint'
@@ -55,6 +56,7 @@ def analyze(
     Raises: ConfigError if ``cfg`` is no distillation; CheckpointError for a checkpoint
         that does not fit.
     """
+    cfg = last_stage(cfg)
     check_float('--share', share, strict=True)
     check_int('--batches', batches)
     measured: list[GradientShares] = []

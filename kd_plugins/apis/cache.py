@@ -28,6 +28,7 @@ from ..engine.amp import enable_amp
 from ..errors import ConfigError
 from ..teachers.cache import Shelf
 from .analyze import instead_of_training
+from .stages import last_stage
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def fill_cache(
     Raises: ConfigError if no teacher has a cache, if the data has no seeded views, and
         if the records would not fit.
     """
+    cfg = last_stage(cfg)
     if amp:
         enable_amp(cfg)
     filled: list[Filled] = []

@@ -13,6 +13,7 @@ from ..errors import ConfigError, located
 from ..registry import MODELS
 from ..teachers import build_teachers, model_config
 from .distill_config import Sources
+from .stages import has_stages
 
 _DISTILLER = 'Distiller'
 # Of the hosts, by the names of their classes: one of them may not be installed.
@@ -40,6 +41,12 @@ def check_sources(sources: Sources) -> None:
         ('STUDENT', sources.student, student),
         ('TEACHER', sources.teacher, teacher),
     ):
+        if has_stages(cfg):
+            raise ConfigError(
+                f"'{name}' is of several stages ({', '.join(cfg.stages)}): expected "
+                'one training. Give the config of one of them.',
+                argument,
+            )
         if 'model' not in cfg:
             raise ConfigError(f"'{name}' defines no model.", argument)
         if type_name(cfg.model.get('type')) == _DISTILLER:

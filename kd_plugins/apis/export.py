@@ -19,6 +19,7 @@ from ..engine import files
 from ..errors import ConfigError, located
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import Weights, load_strictly, weights_of
+from .stages import last_stage
 from .stored_config import check_types, stored_config
 
 _KEY = 'checkpoint'
@@ -33,8 +34,8 @@ def export_student(
     Args:
         checkpoint: of a distillation or of the student; read safely.
         out: ``.pth`` or ``.safetensors``; the config takes its name, with ``.py``.
-        config: of the distillation or of the student; default: that in the checkpoint,
-            as far as it is plain data.
+        config: of the distillation or of the student, of several stages the last one
+            counts; default: that in the checkpoint, as far as it is plain data.
 
     Returns: path of the config.
 
@@ -51,7 +52,7 @@ def export_student(
         cfg = student_config(stored_config(content, checkpoint))
         check_types(cfg.model, checkpoint)
     else:
-        cfg = student_config(read_config(config, '--config'))
+        cfg = student_config(last_stage(read_config(config, '--config')))
     cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
     cfg.pop('work_dir', None)
     load_strictly(build_plain(cfg), weights, _KEY)

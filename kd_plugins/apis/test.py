@@ -15,6 +15,7 @@ from ..engine.opening import measures_fidelity
 from ..errors import ConfigError, located
 from ..teachers import model_config
 from ..teachers.checkpoints import load_strictly, weights_of
+from .stages import last_stage
 from .train import build_runner
 
 _FIDELITY = 'FidelityHook'
@@ -37,7 +38,7 @@ def evaluate(
     anything that the student learned with; but for fidelity, which compares the two.
 
     Args:
-        cfg: as ``prepare_config`` gives it.
+        cfg: as ``prepare_config`` gives it; of several stages, the last one counts.
         checkpoint: of training, of the student, or exported; read safely and loaded
             strictly.
         out: where predictions go: a ``.pkl`` file, for mmseg a folder.
@@ -52,6 +53,7 @@ def evaluate(
     Returns: the metrics.
     Raises: ConfigError for options that do not go together.
     """
+    cfg = last_stage(cfg)
     if fidelity:
         shown = {'--show': show, '--show-dir': show_dir}
         _compare(cfg, {'--out': out, **shown, '--tta': tta})

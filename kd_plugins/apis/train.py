@@ -16,6 +16,7 @@ from ..engine.overrides import apply_overrides
 from ..engine.runner import DistillRunner
 from ..errors import ConfigError
 from .closing import closing_block
+from .stages import give_options, has_stages, train_stages
 
 
 def prepare_config(
@@ -30,7 +31,7 @@ def prepare_config(
 
     Args:
         path: of the config.
-        options: ``--cfg-options``.
+        options: ``--cfg-options``; of a config with stages, they hold for each.
         work_dir: where the run writes; default the config's, or
             ``work_dirs/<name of the config>``.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
@@ -40,7 +41,10 @@ def prepare_config(
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg = read_config(path)
-    apply_overrides(cfg, options)
+    if has_stages(cfg):
+        give_options(cfg, options or {})
+    else:
+        apply_overrides(cfg, options)
     cfg.launcher = launcher
     if work_dir is not None:
         cfg.work_dir = work_dir
@@ -71,19 +75,35 @@ def train(
     """Train, and of a distillation say what it came to, and where the student is.
 
     Args:
-        cfg: as :func:`prepare_config` gives it.
+        cfg: as :func:`prepare_config` gives it; with ``stages``, all of them are
+            trained, see :func:`~kd_plugins.apis.stages.train_stages`.
         resume: a checkpoint to continue from, or 'auto': the newest whole one in
-            ``work_dir``, if there is one.
+            ``work_dir``, if there is one; of stages, the one that was interrupted.
         amp: mixed precision, on a CPU by bfloat16.
         auto_scale_lr: scale the learning rate with the batch size.
-        hooks: to register beside the config's.
+        hooks: to register beside the config's; not with stages.
 
-    Returns: the runner.
+    Returns: the runner; that of the last stage.
     """
-    if amp:
-        enable_amp(cfg)
-    if auto_scale_lr:
-        _scale_lr(cfg)
+
+    def prepare(cfg: Config) -> None:
+        if amp:
+            enable_amp(cfg)
+        if auto_scale_lr:
+            _scale_lr(cfg)
+
+    if not has_stages(cfg):
+        prepare(cfg)
+        return _train(cfg, resume, hooks)
+    if hooks:
+        raise ConfigError(
+            'train() takes no hooks for a config with stages: each stage needs its '
+            "own. Name them in the stages' configs: custom_hooks=[...]."
+        )
+    return train_stages(cfg, _train, resume=resume, prepare=prepare)
+
+
+def _train(cfg: Config, resume: str | None, hooks: Sequence[Hook] = ()) -> Any:
     if resume == 'auto':
         cfg.resume = 'auto'
     elif resume is not None:

@@ -14,7 +14,7 @@ from ..checks import check_float, check_int
 from ..distillers import Distiller
 from ..distillers.loading import load_any
 from ..engine.data_files import missing_data_named
-from ..engine.opening import open_config
+from ..engine.opening import make_ready
 from ..errors import ConfigError, located
 from ..registry import MODELS
 from ..visualization.images import first_images, image_files
@@ -22,6 +22,8 @@ from ..visualization.maps import choose_pairs
 from ..visualization.pages import Column, class_names, left_out, make_pages
 from ..visualization.painting import PredictionPainter
 from ..visualization.shots import take_shots
+from .stages import last_stage
+from .train import prepare_config
 
 
 def visualize(
@@ -53,7 +55,8 @@ def visualize(
     Raises: ConfigError, CheckpointError.
     """
     check_float('--score', score)
-    cfg = open_config(config, options)
+    cfg = last_stage(prepare_config(config, options=options))
+    make_ready(cfg)
     distiller = _build(cfg)
     shown = choose_pairs(distiller, pairs)
     with missing_data_named('test_dataloader'):

@@ -1,6 +1,6 @@
 """What our runners put in place of the host's: optimiser, wrapper, hooks, files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from ..config_files import type_name
 from ..distillers.interface import DistillerLike, is_distiller, unwrap
 from ..distillers.student import student_checkpoint
+from ..errors import ConfigError
 from ..registry import MODELS
 from . import files
 from .amp import amp_for_device
@@ -33,6 +34,21 @@ _CONSTRUCTOR = DistillOptimWrapperConstructor.__name__
 _WRAPPER = f'kd_plugins.{DistillDistributedDataParallel.__name__}'
 _HOST_WRAPPER = 'MMDistributedDataParallel'
 _MESSAGE_LENGTH = 300  # of an error; one of the host's quotes the whole config
+
+
+def check_single(cfg: Mapping[str, Any]) -> None:
+    """Refuse a config of several trainings, of which a runner would run one.
+
+    Raises: ConfigError.
+    """
+    if cfg.get('stages'):
+        names = ', '.join(cfg['stages'])
+        raise ConfigError(
+            f'these trainings ({names}) run one after the other by tools/train.py of '
+            'kd_plugins, not by a runner, nor by the tools of the hosts. Start it with '
+            "that one; 'python -m pip show -f kd_plugins' says where it lies.",
+            'stages',
+        )
 
 
 def is_distiller_type(kind: Any) -> bool:

@@ -112,6 +112,15 @@ def newest_checkpoint(folder: Path, template: str) -> Path | None:
     return next((path for _, _, path in checkpoints if is_whole(path)), None)
 
 
+def training_checkpoints(folder: Path, template: str) -> list[Path]:
+    """All training checkpoints in a folder, in order of their steps.
+
+    Arguments: as of :func:`newest_checkpoint`.
+    """
+    found = _training_checkpoints(folder, template)
+    return [path for _, _, path in sorted(found, key=lambda each: each[1])]
+
+
 def _training_checkpoints(
     folder: Path, template: str
 ) -> Iterator[tuple[int, int, Path]]:

@@ -11,6 +11,7 @@ from ..config_files import imports_for, type_name, uses_ours
 from ..errors import ConfigError
 from ..registry import RUNNERS
 from .distilling import (
+    check_single,
     is_distiller_type,
     missing_hooks,
     newest_checkpoint,
@@ -44,6 +45,7 @@ class DistillFlexibleRunner(FlexibleRunner):
         """Build it; the config that it dumps and saves imports this package itself."""
         cfg = copy.deepcopy(cfg)
         content = dict(cfg.items())
+        check_single(content)
         if content.get('activation_checkpointing') is not None:
             raise ConfigError(
                 'is not read by mmengine where a strategy trains. For FSDPStrategy '

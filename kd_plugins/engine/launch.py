@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.device import get_device
+from mmengine.dist import init_dist
+from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
 from ..errors import ConfigError
@@ -36,6 +38,24 @@ _COMMANDS = {
     'slurm': 'srun --ntasks 2 python tools/train.py ... --launcher slurm',
     'mpi': 'mpirun -np 2 python tools/train.py ... --launcher mpi',
 }
+
+
+def start_processes(launcher: str, env_cfg: Mapping[str, Any]) -> None:
+    """Join the processes of a launcher before there is a runner, in the same way.
+
+    Args:
+        launcher: 'pytorch', 'slurm', 'mpi', or 'none' for a single process.
+        env_cfg: of the config; ``mp_cfg`` and ``dist_cfg`` are used.
+
+    Raises: as :func:`start_cpu_processes`.
+    """
+    if launcher == 'none' or distributed.is_initialized():
+        return
+    set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)
+    dist_cfg = env_cfg.get('dist_cfg', {})
+    start_cpu_processes(launcher, dist_cfg)
+    if not distributed.is_initialized():
+        init_dist(launcher, **dist_cfg)
 
 
 def start_cpu_processes(launcher: str, dist_cfg: Mapping[str, Any]) -> None:

@@ -22,9 +22,14 @@ def open_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     """
     cfg = read_config(path)
     apply_overrides(cfg, options)
+    make_ready(cfg)
+    return cfg
+
+
+def make_ready(cfg: Config) -> None:
+    """Make the scope of a config the current one, and its embedded data."""
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     prepare_data(cfg)
-    return cfg
 
 
 def prepare_data(cfg: Config) -> None:

@@ -4,6 +4,7 @@ The hosts merge any key into a config: ``model.pairs.hnt.loss.loss_weight=0.5`` 
 new pair, and a misspelt argument is noticed late or never.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -55,6 +56,23 @@ def check_overrides(cfg: Config, options: Mapping[str, Any]) -> None:
     if faults:
         lines = ''.join(f'\n  {fault}' for fault in faults)
         raise ConfigError(f'--cfg-options:{lines}' if len(faults) > 1 else faults[0])
+
+
+def merge_in_order(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Merge options one after the other: a later one may change what an earlier gave.
+
+    Args:
+        cfg: the whole config, changed in place.
+        options: dotted keys, or keys with dicts of further ones, to values.
+
+    Raises: ConfigError for the first that names nothing.
+    """
+    for key, value in options.items():
+        faults = _faults(cfg.to_dict(), options, key.split('.'), value)
+        if faults:
+            raise ConfigError(faults[0])
+        # Merging takes `_delete_` out of it.
+        cfg.merge_from_dict({key: copy.deepcopy(value)})
 
 
 def _faults(

@@ -20,6 +20,7 @@ from . import files
 from .checkpointing import check_modules, without_reentry
 from .data_files import missing_data_named
 from .distilling import (
+    check_single,
     is_distiller_type,
     missing_hooks,
     newest_checkpoint,
@@ -67,6 +68,7 @@ class DistillRunner(Runner):
         """Build it; the config that it dumps and saves imports this package itself."""
         cfg = copy.deepcopy(cfg)
         content = dict(cfg.items())
+        check_single(content)
         if uses_ours(content):
             cfg['custom_imports'] = imports_for(content)
         built: DistillRunner = super().from_cfg(cfg)

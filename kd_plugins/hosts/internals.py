@@ -71,6 +71,12 @@ INTERNALS = (
         'A misspelt {{_base_.<key>}} is a KeyError that does not name the config.',
         ('name',),
     ),
+    Internal(
+        'mmengine.utils.ManagerMixin._instance_dict',
+        ('engine/isolation.py',),
+        'Of several stages in one process, the later ones write into the logs of the '
+        'first.',
+    ),
     # The runner and its loops
     Internal(
         'mmengine.runner.Runner._resume',

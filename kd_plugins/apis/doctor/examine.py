@@ -15,6 +15,7 @@ from ...checkpoints import read_checkpoint
 from ...checks import check_int
 from ...engine.files import newest_checkpoint
 from ...errors import CheckpointError, ConfigError, located
+from ..stages import last_stage
 from .case import Case, reason_of
 from .checks import CHECKS, Check
 from .data import Images
@@ -108,6 +109,7 @@ def examine(
     """
     check_int('--images', images)
     check_int('--batches', batches)
+    cfg = last_stage(cfg)
     _check_distils(cfg)
     folder = Path(cfg.work_dir)
     run = folder if folder.is_dir() else None

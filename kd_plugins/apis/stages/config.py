@@ -1,0 +1,212 @@
+"""The stages of a config, each a whole config, checked before anything runs."""
+
+import copy
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+
+from ...config_files import read_config
+from ...engine.overrides import check_overrides, merge_in_order
+from ...errors import ConfigError, collected, located, nearest, raise_together
+from .outputs import check_left
+from .references import Reference, check_order, find_references
+
+KEY = 'stages'
+_ENTRY = ('cfg', 'options')
+_OF_ALL = (KEY, 'work_dir', 'resume')  # what is no stage's own
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of several.
+
+    Attributes:
+        name: of the stage, and of its folder.
+        source: its config file; empty where it is the page itself.
+        cfg: whole, with references as they are written.
+        takes: the references.
+    """
+
+    name: str
+    source: str
+    cfg: Config
+    takes: tuple[Reference, ...]
+
+
+def has_stages(cfg: Config) -> bool:
+    """Whether a config is of several trainings."""
+    return bool(cfg.get(KEY))
+
+
+def read_stages(
+    page: Config, prepare: Callable[[Config], None] | None = None
+) -> list[Stage]:
+    """The stages of a config, in order.
+
+    Args:
+        page: with ``stages=dict(name=dict(cfg=..., options=...))``: each stage is the
+            file, or the page itself without ``cfg``, with ``options`` merged as
+            ``--cfg-options`` are; None removes a stage of a base.
+        prepare: called with each stage's config, for what the command line changes.
+
+    Raises: ConfigError for all stages that cannot be, and for all references that lead
+        nowhere, by their keys.
+    """
+    entries = _entries(page)
+    faults: list[ConfigError] = []
+    stages: list[Stage] = []
+    for name, entry in entries.items():
+        with collected(faults), located(f'{KEY}.{name}'):
+            cfg = _config(page, name, entry)
+            if prepare is not None:
+                prepare(cfg)
+            takes = tuple(find_references(cfg.to_dict()))
+            stages.append(Stage(name, str(entry.get('cfg') or ''), cfg, takes))
+    raise_together(faults)
+    names = list(entries)
+    earlier: dict[str, Stage] = {}
+    for stage in stages:
+        for reference in stage.takes:
+            with collected(faults), located(f'{KEY}.{stage.name}'):
+                check_order(reference, stage.name, list(earlier), names)
+                check_left(reference, earlier[reference.stage].cfg)
+        earlier[stage.name] = stage
+    raise_together(faults)
+    return stages
+
+
+def give_options(page: Config, options: Mapping[str, Any]) -> None:
+    """Merge ``--cfg-options`` into a config with stages: they hold for every stage.
+
+    ``stages.<name>.options.<key>`` is of one stage, ``work_dir`` of the whole.
+
+    Args:
+        page: with stages, changed in place.
+        options: dotted keys to values.
+
+    Raises: ConfigError for one that a stage cannot have; for one that would replace
+        what a stage takes from another.
+    """
+    whole = {
+        key: value for key, value in options.items() if key.split('.')[0] in _OF_ALL
+    }
+    for key in whole:
+        first, *below = key.split('.')
+        if first == KEY and below[:1] and below[0] not in page[KEY]:
+            raise ConfigError(
+                f"--cfg-options: '{key}': there is no stage '{below[0]}'. "
+                f'{nearest(below[0], page[KEY])}'
+            )
+    if whole:
+        page.merge_from_dict(copy.deepcopy(whole))
+    each = {key: value for key, value in options.items() if key not in whole}
+    if not each:
+        return
+    faults: list[ConfigError] = []
+    for name, entry in _entries(page).items():
+        with collected(faults), located(f'{KEY}.{name}'):
+            cfg = _config(page, name, entry)
+            _check_for_all(cfg, each, name)
+        page[KEY][name]['options'] = {**(entry.get('options') or {}), **each}
+    raise_together(faults)
+
+
+def _check_for_all(cfg: Config, options: Mapping[str, Any], name: str) -> None:
+    hint = (
+        '--cfg-options are of every stage; of one alone: '
+        f'{KEY}.{name}.options.<key>=<value>.'
+    )
+    try:
+        check_overrides(cfg, options)
+    except ConfigError as error:
+        raise ConfigError(f'{error} {hint}') from None
+    before = {reference.key for reference in find_references(cfg.to_dict())}
+    merge_in_order(cfg, options)
+    lost = before - {reference.key for reference in find_references(cfg.to_dict())}
+    if lost:
+        raise ConfigError(
+            f'{", ".join(sorted(lost))} is taken from another stage, and an option '
+            f'would replace it. {hint}'
+        )
+
+
+def _entries(page: Config) -> dict[str, Mapping[str, Any]]:
+    """What is written of each stage."""
+    stages = page[KEY]
+    if not isinstance(stages, Mapping):
+        raise ConfigError(
+            'must be a dict of stages by name, such as dict(first=dict(cfg=...), '
+            f'second=dict()), got {stages!r}.',
+            KEY,
+        )
+    entries = {name: entry for name, entry in stages.items() if entry is not None}
+    faults = list(_faults(entries))
+    if not entries:
+        faults.append(ConfigError('holds no stage.', KEY))
+    raise_together(faults)
+    return entries
+
+
+def _faults(entries: Mapping[str, Any]) -> Iterator[ConfigError]:
+    for name, entry in entries.items():
+        key = f'{KEY}.{name}'
+        if not re.fullmatch(r'[A-Za-z_]\w*', str(name)):
+            yield ConfigError(
+                'a stage is named by letters, digits and underscores: its folder is '
+                'named so.',
+                key,
+            )
+        if not isinstance(entry, Mapping):
+            yield ConfigError(f'expected a dict, got {entry!r}.', key)
+            continue
+        for unknown in [each for each in entry if each not in _ENTRY]:
+            yield ConfigError(
+                f"a stage has no '{unknown}'. {nearest(unknown, _ENTRY)} What changes "
+                f'its config stands in options=dict({unknown}=...).',
+                key,
+            )
+        if not isinstance(entry.get('options') or {}, Mapping):
+            yield ConfigError(
+                f'must be a dict of keys to values, got {entry["options"]!r}.',
+                f'{key}.options',
+            )
+
+
+def _config(page: Config, name: str, entry: Mapping[str, Any]) -> Config:
+    """The whole config of a stage."""
+    source = entry.get('cfg')
+    if source is None:
+        cfg = copy.deepcopy(page)
+        cfg.pop(KEY)
+        cfg.resume = False  # that is of the whole
+    else:
+        cfg = read_config(source, 'cfg')
+        if has_stages(cfg):
+            raise ConfigError(
+                f"'{source}' has stages of its own. List each of them here.", 'cfg'
+            )
+    with located('options'):
+        merge_in_order(cfg, entry.get('options') or {})
+    if cfg.get('model') is None:
+        what = f"'{source}' defines" if source else 'the page itself defines'
+        raise ConfigError(f'{what} no model: name a whole config.', 'cfg')
+    if cfg.get('resume'):
+        raise ConfigError(
+            f'must be False, got {cfg.resume!r}: --resume is of all stages. To start '
+            "from weights of another, write load_from='{<stage>.student}'.",
+            'resume',
+        )
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('out_dir') is not None:
+        raise ConfigError(
+            f"must be left out, got '{hook['out_dir']}': a stage leaves its "
+            'checkpoints in its own folder, below work_dir.',
+            'default_hooks.checkpoint.out_dir',
+        )
+    cfg.work_dir = os.path.join(page.get('work_dir') or '', name)
+    cfg.launcher = page.get('launcher', 'none')
+    return cfg
