@@ -65,7 +65,8 @@ def reduced(cfg: Config) -> Config:
             if isinstance(pair, dict) and pair.loss.type == 'HolisticLoss':
                 pair.loss.base_channels = 8
     for loader, batch in (('train', 2), ('val', 1), ('test', 1)):
-        _data(small[f'{loader}_dataloader'], batch)
+        if small[f'{loader}_dataloader'] is not None:  # a stage without validation
+            _data(small[f'{loader}_dataloader'], batch)
     if small.train_cfg.type == 'EpochBasedTrainLoop':
         small.train_cfg.max_epochs = 1
     else:

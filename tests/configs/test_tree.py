@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from kd_plugins import losses, target_transforms
 from kd_plugins.config_files import read_config
+from kd_plugins.teachers import model_config
 from tests.configs.tree import (
     CONFIGS,
     DISTILLATIONS,
@@ -19,6 +20,7 @@ from tests.configs.tree import (
     OWN_MODEL,
     OWN_SCHEDULE,
     ROOT,
+    STAGED,
     alone,
     first_stage,
     has_teacher,
@@ -31,6 +33,7 @@ from tests.configs.tree import (
     pairs,
     plain,
     settings,
+    stages_of,
 )
 
 every_file = pytest.mark.parametrize('path', FILES, ids=name)
@@ -110,11 +113,16 @@ def test_header_names_the_paper(path: Path) -> None:
     assert re.search(paper, header(path))
 
 
-def schedule_of(cfg: Config) -> str:
-    """'1x' is twelve epochs of the data; iterations are counted in thousands."""
+def schedule_of(*cfgs: Config) -> str:
+    """'1x' is twelve epochs of the data; iterations are counted in thousands.
+
+    Of stages, those of all.
+    """
+    cfg = cfgs[0]
     if cfg.train_cfg.type == 'IterBasedTrainLoop':
-        thousands, rest = divmod(cfg.train_cfg.max_iters, 1000)
-        return f'{cfg.train_cfg.max_iters}it' if rest else f'{thousands}k'
+        iterations = sum(each.train_cfg.max_iters for each in cfgs)
+        thousands, rest = divmod(iterations, 1000)
+        return f'{iterations}it' if rest else f'{thousands}k'
     epochs = cfg.train_cfg.max_epochs * cfg.train_dataloader.dataset.get('times', 1)
     return f'{epochs // 12}x'
 
@@ -166,16 +174,18 @@ def model_of(model: Any) -> str:
     ids=name,
 )
 def test_name_of_a_distillation_is_true(path: Path) -> None:
-    cfg = load(path)
+    first, cfg = stages_of(path)[0], stages_of(path)[-1]
     what, *teacher, student, schedule, dataset = path.stem.split('_')
     method, _, where = what.partition('-')
     assert method == path.parent.name
     assert where.endswith('-cached') == ('cache' in (cfg.model.teacher or {}))
     where = where.removesuffix('-cached')
-    assert teacher == ([model_of(teacher_model(cfg))] if has_teacher(cfg) else [])
+    assert teacher == ([model_of(teacher_model(first))] if has_teacher(cfg) else [])
     assert student == model_of(cfg.model.student)
-    assert schedule == schedule_of(cfg)
+    assert schedule == schedule_of(*stages_of(path))
     assert dataset == dataset_of(cfg)
+    if path in STAGED:  # what the stages do is told below
+        return
     assert is_auto(cfg) == (method == 'auto')
     if where == 'start' or is_auto(cfg):
         assert not pairs(cfg)
@@ -231,6 +241,41 @@ def test_tokens_are_those_that_the_first_stage_leaves(path: Path) -> None:
         assert learned.model.teacher == cfg.model.teacher
         layer = learned.model.masks[pair].layer
         assert entry.get('layer', 'decode_head.conv_seg') == layer
+
+
+def test_hints_come_first_and_alone() -> None:
+    path = CONFIGS / 'hint' / 'hint-first_frcnn-w32_frcnn-w16_1k_digits-300.py'
+    hint, task = stages_of(path)
+    assert [pair.loss.type for pair in pairs(hint).values()] == ['HintLoss']
+    assert hint.model.task_loss_weights == {'*': 0.0}
+    behind = hint.optim_wrapper.paramwise_cfg.custom_keys
+    assert behind == {name: {'lr_mult': 0.0} for name in ('rpn_head', 'roi_head')}
+    assert task.load_from == '{hint.student}'
+    assert [pair.loss.type for pair in pairs(task).values()] == ['KDLoss']
+    assert not task.model.get('task_loss_weights')
+    assert 'paramwise_cfg' not in task.optim_wrapper
+    # The weight falls until the end of the stage.
+    ramp = task.model.pairs.logits.loss
+    assert ramp.loss_weight.until == task.train_cfg.max_iters
+    assert ramp.loss_weight.start == 4 / ramp.temperature**2
+    for cfg in (hint, task):
+        assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+def test_an_assistant_is_taught_and_teaches() -> None:
+    path = CONFIGS / 'takd' / 'takd-w24_frcnn-w32_frcnn-w16_2k_digits-300.py'
+    first, last = stages_of(path)
+    assert path.stem.startswith(f'takd-w{first.model.student.backbone.base_channels}_')
+    assert first.model.teacher.checkpoint.endswith('w32_fpn_4k_digits.safetensors')
+    assistant = model_config(last.model.teacher, beside=('checkpoint',))
+    for part in ('backbone', 'neck', 'rpn_head', 'roi_head'):
+        assert plain(assistant[part]) == plain(first.model.student[part])
+    assert last.model.teacher.checkpoint == '{assistant.student}'
+    # The same loss in both, and as without the assistant.
+    direct = load(CONFIGS / 'kd' / 'kd-logits_frcnn-w32_frcnn-w16_1k_digits-300.py')
+    assert first.model.pairs == last.model.pairs == direct.model.pairs
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
+        assert first[key] == last[key] == direct[key]
 
 
 def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:

@@ -4,10 +4,14 @@ import math
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
 
+from kd_plugins.apis.stages import read_stages
+from kd_plugins.apis.train import train
 from tests.configs.made_data import (
     make_ade20k,
     make_bccd,
@@ -22,11 +26,13 @@ from tests.configs.tree import (
     DISTILLATIONS,
     MAIN_JOBS,
     RUNS,
+    STAGED,
     first_stage,
     is_auto,
     load,
     name,
     pairs,
+    stages_of,
 )
 from tests.engine.hooks.toy import build
 
@@ -87,6 +93,7 @@ def learn_before(path: Path, asked: dict[str, Any], work_dir: Path) -> None:
             path, id=name(path), marks=[pytest.mark.host] * (path in MAIN_JOBS)
         )
         for path in RUNS
+        if path not in STAGED
     ],
 )
 @pytest.mark.usefixtures('data_at_hand')
@@ -117,6 +124,40 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
         assert all(math.isfinite(value) for value in values)
     ends = ('mAP', 'mIoU', 'rmse')
     assert [key for key in logged if key.startswith('val/') and key.endswith(ends)]
+
+
+@pytest.mark.parametrize('path', STAGED, ids=name)
+@pytest.mark.usefixtures('data_at_hand')
+def test_stages_hand_on_what_the_next_one_takes(path: Path, tmp_path: Path) -> None:
+    """Two iterations of each; only the first teacher's weights are random."""
+    cfg = load(path)
+    cfg.work_dir = str(tmp_path)
+    for stage, whole in zip(cfg.stages.values(), stages_of(path), strict=True):
+        small = reduced(whole)
+        teacher = whole.model.teacher
+        changes = {
+            'train_cfg': small.train_cfg,
+            'train_dataloader': small.train_dataloader,
+            'custom_hooks': small.custom_hooks,
+            'log_level': 'WARNING',
+        }
+        if whole.get('val_dataloader') is not None:
+            changes['val_dataloader'] = small.val_dataloader
+        if not teacher.checkpoint.startswith('{'):
+            changes['model.teacher.checkpoint'] = None
+            changes['model.teacher.allow_random'] = True
+        stage['options'] = {**(stage.get('options') or {}), **changes}
+    with mock.patch.object(Runner, '_log_env'):
+        runner = train(cfg)
+    assert runner.iter == 2
+    told = (tmp_path / 'stages.log').read_text()
+    takes = [each.text.strip('{}') for each in read_stages(cfg)[-1].takes]
+    assert takes and all(each in told for each in takes)
+    logged = runner.message_hub.log_scalars
+    asked = {f'train/loss_kd_{pair}' for pair in pairs(stages_of(path)[-1])}
+    assert {key for key in logged if key.startswith('train/loss_kd_')} == asked
+    for key in asked:
+        assert all(math.isfinite(value) for value in logged[key].data[0])
 
 
 @pytest.mark.host

@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_plugins.apis.stages import has_stages, read_stages
+
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
 
@@ -20,7 +22,7 @@ FILES = sorted(
     if '_base_' not in path.relative_to(CONFIGS).parts
 )
 # Our own keys; distill.py brings the first two.
-ADDED = {'custom_imports', 'runner_type', 'model'}
+ADDED = {'custom_imports', 'runner_type', 'model', 'stages'}
 # Of host configs with crop and schedule of Liu et al.; of all others nothing but the
 # model is changed.
 OWN_SCHEDULE = '_40k_cityscapes-512x512'
@@ -149,7 +151,15 @@ def first_stage(path: Path, tokens: str) -> Path:
     return path.with_name(f'{Path(tokens).parent.name}.py')
 
 
+def stages_of(path: Path) -> list[Config]:
+    """The configs of a file's stages, in order; of any other file its own."""
+    cfg = load(path)
+    return [stage.cfg for stage in read_stages(cfg)] if has_stages(cfg) else [cfg]
+
+
 DISTILLATIONS = [path for path in FILES if distils(path)]
+# Of several trainings in one process, by one config.
+STAGED = [path for path in DISTILLATIONS if '\nstages = ' in path.read_text()]
 # First stages of a distillation: of a teacher, without a student.
 FIRST_STAGES = [
     path for path in FILES if "type='kd_plugins.MaskLearner'" in path.read_text()

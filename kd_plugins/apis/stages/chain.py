@@ -95,7 +95,7 @@ class Chain:
         if self._logger is None:
             # Not by name: what the hosts keep by name is each stage's own.
             log = str(self._work_dir / _LOG)
-            self._logger = MMLogger('stages', log_file=log, file_mode='a')
+            self._logger = MMLogger('stages', 'stages', log_file=log, file_mode='a')
         self._logger.info(text)
 
     def _outlook(self, stage: Stage, sources_finished: bool = True) -> Outlook:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from mmengine.config import Config
 
 from ...engine import files
+from ...engine.arguments import known_keys
 from ...fingerprint import fingerprint, installed_versions
 from .config import Stage
 from .outputs import paths_of
@@ -82,11 +83,15 @@ class Record:
 
 
 def config_keys(cfg: Config) -> dict[str, str]:
-    """A fingerprint of each key of a config that has a say in what is learned."""
-    content = cfg.to_dict()
+    """A fingerprint of each key of a config that has a say in what is learned.
+
+    What is no key of a runner is a variable of the file: it counts where it is used.
+    """
+    read = known_keys('', {})
+    assert read is not None
     prints = {}
-    for key, value in content.items():
-        if key in _NO_MATTER:
+    for key, value in cfg.to_dict().items():
+        if key in _NO_MATTER or key not in read.names:
             continue
         if key in _NO_MATTER_BELOW and isinstance(value, Mapping):
             value = {

@@ -52,6 +52,7 @@ def test_what_is_finished_does_not_run_again(tmp_path: Path) -> None:
     cfg.log_level = 'ERROR'
     cfg.default_hooks.logger.interval = 1
     cfg.train_dataloader.pin_memory = False
+    cfg.a_variable_of_the_file = 3
     cfg.resume = 'auto'  # as a key
     assert pretend(cfg) == (None, [])
 
