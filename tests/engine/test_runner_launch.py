@@ -8,7 +8,7 @@ from torch import distributed
 
 from kd_plugins import ConfigError
 from kd_plugins.engine import launch
-from kd_plugins.engine.launch import start_cpu_processes
+from kd_plugins.engine.launch import start_cpu_processes, start_processes
 
 LAUNCHERS = {
     'pytorch': {'RANK': '3', 'WORLD_SIZE': '4', 'LOCAL_RANK': '1'},
@@ -80,3 +80,22 @@ def test_an_accelerator_is_left_to_the_host(
     start_cpu_processes('pytorch', {})
     start_cpu_processes('none', {})
     assert not started
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_processes_are_joined_before_there_is_a_runner(
+    device: str, started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: list[Any] = []
+    monkeypatch.setattr(launch, 'get_device', lambda: device)
+    monkeypatch.setattr(distributed, 'is_initialized', lambda: bool(started))
+    monkeypatch.setattr(launch, 'init_dist', lambda *given, **cfg: hosts.append(cfg))
+    monkeypatch.setattr(launch, 'set_multi_processing', lambda **given: None)
+    os.environ.update(LAUNCHERS['pytorch'])
+    env_cfg = {'dist_cfg': {'backend': 'nccl', 'timeout': 60}}
+    start_processes('none', env_cfg)
+    assert not started and not hosts
+    start_processes('pytorch', env_cfg)
+    # On a CPU by us, otherwise by the host.
+    assert bool(started) == (device == 'cpu')
+    assert hosts == ([] if device == 'cpu' else [env_cfg['dist_cfg']])

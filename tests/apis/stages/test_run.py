@@ -12,11 +12,12 @@ from mmengine.registry import HOOKS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
-from kd_plugins.apis.train import train
+from kd_plugins.apis.train import prepare_config, train
 from kd_plugins.errors import ConfigError
 from tests.engine.hooks.toy import build, names, same_state, unformatted
+from tests.engine.test_pure_python_config import DISTILLATION, STUDENT
 
-from .toys import TWO, log, page, run, run_alone
+from .toys import TWO, log, page, quick, run, run_alone
 
 pytestmark = [
     pytest.mark.host,
@@ -137,3 +138,15 @@ def test_a_runner_refuses_stages(tmp_path: Path, kind: str) -> None:
         r'tools/train.py of kd_plugins, .*nor by the tools of the hosts',
     ):
         build(cfg)
+
+
+def test_stages_of_a_config_in_pure_python(tmp_path: Path) -> None:
+    stages = {'first': {}, 'second': {'options': {'load_from': '{first.student}'}}}
+    (tmp_path / 'student.py').write_text(STUDENT)
+    path = tmp_path / 'page.py'
+    path.write_text(f'{DISTILLATION}\nstages = {stages!r}\n')
+    cfg = prepare_config(path, work_dir=str(tmp_path / 'work'))
+    with quick():
+        runner = train(cfg)
+        assert runner.cfg.load_from.endswith('/first/student_iter_2.pth')
+        assert train(prepare_config(path, work_dir=cfg.work_dir), resume='auto') is None
