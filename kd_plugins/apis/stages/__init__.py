@@ -1,7 +1,8 @@
 """Several trainings by one config, one after the other: ``stages``."""
 
-from .config import Stage, give_options, has_stages, read_stages
+from .config import Stage, has_stages, read_stages
 from .last import last_stage
+from .options import give_options
 from .run import train_stages
 
 __all__ = [

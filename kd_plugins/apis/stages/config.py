@@ -10,14 +10,13 @@ from typing import Any
 from mmengine.config import Config
 
 from ...config_files import read_config
-from ...engine.overrides import check_overrides, merge_in_order
+from ...engine.overrides import merge_in_order
 from ...errors import ConfigError, collected, located, nearest, raise_together
 from .outputs import check_left
 from .references import Reference, check_order, find_references
 
 KEY = 'stages'
 _ENTRY = ('cfg', 'options')
-_OF_ALL = (KEY, 'work_dir', 'resume')  # what is no stage's own
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ def read_stages(
     Raises: ConfigError for all stages that cannot be, and for all references that lead
         nowhere, by their keys.
     """
-    entries = _entries(page)
+    entries = entries_of(page)
     faults: list[ConfigError] = []
     stages: list[Stage] = []
     for name, entry in entries.items():
         with collected(faults), located(f'{KEY}.{name}'):
-            cfg = _config(page, name, entry)
+            cfg = config_of(page, name, entry)
             if prepare is not None:
                 prepare(cfg)
             takes = tuple(find_references(cfg.to_dict()))
@@ -79,62 +78,7 @@ def read_stages(
     return stages
 
 
-def give_options(page: Config, options: Mapping[str, Any]) -> None:
-    """Merge ``--cfg-options`` into a config with stages: they hold for every stage.
-
-    ``stages.<name>.options.<key>`` is of one stage, ``work_dir`` of the whole.
-
-    Args:
-        page: with stages, changed in place.
-        options: dotted keys to values.
-
-    Raises: ConfigError for one that a stage cannot have; for one that would replace
-        what a stage takes from another.
-    """
-    whole = {
-        key: value for key, value in options.items() if key.split('.')[0] in _OF_ALL
-    }
-    for key in whole:
-        first, *below = key.split('.')
-        if first == KEY and below[:1] and below[0] not in page[KEY]:
-            raise ConfigError(
-                f"--cfg-options: '{key}': there is no stage '{below[0]}'. "
-                f'{nearest(below[0], page[KEY])}'
-            )
-    if whole:
-        page.merge_from_dict(copy.deepcopy(whole))
-    each = {key: value for key, value in options.items() if key not in whole}
-    if not each:
-        return
-    faults: list[ConfigError] = []
-    for name, entry in _entries(page).items():
-        with collected(faults), located(f'{KEY}.{name}'):
-            cfg = _config(page, name, entry)
-            _check_for_all(cfg, each, name)
-        page[KEY][name]['options'] = {**(entry.get('options') or {}), **each}
-    raise_together(faults)
-
-
-def _check_for_all(cfg: Config, options: Mapping[str, Any], name: str) -> None:
-    hint = (
-        '--cfg-options are of every stage; of one alone: '
-        f'{KEY}.{name}.options.<key>=<value>.'
-    )
-    try:
-        check_overrides(cfg, options)
-    except ConfigError as error:
-        raise ConfigError(f'{error} {hint}') from None
-    before = {reference.key for reference in find_references(cfg.to_dict())}
-    merge_in_order(cfg, options)
-    lost = before - {reference.key for reference in find_references(cfg.to_dict())}
-    if lost:
-        raise ConfigError(
-            f'{", ".join(sorted(lost))} is taken from another stage, and an option '
-            f'would replace it. {hint}'
-        )
-
-
-def _entries(page: Config) -> dict[str, Mapping[str, Any]]:
+def entries_of(page: Config) -> dict[str, Mapping[str, Any]]:
     """What is written of each stage."""
     stages = page[KEY]
     if not isinstance(stages, Mapping):
@@ -176,7 +120,7 @@ def _faults(entries: Mapping[str, Any]) -> Iterator[ConfigError]:
             )
 
 
-def _config(page: Config, name: str, entry: Mapping[str, Any]) -> Config:
+def config_of(page: Config, name: str, entry: Mapping[str, Any]) -> Config:
     """The whole config of a stage."""
     source = entry.get('cfg')
     if source is None:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from kd_plugins.apis.distill_checks import check_sources
 from kd_plugins.apis.distill_config import Sources
 from kd_plugins.apis.export import export_student
-from kd_plugins.apis.stages import last_stage, read_stages
+from kd_plugins.apis.stages import give_options, last_stage, read_stages
 from kd_plugins.apis.test import evaluate
 from kd_plugins.apis.train import prepare_config
 from kd_plugins.errors import ConfigError
@@ -45,6 +45,11 @@ def test_options_hold_for_every_stage_or_for_one(path: Path) -> None:
         'work_dir': 'elsewhere',
     }
     first, second = read_stages(prepare_config(path, options=options))
+    # They win over what is written, wherever it stands.
+    nested = prepare_config(path)
+    nested.stages.second.options.train_cfg = dict(max_iters=7)
+    give_options(nested, {'train_cfg.max_iters': 5})
+    assert read_stages(nested)[-1].cfg.train_cfg.max_iters == 5
     assert (first.cfg.randomness.seed, second.cfg.randomness.seed) == (9, 9)
     assert first.cfg.train_cfg == dict(by_epoch=False, max_iters=8, val_interval=1)
     assert second.cfg.train_cfg == dict(by_epoch=False, max_iters=6, val_interval=1)
