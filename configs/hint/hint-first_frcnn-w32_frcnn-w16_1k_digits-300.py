@@ -8,19 +8,10 @@
 #     configs/chen2017/chen2017-hint_frcnn-w32_frcnn-w16_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
-_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+_base_ = ['../_base_/distill/frcnn-w32_frcnn-w16_1k_digits-300.py']
 
 # The task, which is the last stage.
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
-        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
-    # Where the shapes agree, the student starts from the teacher's weights, as all
-    # that is compared on the digits does, the one without pairs too.
-    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     pairs=dict(
         # Temperature 3, and a weight from 4 down to 1, as the authors' code has them
         # on CIFAR; theirs is without the square of the temperature that is in ours.

@@ -8,24 +8,16 @@
 #     configs/kd/kd-logits_frcnn-w32_frcnn-w16_1k_digits-300.py
 # Without it, as many iterations in all:  the same command, and --cfg-options \
 #     train_cfg.max_iters=2000 param_scheduler.1.end=2000 param_scheduler.1.T_max=1900
-_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+_base_ = ['../_base_/distill/frcnn-w32_frcnn-w16_1k_digits-300.py']
 
-wide = 'kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits'
 assistant = dict(
     backbone=dict(base_channels=24, stem_channels=24),
     neck=dict(in_channels=[24, 48, 96, 192]))
 
-# The student, which is the last stage. The paper takes the assistant's best checkpoint;
-# here it is validated once, at its end.
+# The student, which is the last stage. Its teacher is the assistant: the paper takes
+# the best checkpoint, here the last, the one that is validated.
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg=f'{wide}.py', **assistant, checkpoint='{assistant.student}'),
-    # Where the shapes agree, each starts from its teacher's weights, as all that is
-    # compared on the digits does, the one without pairs too.
-    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
+    teacher=dict(**assistant, checkpoint='{assistant.student}'),
     pairs=dict(
         # As without the assistant. The paper searches temperature and weight.
         logits=dict(
@@ -36,7 +28,6 @@ stages = dict(
     assistant=dict(
         options={
             'model.student': assistant,
-            'model.teacher': dict(
-                _delete_=True, cfg=f'{wide}.py', checkpoint=f'{wide}.safetensors')
+            'model.teacher': dict(_delete_=True, **_base_.model.teacher)
         }),
     student=dict())

@@ -202,6 +202,10 @@ def test_two_models_that_have_a_part_are_wrapped_there_alone(path: Path) -> None
     models = path.stem.partition('_')[2]
     part = CONFIGS / '_base_' / 'distill' / f'{models}.py'
     inherited = [base for base in own_bases(path) if base.parent == part.parent]
+    if path in STAGED and not part.is_file():  # a stage is as long, not all together
+        same = models.split('_')[:2]
+        assert [base.stem.split('_')[:2] for base in inherited] == [same]
+        return
     assert inherited in ([], [part])
     if part.is_file():
         assert "type='kd_plugins.Distiller'" not in path.read_text()
