@@ -112,6 +112,7 @@ def test_a_student_of_the_last_stage_is_tested_and_exported(
     assert same_state(exported, runner.model.student.state_dict())
     tested = prepare_config(path, work_dir=str(tmp_path / 'test'))
     tested.visualizer.name = str(tmp_path / 'test')
+    tested.experiment_name = 'tested'  # both within a second would share one
     with quick():
         assert evaluate(tested, checkpoint).keys() == {'acc'}
     assert (tmp_path / 'test' / 'second').is_dir()
