@@ -27,6 +27,7 @@ from kd_plugins.losses._random import random_of_rank
 from kd_plugins.losses._reductions import float32_rows
 from kd_plugins.registry import LOSSES
 
+_MOST_CONVS = 8  # which read maps of 1024x1024
 _SMALLEST_STD = 1e-5  # of a channel that is constant in the teacher
 KINDS = ('wasserstein', 'hinge')
 MAPS = ('probs', 'raw')
@@ -124,7 +125,7 @@ class HolisticLoss(DistillationLoss):
         penalty_weight: of :func:`gradient_penalty`, >= 0.
         steps: of the critic for each step of the student, >= 1.
         base_channels: of the critic, >= 2.
-        num_convs: of the critic, of stride 2, >= 1. Maps with a side below
+        num_convs: of the critic, of stride 2, from 1 to 8. Maps with a side below
             ``4 * 2**num_convs`` are enlarged to it: for maps of 16x16 two are enough,
             at a fifth of the cost of four.
         optim_wrapper: of the critic; default SGD with a rate of 4e-4.
@@ -151,7 +152,11 @@ class HolisticLoss(DistillationLoss):
         check_optional_int('channels', channels)
         check_int('steps', steps)
         check_int('base_channels', base_channels, minimum=2)
-        check_int('num_convs', num_convs)
+        if check_int('num_convs', num_convs) > _MOST_CONVS:
+            raise ConfigError(
+                f'num_convs must be {_MOST_CONVS} at most, got {num_convs}: each one '
+                'doubles the smallest map that the critic reads, and its channels.'
+            )
         if channels is None:
             raise ConfigError(
                 'channels: number of channels of the maps. A pair sets it; a loss that '

@@ -34,7 +34,14 @@ def test_what_the_hosts_keep_by_name_is_the_block_s_own() -> None:
     assert not Later.check_instance_created('run')
 
 
-def test_switches_are_as_before_after_an_error_too() -> None:
+def test_switches_are_as_before_after_an_error_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # An earlier test may have left them otherwise.
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', False)
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', False)
+    torch.use_deterministic_algorithms(False)
+
     def run() -> None:
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.deterministic = True

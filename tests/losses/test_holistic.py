@@ -285,6 +285,7 @@ def test_only_the_critic_is_trained_apart() -> None:
         (dict(steps=0), 'steps must be a whole number >= 1, got 0'),
         (dict(base_channels=1), 'base_channels must be a whole number >= 2, got 1'),
         (dict(num_convs=0), 'num_convs must be a whole number >= 1, got 0'),
+        (dict(num_convs=9), 'num_convs must be 8 at most, got 9: each one doubles'),
         (dict(penalty_weight=-1), 'penalty_weight must be a finite number >= 0'),
     ],
 )

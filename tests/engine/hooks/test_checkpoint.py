@@ -30,6 +30,7 @@ def test_old_files_go_with_their_student(tmp_path: Path) -> None:
     assert names(tmp_path) == kept | {f'student_{name}' for name in kept}
 
 
+@pytest.mark.usefixtures('formatted')
 def test_the_student_s_file_is_a_checkpoint_of_the_student(tmp_path: Path) -> None:
     runner = train(tmp_path)
     saved = load(tmp_path / 'student_iter_10.pth')
