@@ -117,6 +117,7 @@ def run(root: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('warm_processes')
 def test_the_page_adds_a_method_and_its_tests_pass(tmp_path: Path) -> None:
     copy_of_the_project(tmp_path)
     for block in blocks():

@@ -167,7 +167,15 @@ reveal_type(LOSSES)
 import kd_plugins
 kd_plugins.CWDLos
 """)
-    command = ['-m', 'mypy', '--strict', '--follow-imports=silent', 'use.py']
+    # Nothing of torch's own types: they take most of the time.
+    (tmp_path / 'mypy.ini').write_text("""
+[mypy]
+strict = True
+follow_imports = silent
+[mypy-torch.*,torchvision.*,mmengine.*,mmcv.*,mmdet.*,mmseg.*]
+follow_imports = skip
+""")
+    command = ['-m', 'mypy', 'use.py']
     done = subprocess.run(
         [sys.executable, *command],
         cwd=tmp_path,
@@ -198,8 +206,8 @@ print(time.perf_counter() - start)
 import sys
 assert not {'torchvision', 'mmcv', 'sympy.polys'} & set(sys.modules)
 """
-    # At most 0.3 where nothing else runs (0.12 was measured); and the best of three.
-    seconds = min(
+    # At most 0.3 where nothing else runs (0.12 was measured); and one of three.
+    measured = (
         float(
             subprocess.run(
                 [sys.executable, '-W', 'ignore', '-c', code],
@@ -212,7 +220,7 @@ assert not {'torchvision', 'mmcv', 'sympy.polys'} & set(sys.modules)
         )
         for _ in range(3)
     )
-    assert seconds < 0.5
+    assert any(seconds < 0.5 for seconds in measured)
 
 
 @pytest.mark.host

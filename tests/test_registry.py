@@ -38,6 +38,7 @@ assert MODELS.get('kd_plugins.Distiller').__name__ == 'Distiller'
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures('warm_processes')
 @pytest.mark.parametrize('code', [FOUND, MODELS], ids=['ours', 'by the host'])
 def test_types_of_ours_are_found_by_name(code: str) -> None:
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)

@@ -50,13 +50,23 @@ def test_no_other_is_committed() -> None:
     assert set(CONFIGS.rglob('*.safetensors')) <= tested
 
 
+@pytest.fixture(scope='module')
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made for the first teacher that is scored on them: two see the same."""
+    return tmp_path_factory.mktemp('data')
+
+
 @pytest.mark.slow
 @every_teacher
 def test_scores_what_is_claimed(
-    config: Path, score: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path,
+    score: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     claimed = re.findall(rf'([\d.]+) {score}', config.read_text())[0]
-    monkeypatch.setenv('KD_PLUGINS_DATA', str(tmp_path / 'data'))
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(data))
     cfg = prepare_config(config, work_dir=str(tmp_path / 'work'))
     cfg.log_level = 'WARNING'
     # The hosts keep visualizers by name, for the whole process.

@@ -44,10 +44,10 @@ _MOST = dict(num=16, nms_pre=64, max_per_img=32, num_queries=32, num_dn_queries=
 def reduced(cfg: Config) -> Config:
     """The same config with less of everything, for two iterations and a validation.
 
-    Input side, batch, workers, repetitions of the data, depth and width of the models
-    (where they are the hosts'), proposals and detections; two iterations; random
-    weights instead of downloaded ones. Nothing of ``pairs``, but for the width of a
-    critic, and of ``task_loss_weights``.
+    Input side, batch, workers, repetitions of the data and images to validate on, depth
+    and width of the models (where they are the hosts'), proposals and detections; two
+    iterations; random weights instead of downloaded ones. Nothing of ``pairs``, but for
+    the width of a critic, and of ``task_loss_weights``.
     """
     small = copy.deepcopy(cfg)
     if cfg.model.get('teacher') is not None:
@@ -64,9 +64,11 @@ def reduced(cfg: Config) -> Config:
         for pair in small.model.pairs.values():
             if isinstance(pair, dict) and pair.loss.type == 'HolisticLoss':
                 pair.loss.base_channels = 8
-    for loader, batch in (('train', 2), ('val', 1), ('test', 1)):
-        if small[f'{loader}_dataloader'] is not None:  # a stage without validation
-            _data(small[f'{loader}_dataloader'], batch)
+    _data(small.train_dataloader, batch=2)
+    for loader in (small.val_dataloader, small.test_dataloader):
+        if loader is not None:  # of a stage without validation
+            _data(loader, batch=1)
+            loader.dataset.indices = 1  # the first image
     if small.train_cfg.type == 'EpochBasedTrainLoop':
         small.train_cfg.max_epochs = 1
     else:

@@ -14,7 +14,11 @@ import torch
 
 from tests.distillers.main_job import DETECTION, short
 
-pytestmark = [pytest.mark.host, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.slow,
+    pytest.mark.usefixtures('warm_processes'),
+]
 TOOLS = Path(__file__).parents[2] / 'tools'
 SECONDS = 400  # a group that waits for the other in vain is ended
 

@@ -31,7 +31,7 @@ Made = Callable[[Path], tuple[nn.Module, Tensor, Tensor]]
 DTYPES = {'float32': None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 _FAR = 0.1  # relative deviation from float32 that the report marks
 _KEY = 'loss_kd_'
-_QUICK = 2  # recipes
+_QUICK = 2  # recipes, and images of a batch
 
 
 def run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -45,7 +45,6 @@ def _run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str
     recipes = recipes_of_losses(settings.benchmarks, _QUICK if settings.quick else None)
     missing = [] if settings.quick else sorted(registered() - set(recipes) - set(ALONE))
     chosen = {recipe.name: recipe for recipe in recipes.values()}
-    device = settings.device
     content: dict[str, Any] = {'rows': [], 'problems': []}
 
     def add(title: str, losses: list[str], measured: Callable[[], Measured]) -> None:
@@ -64,7 +63,7 @@ def _run(settings: Settings, keep: Callable[[dict[str, Any]], None]) -> dict[str
         content['problems'].append(f'no recipe has {", ".join(missing)}')
     for recipe in chosen.values():
         names = [loss for loss, each in recipes.items() if each == recipe]
-        add(recipe.name, names, lambda: measure(open_exact(recipe), device))  # noqa: B023
+        add(recipe.name, names, lambda: measure_recipe(recipe, settings))  # noqa: B023
     for name, make in ALONE.items():
         add('by itself', [name], lambda: measure_alone(make, settings))  # noqa: B023
     return content
@@ -155,6 +154,14 @@ def _types(content: Any) -> Iterator[str]:
         return
     for part in content:
         yield from _types(part)
+
+
+def measure_recipe(recipe: Recipe, settings: Settings) -> Measured:
+    """As :func:`measure`, of a recipe."""
+    cfg = open_exact(recipe)
+    if settings.quick:
+        cfg.train_dataloader.batch_size = _QUICK
+    return measure(cfg, settings.device)
 
 
 def open_exact(recipe: Recipe) -> Config:

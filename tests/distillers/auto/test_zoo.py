@@ -56,12 +56,14 @@ ZOO: dict[str, tuple[str, str, dict[str, str], str]] = {
 }
 # Of a student that has the config of its teacher.
 SMALLER = dict(num_queries=50, encoder=dict(num_layers=2), decoder=dict(num_layers=3))
-SIDE = 128
+SIDE = 64
 
 
 def model_of(file: str, **changes: Any) -> Any:
     """A model of a zoo with random weights, for images of this test's size."""
     model = without_pretrained(model_config(dict(cfg=file, **changes)))
+    if 'roi_head' in model:
+        model.train_cfg.rcnn.sampler.num = 32  # boxes of an image
     if 'size' in model.data_preprocessor:
         model.data_preprocessor.size = (SIDE, SIDE)
     return model
