@@ -76,6 +76,10 @@ class Fault:
         return model
 
 
+# Of a teacher: its model, and what is changed in that. Their faults are the host's.
+_HOSTS = ('model', 'backbone', 'neck', 'rpn_head', 'roi_head', 'decode_head')
+
+
 def places(model: dict[str, Any]) -> list[Place]:
     """All keys of ours in a model's configuration, and the entries of lists."""
     return [
@@ -84,7 +88,7 @@ def places(model: dict[str, Any]) -> list[Place]:
 
 
 def _below(node: Any, place: Place) -> Iterator[Place]:
-    if place[0] == 'teacher' and place[-1] == 'model':  # the host's
+    if place[0] == 'teacher' and place[-1] in _HOSTS:
         return
     yield place
     if isinstance(node, dict):
