@@ -10,28 +10,29 @@ from mmengine.visualization import Visualizer
 from kd_plugins.engine.isolation import isolated
 
 pytestmark = pytest.mark.host
+NAME = 'of these tests alone'  # another may have left what it made
 
 
 def test_what_the_hosts_keep_by_name_is_the_block_s_own() -> None:
-    hub = MessageHub.get_instance('run')
-    logger = MMLogger.get_instance('run')
+    hub = MessageHub.get_instance(NAME)
+    logger = MMLogger.get_instance(NAME)
     with isolated():
         assert DefaultScope.get_current_instance() is None
-        inner = MessageHub.get_instance('run')
+        inner = MessageHub.get_instance(NAME)
         assert inner is not hub
-        assert MMLogger.get_instance('run') is not logger
-        DefaultScope.get_instance('run', scope_name='mmdet')
-        Visualizer.get_instance('visualizer')
+        assert MMLogger.get_instance(NAME) is not logger
+        DefaultScope.get_instance(NAME, scope_name='mmdet')
+        Visualizer.get_instance(NAME)
 
         class Later(MessageHub):
             """As a module that a run imports brings it."""
 
-        Later.get_instance('run')
+        Later.get_instance(NAME)
     assert MessageHub.get_current_instance() is hub
     assert MMLogger.get_current_instance() is logger
     assert DefaultScope.get_current_instance() is None
-    assert not Visualizer.check_instance_created('visualizer')
-    assert not Later.check_instance_created('run')
+    assert not Visualizer.check_instance_created(NAME)
+    assert not Later.check_instance_created(NAME)
 
 
 def test_switches_are_as_before_after_an_error_too(
