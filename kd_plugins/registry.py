@@ -1,9 +1,10 @@
 """What configurations name by ``type``: our own registries, and children of mmengine's.
 
-Losses, adapters, schedules and views are known to this package alone, with or without
-OpenMMLab. Models, hooks, metrics and the like are built by mmengine, from registries of
-:mod:`kd_plugins.hosts.registries`: they are made when one of them is first asked for,
-and ``type='kd_plugins.Distiller'`` then resolves from any ``default_scope``.
+Losses, adapters, schedules, combinations, kinds of teachers and views are known to this
+package alone; but for teachers, with or without OpenMMLab. Models, hooks, metrics and
+the like are built by mmengine, from registries of :mod:`kd_plugins.hosts.registries`:
+they are made when one of them is first asked for, and ``type='kd_plugins.Distiller'``
+then resolves from any ``default_scope``.
 """
 
 from collections.abc import Callable
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
         OPTIM_WRAPPER_CONSTRUCTORS,
         OPTIM_WRAPPERS,
         RUNNERS,
+        TRANSFORMS,
     )
 
 __all__ = [
     'ADAPTERS',
+    'COMBINATIONS',
     'DATASETS',
     'HOOKS',
     'LOSSES',
@@ -34,6 +37,8 @@ __all__ = [
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'RUNNERS',
     'SCHEDULES',
+    'TEACHERS',
+    'TRANSFORMS',
     'VIEWS',
     'Registry',
 ]
@@ -121,6 +126,8 @@ class Registry:
 LOSSES = Registry('distillation loss', 'kd_plugins.losses')
 ADAPTERS = Registry('adapter', 'kd_plugins.adapters')
 SCHEDULES = Registry('weight schedule', 'kd_plugins.schedules')
+COMBINATIONS = Registry('combination of teachers', 'kd_plugins.combinations')
+TEACHERS = Registry('kind of teacher', 'kd_plugins.teachers')
 VIEWS = Registry('view', 'kd_plugins.views')
 
 if not TYPE_CHECKING:  # it would hide a misspelt name

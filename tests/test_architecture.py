@@ -17,6 +17,7 @@ FOLDERS = (
     'distillers',
     'views',
     'teachers',
+    'combinations',
     'losses',
     'adapters',
     'recorders',
@@ -24,7 +25,10 @@ FOLDERS = (
     'datasets',
     'hosts',
 )
-TORCH_ALONE = ('losses', 'adapters', 'recorders', 'schedules', 'checkpoints')
+TORCH_ALONE = (
+    *('combinations', 'losses', 'adapters', 'recorders', 'schedules'),
+    'checkpoints',
+)
 MODULES = sorted(
     path
     for path in PACKAGE.rglob('*.py')

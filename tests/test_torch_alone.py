@@ -13,7 +13,10 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'losses_in_plain_pytorch.md'
 FOREIGN = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torchvision', 'cv2', 'numpy')
-ALONE = ('losses', 'adapters', 'schedules', 'recorders', 'checkpoints')
+ALONE = (
+    *('losses', 'combinations', 'adapters', 'schedules', 'recorders'),
+    'checkpoints',
+)
 
 pytestmark = pytest.mark.host
 

@@ -58,7 +58,9 @@ class Distiller(BaseModel):
     Args:
         student: a model dict, or ``dict(cfg='mmdet::...')``, whose other keys are
             merged into that model.
-        teacher: ``dict(cfg=..., checkpoint=...)``, or several by name.
+        teacher: ``dict(cfg=..., checkpoint=...)``, or one of a kind that
+            :mod:`kd_plugins.teachers` knows (``type='Ensemble'``, 'Route' or
+            'Privileged'), or several by name.
         pairs: what is compared, by name; None removes an inherited pair. 'auto', or
             ``dict(type='auto', ...)`` with changes by name, chooses by what both models
             are, see :mod:`kd_plugins.distillers.auto.table`.
@@ -129,7 +131,7 @@ class Distiller(BaseModel):
             recorders = [
                 recorder
                 for pair in self.pairs_of(name)
-                for recorder in pair.view.teacher_recorders
+                for recorder in pair.views[name].teacher_recorders
                 if isinstance(recorder, LayerRecorder)
             ]
             entry.fast.require(self.teacher_parts(name), recorders)
@@ -291,7 +293,10 @@ class Distiller(BaseModel):
         matches class by class, or a head is inherited.
         """
         teachers = {
-            pair.teacher for pair in self.pairs if pair.view.requires_same_classes
+            name
+            for pair in self.pairs
+            for name, view in pair.views.items()
+            if view.requires_same_classes
         }
         if includes_class_head(self._inherited):
             teachers |= self.teachers.keys()
@@ -300,12 +305,12 @@ class Distiller(BaseModel):
 
     def pairs_of(self, teacher: str) -> list[Pair]:
         """Pairs that ask this teacher."""
-        return [pair for pair in self.pairs if pair.teacher == teacher]
+        return [pair for pair in self.pairs if teacher in pair.views]
 
     def teacher_parts(self, teacher: str) -> list[str]:
         """Parts of a teacher that run for its pairs, in the order of its model."""
         pairs = self.pairs_of(teacher)
-        parts = {part for pair in pairs for part in pair.view.teacher_parts}
+        parts = {part for pair in pairs for part in pair.views[teacher].teacher_parts}
         children = self.teachers[teacher].model.named_children()
         return [
             name
@@ -387,12 +392,15 @@ class Distiller(BaseModel):
         if pairs is None or not frozen:  # else no weight is asked, nor the time
             for pair in self.pairs:
                 pair.set_weight(self.clock)
+            for teacher in self.teachers.values():
+                teacher.set_clock(self.clock)
         active = [
             pair
             for pair in self.pairs
             if (pair.is_active() if pairs is None else pair.name in pairs)
         ]
-        recorders = [item for pair in active for item in pair.view.student_recorders]
+        views = [view for pair in active for view in pair.views.values()]
+        recorders = [item for view in views for item in view.student_recorders]
         with ExitStack() as stack:
             if frozen:
                 stack.enter_context(run_frozen(self))
@@ -401,7 +409,7 @@ class Distiller(BaseModel):
                     name: stack.enter_context(
                         teacher_run(
                             self.teachers[name],
-                            [pair.view for pair in active if pair.teacher == name],
+                            [pair.views[name] for pair in active if name in pair.views],
                             inputs,
                             samples,
                             cached=not frozen,
@@ -411,7 +419,7 @@ class Distiller(BaseModel):
                         )
                     )
                     for name in self.teachers
-                    if any(pair.teacher == name for pair in active)
+                    if any(name in pair.views for pair in active)
                 }
             model = self.inner_student
             open_recorders = stack.enter_context(ExitStack())

@@ -1,7 +1,7 @@
 """One pair at work: view -> adapter -> loss -> weight schedule."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +101,11 @@ class Pair:
         return self.view.tensors
 
     @property
+    def views(self) -> Mapping[str, BoundView]:
+        """Its view of each teacher that it asks, by the teacher's name."""
+        return {self.teacher: self.view}
+
+    @property
     def statistic(self) -> str:
         """Its name in a key of what is no loss."""
         return statistic_name(self.name)
@@ -111,6 +116,10 @@ class Pair:
         if self.per_level:
             return [f'{key}_{number}' for number in range(len(self.tensors))]
         return [key]
+
+    def shown_loss(self) -> str:
+        """Name of the loss, for the summary."""
+        return type(self.loss).__name__
 
     def shown_weight(self) -> str:
         """The weight, or its schedule, for the summary."""
@@ -151,6 +160,11 @@ class Pair:
             teacher = step.teachers[self.teacher]
             return self.view.match(step.student, teacher, step.samples)
 
+    def teacher_maps(self, step: Step) -> list[Tensor]:
+        """Of a view that has maps, those of the teacher as it predicts."""
+        assert self.view.maps is not None
+        return self.view.maps(step.teachers[self.teacher], 'teacher')
+
     def losses(
         self, step: Step, matched: Sequence[MatchedTensors | None] | None
     ) -> dict[str, Tensor]:
@@ -181,7 +195,7 @@ class Pair:
         with located(self.key):
             values = [
                 self._level(number, item, step, first)
-                for number, item in enumerate(matched)
+                for number, item in enumerate(self._levels(matched))
             ]
         mean = self.levels_reduction == 'mean'
         if self.per_level:  # the host adds them up
@@ -201,13 +215,15 @@ class Pair:
             step: in which they were matched.
             matched: tensors of each level or stage, None for one that did not run.
         """
-        several = get_world_size() > 1
+        if get_world_size() > 1:
+            matched = [
+                no_rows(spec, step.inputs.device) if item is None else item
+                for spec, item in zip(self.tensors, matched, strict=True)
+            ]
         values = []
-        for number, item in enumerate(matched):
-            if item is None and several:
-                item = no_rows(self.tensors[number], step.inputs.device)
+        for number, item in enumerate(self._levels(matched)):
             if item is not None:
-                adapter = None if self.adapters is None else self.adapters[number]
+                adapter = self._adapter_of(number)
                 with located(self.key):
                     values.append(self._try(item, adapter, step, weight=1.0).detach())
         return torch.stack(values).sum() if values else step.inputs.new_zeros(())
@@ -220,7 +236,7 @@ class Pair:
         What is computed, here or for a level that did not run here, depends on nothing
         that differs between processes.
         """
-        adapter = None if self.adapters is None else self.adapters[number]
+        adapter = self._adapter_of(number)
         weight = self.loss.loss_weight
         # Without gradients nothing trains: whether one would flow is not known.
         check = self.check and number in self._unchecked and torch.is_grad_enabled()
@@ -234,10 +250,23 @@ class Pair:
         if isinstance(item, NoRows):
             value = value + self._zero(adapter, step.inputs.device)
         elif check:
-            spec, loss = self.tensors[number], type(self.loss)
-            check_alive(item.student, value, spec.name, loss.__name__, self.key)
+            self._check_alive(number, item, value)
             self._unchecked.discard(number)
         return value if weight else self._zero(adapter, step.inputs.device)
+
+    def _levels(
+        self, matched: Sequence[MatchedTensors | None]
+    ) -> Sequence[MatchedTensors | None]:
+        """What is matched, level by level or stage by stage."""
+        return matched
+
+    def _adapter_of(self, number: int) -> nn.Module | None:
+        """Of a level or stage."""
+        return None if self.adapters is None else self.adapters[number]
+
+    def _check_alive(self, number: int, item: MatchedTensors, value: Tensor) -> None:
+        name, loss = self.tensors[number].name, type(self.loss).__name__
+        check_alive(item.student, value, name, loss, self.key)
 
     def _try(
         self,

@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from ..checks import check_choice
+from ..combinations import Combination
 from ..errors import ConfigError, collected, located, nearest, raise_together
 from ..host_types import HostModule
 from ..inner_models import inner_model, inner_path
 from ..losses import DistillationLoss
 from ..schedules import Schedule
-from ..teachers import Teacher
+from ..teachers import Ensemble, Teacher, Teachers
+from ..teachers.ensemble import read_combination
 from ..views import BoundView, Probe, TensorSpec, View, bind
 from ..views.probe import Size
 from .dry_run import dry_run
+from .ensemble_pair import EnsemblePair, combined_specs
+from .members import bind_members, check_combination, of_labels
 from .pair import LEVELS_REDUCTIONS, Pair
 from .pair_adapters import AUTO, build_adapters, shown_auto_adapter
 from .pair_levels import Bind, bind_by_size, view_of
@@ -30,19 +35,22 @@ from .pair_loss import (
 
 _OF_LAYERS = ('levels', 'value')
 _OF_LOSSES = ('per_level', 'levels_reduction')
-_KEYS = ('layer', *_OF_LAYERS, 'view', 'teacher', 'adapter', 'loss', *_OF_LOSSES)
+_KEYS = (
+    *('layer', *_OF_LAYERS, 'view', 'teacher', 'combine', 'adapter', 'loss'),
+    *_OF_LOSSES,
+)
 WHERE = 'model.pairs'
 
 
 def build_pairs(
-    cfg: Mapping[str, Any] | str, student: HostModule, teachers: Mapping[str, Teacher]
+    cfg: Mapping[str, Any] | str, student: HostModule, teachers: Teachers
 ) -> list[Pair]:
     """Pairs by their names.
 
     Args:
         cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``value``,
-            ``teacher``, ``per_level``, ``levels_reduction`` of each pair; None removes
-            a pair.
+            ``teacher``, ``combine`` of an ensemble, ``per_level``, ``levels_reduction``
+            of each pair; None removes a pair.
         student: the student model.
         teachers: by name.
 
@@ -63,7 +71,9 @@ def build_pairs(
             continue
         with collected(faults), located(WHERE):
             with located(name):
-                pair, _ = build_pair(name, cfg[name], probes)
+                pair, _ = build_pair(
+                    name, cfg[name], probes, ensembles=teachers.ensembles
+                )
             for key in pair.log_keys():
                 if owner.setdefault(key, name) != name:
                     raise ConfigError(
@@ -90,6 +100,7 @@ def build_probes(
             teacher.scale,
             teacher.class_map,
             prefixes=(inner_path(student), teacher.inner_path),
+            same_images=teacher.same_images,
         )
         for name, teacher in teachers.items()
     }
@@ -102,7 +113,11 @@ def build_probes(
 
 
 def build_pair(
-    name: str, given: object, probes: Mapping[str, Probe], bind: Bind = bind
+    name: str,
+    given: object,
+    probes: Mapping[str, Probe],
+    bind: Bind = bind,
+    ensembles: Mapping[str, Ensemble] = MappingProxyType({}),
 ) -> tuple[Pair, dict[str, Any]]:
     """A pair, and its configuration with what ``adapter='auto'`` stands for.
 
@@ -111,6 +126,7 @@ def build_pair(
         given: its configuration.
         probes: of the student and each teacher.
         bind: binds its view to both models.
+        ensembles: groups of the teachers that teach as one, by name.
 
     Raises: ConfigError with all its faults, without the key of the pair.
     """
@@ -121,7 +137,10 @@ def build_pair(
     loss: DistillationLoss | None = None
     schedule: Schedule | None = None
     adapters: nn.ModuleList | None = None
-    teacher, reduction = '', LEVELS_REDUCTIONS[0]
+    combination: Combination | None = None
+    views: dict[str, BoundView] = {}
+    asked: Sequence[str] = ()
+    reduction = LEVELS_REDUCTIONS[0]
     with collected(faults):
         reduction = check_choice(
             'levels_reduction',
@@ -135,22 +154,32 @@ def build_pair(
     with collected(faults), located('view') if 'view' in cfg else nullcontext():
         view = view_of(cfg)
     with collected(faults):
-        teacher = _teacher_of(cfg, probes)
+        asked, combination = _teachers_of(cfg, probes, ensembles)
     size: Size = (0, 0)
     with collected(faults):
-        if view is not None and teacher:
+        if view is not None and asked:
+            probe = probes[asked[0]]
             with located('view') if 'view' in cfg else nullcontext():
                 if cfg.get('adapter') == AUTO:
-                    cfg, bound, size = bind_by_size(cfg, view, probes[teacher], bind)
+                    cfg, bound, size = bind_by_size(cfg, view, probe, bind)
                 else:
-                    bound, size = bind(view, probes[teacher])
-    specs: Sequence[TensorSpec] = () if bound is None else bound.tensors
+                    bound, size = bind(view, probe)
+                views = of_labels(
+                    bind_members(view_of(cfg), bound, asked, probes, bind), combination
+                )
+    specs: Sequence[TensorSpec] = ()
+    if views:
+        specs = (
+            next(iter(views.values())).tensors
+            if combination is None
+            else combined_specs(views, combination)
+        )
     adapter, same_channels = cfg.get('adapter'), needs_same_channels(cfg['loss'])
     with collected(faults), located('loss'):
         known = known_of(specs, adapter, same_channels)
         loss, schedule = build_loss(cfg['loss'], known)
     with collected(faults):
-        scale = probes[teacher].scale if teacher else 1.0
+        scale = probes[asked[0]].scale if asked else 1.0
         adapters = build_adapters(adapter, specs, same_channels, scale)
     with collected(faults), located('loss'):
         if bound is not None and loss is not None and not faults:
@@ -164,18 +193,19 @@ def build_pair(
             for spec in specs:
                 channels = student_channels(spec, adapter, same_channels)
                 dry_run(loss, spec, channels, name, size)
+    with collected(faults):
+        if combination is not None and loss is not None and views and not faults:
+            check_combination(views, probes, combination, loss, name)
     raise_together(faults)
-    assert bound is not None and loss is not None
-    pair = Pair(
-        name,
-        f'{WHERE}.{name}',
-        bound,
-        loss,
-        adapters,
-        schedule,
-        teacher,
-        per_level,
-        reduction,
+    assert views and loss is not None
+    first = views[asked[0]]
+    given_whole = (name, f'{WHERE}.{name}', first, loss, adapters, schedule, asked[0])
+    pair = (
+        Pair(*given_whole, per_level, reduction)
+        if combination is None
+        else EnsemblePair(
+            *given_whole, per_level, reduction, members=views, combination=combination
+        )
     )
     if adapter == AUTO:
         shown = shown_auto_adapter(specs, same_channels)
@@ -212,16 +242,36 @@ def _checked(name: str, cfg: object) -> dict[str, Any]:
     return cfg
 
 
-def _teacher_of(cfg: dict[str, Any], teachers: Mapping[str, Any]) -> str:
+def _teachers_of(
+    cfg: dict[str, Any],
+    teachers: Mapping[str, Probe],
+    ensembles: Mapping[str, Ensemble],
+) -> tuple[Sequence[str], Combination | None]:
+    """Names of the teachers that a pair asks, and of an ensemble how it is combined."""
+    members = {name for each in ensembles.values() for name in each.members}
+    choices = [*ensembles, *(name for name in teachers if name not in members)]
     name = cfg.get('teacher')
-    if name is None and len(teachers) == 1:
-        return next(iter(teachers))
+    if name is None and len(choices) == 1:
+        name = choices[0]
     if name is None:
         raise ConfigError(
-            f'needs a teacher: one of {", ".join(repr(known) for known in teachers)}.'
+            f'needs a teacher: one of {", ".join(repr(known) for known in choices)}.'
         )
-    if not isinstance(name, str) or name not in teachers:
+    if not isinstance(name, str) or name not in {*choices, *teachers}:
         raise ConfigError(
-            f"no teacher '{name}'. {nearest(str(name), teachers)}", key='teacher'
+            f"no teacher '{name}'. {nearest(str(name), [*choices, *teachers])}",
+            key='teacher',
         )
-    return name
+    if name not in ensembles:
+        if 'combine' in cfg:
+            raise ConfigError(
+                f"goes with an Ensemble, and teacher '{name}' is a single model. "
+                'Remove it.',
+                key='combine',
+            )
+        return (name,), None
+    ensemble = ensembles[name]
+    combination = ensemble.combination
+    if 'combine' in cfg:
+        combination = read_combination(cfg['combine'])
+    return tuple(ensemble.members), combination

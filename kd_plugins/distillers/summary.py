@@ -37,7 +37,7 @@ def summary_table(
                     _shape(spec.student),
                     '-> ' + _shape(spec.teacher),
                     '-' if pair.adapters is None else _adapter(pair.adapters[number]),
-                    type(pair.loss).__name__ if number == 0 else '',
+                    pair.shown_loss() if number == 0 else '',
                     pair.shown_weight() if number == 0 else '',
                 )
             )

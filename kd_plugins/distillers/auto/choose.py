@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import ConfigError
 from ...host_types import HostModule
 from ...random_stream import random_state_kept
-from ...teachers import Teacher
+from ...teachers import Teachers
 from ...views import Probe
 from ...views.binding import bind_as_it_is, comparable
 from ..pair_config import WHERE, build_pair, build_probes
@@ -57,7 +57,7 @@ def is_auto(cfg: object) -> bool:
 
 
 def choose(
-    cfg: str | Mapping[str, Any], student: HostModule, teachers: Mapping[str, Teacher]
+    cfg: str | Mapping[str, Any], student: HostModule, teachers: Teachers
 ) -> Choice:
     """The pairs of the table that both models can serve.
 
@@ -73,6 +73,12 @@ def choose(
     Raises: ConfigError if nothing of a teacher can be compared, and no entry by hand
         does; for a changed entry that there is not.
     """
+    if teachers.ensembles:
+        raise ConfigError(
+            "'auto' chooses for single models, and a teacher is an Ensemble. Write its "
+            'pairs, or let it choose for one member and copy what the log prints.',
+            key=WHERE,
+        )
     probes = build_probes(student, teachers)
     with random_state_kept():
         found = {name: _found(probe, len(probes)) for name, probe in probes.items()}
