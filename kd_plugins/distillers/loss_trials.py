@@ -14,7 +14,7 @@ from ..views import TensorSpec
 from .pair import optional_inputs
 from .zeros import zeros_of
 
-_ROWS = 2
+_ROWS = 6  # of three there are relations
 _CLOSE = 1e-3
 
 

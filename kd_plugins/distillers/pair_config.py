@@ -167,16 +167,13 @@ def build_pair(
                 views = of_labels(
                     bind_members(view_of(cfg), bound, asked, probes, bind), combination
                 )
-    specs: Sequence[TensorSpec] = ()
-    if views:
-        specs = (
-            next(iter(views.values())).tensors
-            if combination is None
-            else combined_specs(views, combination)
-        )
+    levels: Sequence[TensorSpec] = views[asked[0]].tensors if views else ()
+    specs = levels
+    if views and combination is not None:
+        specs = combined_specs(views, combination)
     adapter, same_channels = cfg.get('adapter'), needs_same_channels(cfg['loss'])
     with collected(faults), located('loss'):
-        known = known_of(specs, adapter, same_channels)
+        known = known_of(levels, adapter, same_channels)
         loss, schedule = build_loss(cfg['loss'], known)
     with collected(faults):
         scale = probes[asked[0]].scale if asked else 1.0
@@ -185,10 +182,10 @@ def build_pair(
         if bound is not None and loss is not None and not faults:
             check_target(bound, loss, cfg)
             check_activations(bound, loss)
-            if loss.auxiliary_optimizers() and len(specs) > 1:
+            if loss.auxiliary_optimizers() and len(levels) > 1:
                 raise ConfigError(
                     f'{type(loss).__name__} learns from a single map, and '
-                    f'{specs[0].name} is one of {len(specs)}. Choose one: levels=[0].'
+                    f'{levels[0].name} is one of {len(levels)}. Choose one: levels=[0].'
                 )
             for spec in specs:
                 channels = student_channels(spec, adapter, same_channels)
