@@ -19,7 +19,7 @@ from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import DETECTION, SEGMENTATION, short
-from tests.distillers.split import split_config, split_segments
+from tests.distillers.split import split_config, split_kinds, split_segments
 from tests.engine.hooks.toy import build, toy_config, unformatted
 
 
@@ -87,7 +87,10 @@ def main(folder: Path) -> None:
     )
     for run, job in (('detection', DETECTION), ('segmentation', SEGMENTATION)):
         _fork(folder, run, lambda run=run, job=job: _apart(short(job, folder / run)))
-    for run, split in (('boxes', split_config), ('segments', split_segments)):
+    for run, split in (
+        *(('boxes', split_config), ('segments', split_segments)),
+        ('kinds', split_kinds),
+    ):
         _fork(folder, run, lambda run=run, split=split: split(folder / run, 1))
 
 
