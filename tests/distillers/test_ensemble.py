@@ -1,5 +1,6 @@
 """Several teachers as one: what pairs make of the same rows, and what they refuse."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from kd_plugins.combinations import confidence_weights, entropy_weights
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import softened_divergence
 from kd_plugins.registry import MODELS
+from tests.teachers.cache.marks import exact, marked
 
 from . import tiny_seg
 from .tiny import (
@@ -479,3 +481,43 @@ def test_named_ensembles_stand_beside_single_teachers() -> None:
     assert model.teachers['many.1'].key == 'model.teacher.many.members.1'
     with pytest.raises(ConfigError, match="needs a teacher: one of 'many', 'one'"):
         distiller(dict(a=KD), teacher=teachers)
+
+
+# Faster, or not run at all.
+
+
+@pytest.mark.fast_teacher
+def test_each_member_has_a_fast_copy_of_its_own() -> None:
+    members = ensemble(number=2, combine=dict(type='MeanProbs'))
+    for member, dtype in zip(members['members'], ('float32', 'bfloat16'), strict=True):
+        member['fast'] = dict(dtype=dtype, tolerance=0.3)
+    model = vary(distiller(dict(kd=KD), teacher=members))
+    plain = vary(distiller(dict(kd=KD), teacher=ensemble(combine=members['combine'])))
+    plain.student.load_state_dict(model.student.state_dict())
+    expected = losses_of(plain)['loss_kd_kd']
+    assert_close(losses_of(model)['loss_kd_kd'], expected)  # the plain ones, at first
+    used = [each.fast.is_used(torch.device('cpu')) for each in model.teachers.values()]
+    assert used == [True, True]
+    fast = losses_of(model)['loss_kd_kd']
+    assert fast != expected
+    assert_close(fast, expected, rtol=0.2, atol=1e-3)
+
+
+def test_each_member_is_cached_by_itself(tmp_path: Path) -> None:
+    """One is read from disk, the other runs: a step is the same."""
+    pairs = dict(pixel=dict(view='seg.logits', loss=dict(type='KDLoss')))
+    models = tiny_seg.segmentor(8), tiny_seg.segmentor(6)
+    teacher = ensemble(*models, combine=dict(type='MeanProbs'))
+    plain = MODELS.build(config(pairs, tiny_seg.segmentor(), teacher)).train()
+    teacher['members'][0]['cache'] = exact(tmp_path)
+    model = MODELS.build(config(pairs, tiny_seg.segmentor(), teacher)).train()
+    model.load_state_dict(plain.state_dict())
+    runs = count_runs(model)
+    values = []
+    for each in (plain, model, model):
+        prepared = marked(tiny_seg.segment_batch(each), 0, 1)
+        torch.manual_seed(3)
+        values.append(each(**prepared, mode='loss')['loss_kd_pixel'])
+    assert torch.equal(values[0], values[1]) and torch.equal(values[1], values[2])
+    assert runs['teacher.1'] == 2
+    assert runs['teacher.0'] == 1

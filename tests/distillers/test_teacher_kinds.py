@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 
 from kd_plugins.registry import MODELS
 
@@ -18,7 +20,7 @@ KINDS = ('ensemble', 'weighed', 'route', 'privileged')
 
 
 def run_of(
-    kind: str, folder: Path, weight: float
+    kind: str, folder: Path, weight: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Model and changes of a run of four iterations, under a kind of teacher."""
     pairs = all_pairs(weight)
@@ -105,3 +107,49 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(kind: str, tmp_path: Path) 
     assert losses[0][-2:].tolist() == losses[1][-2:].tolist()
     if kind == 'route':
         assert losses[0][2] != losses[0][3]
+
+
+# ESKD: distil up to a step, then the task alone.
+
+
+def gate(stop: int) -> dict[str, Any]:
+    """Of a training of four iterations; 'until the end' is a border behind it."""
+    return dict(type='StepSchedule', values=[1.0, 0.0], milestones=[stop])
+
+
+@HOOKS.register_module()
+class TeacherRunsHook(Hook):
+    """Notes in which iterations each teacher runs."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[int]] = {}
+
+    def before_train(self, runner: Any) -> None:
+        for name, teacher in runner.model.teachers.items():
+            seen = self.seen.setdefault(name, [])
+            teacher.model.backbone.register_forward_hook(
+                lambda *args, seen=seen: seen.append(runner.iter)
+            )
+
+
+@pytest.mark.parametrize('kind', ['ensemble', 'route', 'privileged'])
+def test_behind_the_students_gate_no_teacher_runs(kind: str, tmp_path: Path) -> None:
+    model, changes = run_of(kind, tmp_path / 'files', weight=gate(2))
+    hooks = [dict(type='TeacherRunsHook')]
+    runner = train(model, tmp_path / 'ours', custom_hooks=hooks, **changes)
+    (seen,) = [each.seen for each in runner.hooks if isinstance(each, TeacherRunsHook)]
+    assert seen == {name: [0, 1] for name in runner.model.teachers}
+    logged = runner.message_hub.get_scalar('train/loss_kd_hint').data[0]
+    assert (logged[:2] > 0).all() and (logged[2:] == 0).all()
+
+
+def test_a_gate_at_0_is_the_baseline_and_one_at_the_end_plain_distillation(
+    tmp_path: Path, host: dict[str, torch.Tensor]
+) -> None:
+    ends = {}
+    for name, weight in (('0', gate(0)), ('end', gate(4)), ('plain', 1.0)):
+        cfg = config(all_pairs(weight))
+        ends[name] = train(cfg, tmp_path / name, **OURS).model
+    student = ends['0'].student_state_dict(ends['0'].state_dict())
+    assert_same_weights(student, host)
+    assert_same_weights(ends['end'].state_dict(), ends['plain'].state_dict())

@@ -1,5 +1,6 @@
 """A privileged teacher sees the images that data samples hold for it, and no others."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tests.distillers.tiny_teachers import (
     privileged,
     with_teacher_images,
 )
+from tests.teachers.cache.marks import exact, marked
 
 ROI = dict(view='roi.logits', loss=dict(type='KDLoss'))
 
@@ -228,3 +230,27 @@ def test_it_says_what_it_sees() -> None:
     assert "sees each sample's 'teacher_image'" in teacher.describe()
     with pytest.raises(ConfigError, match=r'^input: must be a text, or None, got 3\.'):
         build_teachers(privileged(input=3), None)
+
+
+def test_its_cache_holds_what_it_gave_of_its_own_images(tmp_path: Path) -> None:
+    pairs = dict(pixel=dict(view='seg.logits', loss=dict(type='KDLoss')))
+    cfg = dict(
+        type='Privileged',
+        model=tiny_seg.segmentor(8),
+        allow_random=True,
+        cache=exact(tmp_path),
+    )
+    model = MODELS.build(config(pairs, tiny_seg.segmentor(), cfg)).train()
+    del cfg['cache']
+    plain = MODELS.build(config(pairs, tiny_seg.segmentor(), cfg)).train()
+    plain.load_state_dict(model.state_dict())
+    runs = []
+    backbone = model.teachers['teacher'].model.backbone
+    backbone.register_forward_hook(lambda *_: runs.append(1))
+    values = []
+    for each in (plain, model, model):
+        raw = with_teacher_images(tiny_seg.raw_segments())
+        prepared = marked(each.data_preprocessor(raw, True), 0, 1)
+        values.append(losses_on(each, prepared)['loss_kd_pixel'])
+    assert torch.equal(values[0], values[1]) and torch.equal(values[1], values[2])
+    assert len(runs) == 1
