@@ -1,13 +1,17 @@
 """Every config builds, trains two iterations and validates."""
 
+import copy
 import math
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 
+from kd_plugins.registry import MODELS
 from tests.configs.made_data import (
     make_ade20k,
     make_bccd,
@@ -63,12 +67,26 @@ def small_runner(path: Path, work_dir: Path, **changes: Any) -> Any:
     cfg = reduced(load(path))
     for key, value in changes.items():
         cfg.model[key] = value
+    if 'checkpoints' in cfg.model.get('teacher', {}):
+        make_checkpoints(cfg.model.teacher, cfg.default_scope, work_dir)
     cfg.work_dir = str(work_dir)
     # The hosts keep loggers, hubs and visualizers by name, for the whole process.
     cfg.experiment_name = f'{path.stem}_{os.getpid()}_{work_dir.name}'
     cfg.visualizer.name = cfg.experiment_name
     cfg.log_level = 'WARNING'
     return build(cfg)
+
+
+def make_checkpoints(teacher: ConfigDict, scope: str, folder: Path) -> None:
+    """Give a route's model random weights for each of its checkpoints."""
+    folder.mkdir(exist_ok=True)
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(copy.deepcopy(teacher.model))
+    for number, _ in enumerate(teacher.checkpoints):
+        model.init_weights()
+        path = folder / f'anchor_{number}.pth'
+        torch.save(model.state_dict(), path)
+        teacher.checkpoints[number] = str(path)
 
 
 def learned_before(path: Path, work_dir: Path) -> dict[str, Any]:

@@ -195,4 +195,18 @@ def test_noise_has_its_deviation_and_keeps_the_type() -> None:
     assert floats.dtype == np.float32 and floats.min() < 0
     with pytest.raises(ConfigError, match='std must be a finite number >= 0, got -1'):
         GaussianNoise(-1)
-    assert repr(GaussianNoise(2.5)) == 'GaussianNoise(std=2.5)'
+    assert repr(GaussianNoise(2.5)) == 'GaussianNoise(std=2.5, seed=None)'
+
+
+def test_seeded_noise_is_a_function_of_the_image() -> None:
+    noise = GaussianNoise(10.0, seed=3)
+    state = np.random.get_state()[1].copy()
+    one, same = (noise(segments())['img'] for _ in range(2))
+    assert (np.random.get_state()[1] == state).all()
+    assert (one == same).all()
+    turned = segments()
+    turned['img'] = turned['img'][::-1]
+    assert (noise(turned)['img'][::-1] != one).any()
+    assert (GaussianNoise(10.0, seed=4)(segments())['img'] != one).any()
+    with pytest.raises(ConfigError, match='seed must be'):
+        GaussianNoise(1.0, seed=-1)
