@@ -13,6 +13,7 @@ from kd_plugins.combinations import confidence_weights, entropy_weights
 from kd_plugins.errors import ConfigError, DistillationError
 from kd_plugins.losses import softened_divergence
 from kd_plugins.registry import MODELS
+from kd_plugins.visualization.maps import pair_maps
 from tests.teachers.cache.marks import exact, marked
 
 from . import tiny_seg
@@ -521,3 +522,26 @@ def test_each_member_is_cached_by_itself(tmp_path: Path) -> None:
     assert torch.equal(values[0], values[1]) and torch.equal(values[1], values[2])
     assert runs['teacher.1'] == 2
     assert runs['teacher.0'] == 1
+
+
+def test_pictures_show_the_merged_teachers() -> None:
+    pairs = dict(pixel=dict(view='seg.logits', loss=dict(type='KDLoss')))
+    models = tiny_seg.segmentor(8), tiny_seg.segmentor(6)
+    shown = {}
+    for combine in ('MeanProbs', 'MeanLosses'):
+        teacher = ensemble(*models, combine=dict(type=combine))
+        model = vary(MODELS.build(config(pairs, tiny_seg.segmentor(), teacher)))
+        prepared = tiny_seg.segment_batch(model)
+        inputs, samples = prepared['inputs'], prepared['data_samples']
+        (shown[combine],) = pair_maps(model, model.pairs, inputs, samples)
+    with torch.no_grad():
+        probs = [
+            each.model.decode_head.forward(each.model.extract_feat(inputs)).softmax(1)
+            for each in model.teachers.values()
+        ]
+    merged, first = (
+        shown[key].teacher.softmax(1) for key in ('MeanProbs', 'MeanLosses')
+    )
+    assert_close(merged, torch.stack(probs).mean(0))
+    assert_close(first, probs[0])
+    assert shown['MeanLosses'].level == 'seg.logits of teacher.0'
