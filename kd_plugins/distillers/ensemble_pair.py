@@ -122,10 +122,7 @@ class EnsemblePair(Pair):
     def match(self, step: Step) -> list[MatchedTensors | None]:
         """Matched tensors: merged level by level, or of one teacher after the other."""
         with located(self.key):
-            each = [
-                view.match(step.student, step.teachers[name], step.samples)
-                for name, view in self.views.items()
-            ]
+            each = [self._match_with(name, step) for name in self.views]
             levels = list(zip(*each, strict=True))
             if len(each) > 1 and (self._merges or self._of_rows) and self._first_rows:
                 for items in levels:

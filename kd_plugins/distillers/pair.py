@@ -157,8 +157,12 @@ class Pair:
         Raises: ConfigError or DistillationError naming the pair.
         """
         with located(self.key):
-            teacher = step.teachers[self.teacher]
-            return self.view.match(step.student, teacher, step.samples)
+            return self._match_with(self.teacher, step)
+
+    def _match_with(self, teacher: str, step: Step) -> list[MatchedTensors | None]:
+        """What its view matches of the student and one teacher."""
+        run = step.teachers[teacher]
+        return self.views[teacher].match(step.student, run, step.samples)
 
     def teacher_maps(self, step: Step) -> list[Tensor]:
         """Of a view that has maps, those of the teacher as it predicts."""

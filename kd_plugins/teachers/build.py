@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import ConfigError, located, nearest
 from ..host_types import HostModule
-from .ensemble import Ensemble, kind_of, members_of
+from .ensemble import Ensemble, kind_of, kinds, members_of
 from .teacher import Teacher
 
 
@@ -61,4 +61,5 @@ def build_teachers(
 def is_single(cfg: Mapping[str, Any]) -> bool:
     """Whether it describes one teacher, or one ensemble, and no named ones."""
     typed = 'type' in cfg and not isinstance(cfg['type'], dict)
-    return typed or not cfg or any(key in cfg for key in Teacher.keys)
+    known = {key for kind in (Teacher, *kinds().values()) for key in kind.keys}
+    return typed or not cfg or any(key in known for key in cfg)

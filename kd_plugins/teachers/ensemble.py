@@ -110,6 +110,7 @@ def kind_of(
     kind = kind_named(cfg)
     if 'type' in cfg and is_kind(cfg['type']):
         return kind, {key: value for key, value in cfg.items() if key != 'type'}
+    _check_keys_of_kinds(cfg)
     if 'type' in cfg and 'cfg' not in cfg:
         raise ConfigError(
             f"no kind of teacher '{cfg['type']}'. "
@@ -118,6 +119,29 @@ def kind_of(
             key='type',
         )
     return kind, cfg
+
+
+def _check_keys_of_kinds(cfg: Mapping[str, Any]) -> None:
+    """Refuse keys that a plain teacher has not, and another kind has."""
+    got = f', got {cfg["type"]!r}' if 'type' in cfg else ''
+    for name, kind in kinds().items():
+        for key in cfg:
+            if key in kind.keys and key not in Teacher.keys:
+                raise ConfigError(
+                    f"'{key}' is of another kind of teacher: expected "
+                    f"type='kd_plugins.{name}'{got}.",
+                    key='type',
+                )
+
+
+def kinds() -> dict[str, type[Teacher] | type[Ensemble]]:
+    """The kinds of teachers by name, but for the plain one."""
+    TEACHERS.import_from_location()
+    return {
+        name: kind
+        for name, kind in TEACHERS.module_dict.items()
+        if issubclass(kind, (Teacher, Ensemble))
+    }
 
 
 def kind_named(cfg: Mapping[str, Any]) -> type[Teacher] | type[Ensemble]:

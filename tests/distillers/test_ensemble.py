@@ -377,7 +377,18 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     'unknown kind': (
         dict(kd=KD),
         ensemble() | dict(type='Ensemple'),
-        r"^model\.teacher\.type: no kind of teacher 'Ensemple'\. Close: 'Ensemble'",
+        r"^model\.teacher\.type: .* expected type='kd_plugins\.Ensemble', got 'Ensemp",
+    ),
+    'no kind': (
+        dict(kd=KD),
+        dict(members=[teacher_of(faster_rcnn())]),
+        r"^model\.teacher\.type: 'members' is of another kind of teacher: expected "
+        r"type='kd_plugins\.Ensemble'\.",
+    ),
+    'no such kind': (
+        dict(kd=KD),
+        dict(type='Rute', model=faster_rcnn()),
+        r"^model\.teacher\.type: no kind of teacher 'Rute'\. Close: 'Route'\. A model",
     ),
     'of one model': (
         dict(kd=KD | dict(combine=dict(type='MeanProbs'))),
