@@ -19,7 +19,7 @@ endif
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: all demo demo-seg docs format help lint setup test test-fast test-host type
+.PHONY: all coverage demo demo-seg docs format help lint setup test test-fast test-host type
 
 demo: $(SETUP)  ## train and evaluate the main job: a small detector, by a big one
 	$(PYTHON) tools/train.py configs/frcnn_kd.py
@@ -27,7 +27,11 @@ demo: $(SETUP)  ## train and evaluate the main job: a small detector, by a big o
 demo-seg: $(SETUP)  ## the same for segmentation: a small PSPNet, by a big one
 	$(PYTHON) tools/train.py configs/seg_skd.py
 
-test: $(SETUP)  ## all tests and doctests, with coverage
+# The slowest are named: that is where the next minute is won.
+test: $(SETUP)  ## all tests and doctests
+	$(PYTEST) --durations=30
+
+coverage: $(SETUP)  ## the same, and which lines they reach
 	$(PYTEST) --cov=kd_plugins --cov-report=term
 
 test-fast: $(SETUP)  ## without those that take long

@@ -2,11 +2,13 @@
 
 import os
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config import config as mmengine_config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.utils import get_installed_path, is_installed
 
@@ -29,7 +31,8 @@ def read_config(path: str | Path, key: str = 'config') -> Config:
         path: of the file.
         key: the config key or argument that named it, for the message.
 
-    Raises: ConfigError if there is no such file; HostError if its package is missing.
+    Raises: ConfigError if there is no such file, or a mistake in what it or one of its
+        bases says; HostError if its package is missing.
     """
     file = config_path(path, key)
     try:
@@ -51,6 +54,31 @@ def read_config(path: str | Path, key: str = 'config') -> Config:
             f'{"".join(cures)}',
             key,
         ) from error
+    except Exception as error:
+        fault = _fault(error)
+        if fault is None:
+            raise
+        raise ConfigError(f"'{path}' cannot be read: {fault}", key) from error
+
+
+def _fault(error: Exception) -> str | None:
+    """What a config says wrong; None for an error in what it imports, or elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == '<unknown>':  # as parsed
+        text = (error.text or '').strip()
+        where = f"line {error.lineno} of it, or of a base of it, is no Python: '{text}'"
+        return f'{where} ({error.msg}).'
+    caller, last = traceback.extract_tb(error.__traceback__)[-2:]
+    told = str(error) if isinstance(error, TypeError | OSError) else repr(error)
+    if mmengine_config.__file__ == last.filename:
+        if isinstance(error, KeyError) and last.name == '__missing__':
+            return (
+                'it, or a base of it, names by {{_base_. ...}} a key '
+                f"'{error.args[0]}', which is in no base."
+            )
+        return told
+    if mmengine_config.__file__ == caller.filename and last.name == '<module>':
+        return f"'{last.filename}', line {last.lineno}: {told}."
+    return None
 
 
 def config_path(path: str | Path, key: str = 'config') -> Path:

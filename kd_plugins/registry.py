@@ -1,10 +1,10 @@
 """What configurations name by ``type``: our own registries, and children of mmengine's.
 
-Losses, adapters, schedules, combinations, kinds of teachers and views are known to this
-package alone; but for teachers, with or without OpenMMLab. Models, hooks, metrics and
-the like are built by mmengine, from registries of :mod:`kd_plugins.hosts.registries`:
-they are made when one of them is first asked for, and ``type='kd_plugins.Distiller'``
-then resolves from any ``default_scope``.
+Losses, adapters, target transforms, schedules, combinations, kinds of teachers and
+views are known to this package alone; but for teachers, with or without OpenMMLab.
+Models, hooks, metrics and the like are built by mmengine, from registries of
+:mod:`kd_plugins.hosts.registries`: they are made when one of them is first asked for,
+and ``type='kd_plugins.Distiller'`` then resolves from any ``default_scope``.
 """
 
 from collections.abc import Callable
@@ -37,6 +37,7 @@ __all__ = [
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'RUNNERS',
     'SCHEDULES',
+    'TARGET_TRANSFORMS',
     'TEACHERS',
     'TRANSFORMS',
     'VIEWS',
@@ -128,6 +129,7 @@ ADAPTERS = Registry('adapter', 'kd_plugins.adapters')
 SCHEDULES = Registry('weight schedule', 'kd_plugins.schedules')
 COMBINATIONS = Registry('combination of teachers', 'kd_plugins.combinations')
 TEACHERS = Registry('kind of teacher', 'kd_plugins.teachers')
+TARGET_TRANSFORMS = Registry('target transform', 'kd_plugins.target_transforms')
 VIEWS = Registry('view', 'kd_plugins.views')
 
 if not TYPE_CHECKING:  # it would hide a misspelt name

@@ -2,14 +2,22 @@
 
 import os
 import random
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import mmengine.config.utils
+import mmengine.runner.runner
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from mmengine.dataset import base_dataset
 from mmengine.registry import DefaultScope
+from yapf.yapflib.yapf_api import FormatCode
 
 import kd_plugins  # noqa: F401  (first of all: registers mmcv's missing operators)
 from kd_plugins.datasets.digits import prepare_digits
@@ -17,6 +25,7 @@ from kd_plugins.datasets.mosaics import prepare_mosaics
 from kd_plugins.datasets.planes import prepare_planes
 from kd_plugins.teachers import fast
 from tests.faults.tried import pytest_terminal_summary  # noqa: F401
+from tests.warm_python import warm_python
 
 # No test may reach what a user keeps there: it would be made anew, smaller.
 os.environ.pop('KD_PLUGINS_DATA', None)
@@ -29,6 +38,55 @@ settings.register_profile(
 )
 settings.load_profile('kd_plugins')
 torch.set_num_threads(1)
+
+
+# Where the hosts look for yapf's function: when it is needed, or once for all.
+_FORMATTING = ('yapf.yapflib.yapf_api', 'mmengine.config.config')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_hosts() -> Iterator[None]:
+    """What the hosts repeat for every run, seconds each time, is done once, or not.
+
+    Of a process's whole length stay: the metafiles that say where a host's config
+    lies, and the facts of the machine, for which a compiler is asked. Texts of configs
+    are written unformatted (see :func:`formatted`). And who reads a data set collects
+    no garbage.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
+        for module, name in (
+            (mmengine.config.utils, 'load'),
+            (mmengine.runner.runner, 'collect_env'),
+        ):
+            patch.setattr(module, name, cache(getattr(module, name)))
+        for place in _FORMATTING:
+            patch.setattr(f'{place}.FormatCode', _unformatted, raising=False)
+        yield
+
+
+def _unformatted(text: str, **_: Any) -> tuple[str, bool]:
+    return text, True
+
+
+@pytest.fixture
+def formatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of configs are formatted, as outside of tests."""
+    for place in _FORMATTING:
+        monkeypatch.setattr(f'{place}.FormatCode', FormatCode, raising=False)
+
+
+@pytest.fixture(scope='session')
+def warm_program() -> Iterator[str]:
+    """Of :func:`tests.warm_python.warm_python`."""
+    with warm_python() as program:
+        yield program
+
+
+@pytest.fixture
+def warm_processes(warm_program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process starts by ``sys.executable`` need not import torch."""
+    monkeypatch.setattr(sys, 'executable', warm_program)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ FOLDERS = (
     'views',
     'teachers',
     'combinations',
+    'target_transforms',
     'losses',
     'adapters',
     'recorders',
@@ -26,7 +27,8 @@ FOLDERS = (
     'hosts',
 )
 TORCH_ALONE = (
-    *('combinations', 'losses', 'adapters', 'recorders', 'schedules'),
+    *('combinations', 'losses', 'target_transforms'),
+    *('adapters', 'recorders', 'schedules'),
     'checkpoints',
 )
 MODULES = sorted(

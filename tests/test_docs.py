@@ -69,9 +69,9 @@ def report_rows() -> dict[str, list[str]]:
     found = {}
     text = (ROOT / 'docs' / 'benchmark.md').read_text()
     for section in text.split('\n## ')[1:]:
-        table = list(rows(section))
-        figures = {row[0]: row for row in table if len(row) == 10}
-        for row in table:
+        methods = section.split('### ')[0]
+        figures = {row[0]: row for row in rows(methods)}
+        for row in rows(section):
             if len(row) > 1 and row[1].startswith('configs/'):
                 title = rf'{re.escape(row[0])}( [\w-]+)?'  # and the recipe's name
                 (name,) = {each for each in figures if re.fullmatch(title, each)}

@@ -17,6 +17,7 @@ for name, wanted in {
     'ADAPTERS': 'ConvAdapter',
     'VIEWS': 'roi.logits',
     'SCHEDULES': 'LinearRamp',
+    'TARGET_TRANSFORMS': 'DKPPTransform',
     'DATASETS': 'SeededViews',
     'HOOKS': 'PrepareDataHook',
     'METRICS': 'ClasswiseIoUMetric',

@@ -28,16 +28,15 @@ import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv 
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from kd_plugins.apis.command_line import KeyValues
 from kd_plugins.apis.analyze import analyze
 from kd_plugins.apis.doctor import examine
 from kd_plugins.apis.train import prepare_config
 from kd_plugins.errors import ConfigError
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -80,7 +79,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override the config, such as model.pairs.hint.loss.loss_weight=0.1; '
         'lists as KEY="[a,b]"',
@@ -124,4 +123,4 @@ def why(args: argparse.Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

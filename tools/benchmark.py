@@ -21,13 +21,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from kd_plugins.apis.command_line import KeyValues
 from kd_plugins.benchmark.cluster import SCHEDULERS, Cluster
 from kd_plugins.benchmark.main import benchmark, cost, report_pages
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.runs import Commands
 from kd_plugins.errors import ConfigError
+from kd_plugins.run_tool import run_tool
 
 TOOLS = Path(__file__).resolve().parent
 PROTOCOL = TOOLS.parent / 'configs' / 'benchmarks' / 'chen2017_digits.py'
@@ -56,14 +56,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--executor-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         default={},
         metavar='KEY=VALUE',
         help='of the jobs, as submitit names them: timeout_min=600 slurm_partition=gpu '
         'gpus_per_node=1 cpus_per_task=8',
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='for every run'
+        '--cfg-options', nargs='+', action=KeyValues, default={}, help='for every run'
     )
     parser.add_argument(
         '--report-only', action='store_true', help='run nothing, show what there is'
@@ -84,15 +84,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--equal-time',
-        action='store_true',
+        type=length,
+        nargs='*',
+        metavar='LENGTH',
         help='train the baseline for as many seconds as each row took, its schedule '
         'stretched alike; the reports show it beside the row (with --report-only: '
-        'plan it, train nothing)',
+        "plan it, train nothing). With lengths, as multiples of the baseline's, a row "
+        'takes the next longer one: many rows share few runs',
     )
     parser.add_argument('--threads', type=int, default=1, help='of --cost')
     parser.add_argument('--steps', type=int, default=30, help='of --cost, that count')
     parser.add_argument('--warmup', type=int, default=10, help='of --cost, before them')
     return parser.parse_args(argv)
+
+
+def length(text: str) -> float:
+    """A multiple of the baseline's length, at least 1."""
+    value = float(text)
+    if not 1 <= value < float('inf'):
+        raise ValueError(text)
+    return value
 
 
 def check(arguments: argparse.Namespace, protocols: int, work_dirs: int) -> None:
@@ -128,7 +139,9 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
 def refuse(arguments: argparse.Namespace, what: str, others: Sequence[str]) -> None:
     """Refuse options of which nothing would come."""
     given = [
-        f'--{each.replace("_", "-")}' for each in others if getattr(arguments, each)
+        f'--{each.replace("_", "-")}'
+        for each in others
+        if getattr(arguments, each) or getattr(arguments, each) == []
     ]
     reasons = {
         'report': 'the page shows whole protocols, what is not run yet too',
@@ -181,7 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=arguments.cfg_options,
         jobs=arguments.jobs,
         report_only=arguments.report_only,
-        equal_time=arguments.equal_time,
+        equal_time=arguments.equal_time is not None,
+        lengths=arguments.equal_time or (),
         cluster=cluster_of(arguments),
     )
     print(outcome.markdown)
@@ -191,4 +205,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

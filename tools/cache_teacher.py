@@ -17,11 +17,12 @@ import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv 
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
+from kd_plugins.apis.command_line import KeyValues
 from kd_plugins.apis.cache import fill_cache
 from kd_plugins.apis.train import prepare_config
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -39,7 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override the config, as the training does',
     )
@@ -65,4 +66,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from kd_plugins.apis.command_line import add_training_options
 from kd_plugins.apis.distill import distill
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -62,4 +63,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

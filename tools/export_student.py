@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Sequence
 
 from kd_plugins.apis.export import export_student
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -30,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -25,6 +25,7 @@ from kd_plugins.benchmark.device_check import (
     run_section,
 )
 from kd_plugins.benchmark.device_check.check import NAME, problems_of
+from kd_plugins.run_tool import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -81,4 +82,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

@@ -16,10 +16,10 @@ import kd_plugins  # noqa: F401, I001  (first: supplies what an uncompiled mmcv 
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
+from kd_plugins.apis.command_line import KeyValues
 from kd_plugins.apis.train import prepare_config
 from kd_plugins.apis.test import evaluate
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,7 +43,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override the config; lists as KEY="[a,b]"',
     )
@@ -77,4 +77,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

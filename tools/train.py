@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from kd_plugins.apis.command_line import add_training_options
 from kd_plugins.apis.train import prepare_config, train
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -39,4 +40,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -2,16 +2,16 @@
 # Saputra et al., ICCV 2019, arXiv:1908.00858
 # Run:    python tools/train.py configs/ail/ail-deltas_retina-r101_retina-r50_1x_coco.py
 # Cost and result: not run yet.  Needs: COCO 2017 in data/coco/.
-_base_ = ['mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', '../_base_/distill.py']
+_base_ = [
+    'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+    '../_base_/distill.py',
+    '../_base_/teachers/retina-r101_2x_coco.py',
+]
 model = dict(
     _delete_=True,
     type='kd_plugins.Distiller',
     student={{_base_.model}},
-    teacher=dict(
-        cfg='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_r101_fpn_2x_coco/'
-            'retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth')),
+    teacher=_base_.pop('teacher'),
     pairs=dict(
         # Where is the object? Of the anchors that have one; the more the teacher errs,
         # the less it counts. The range of its errors is followed as they come; the

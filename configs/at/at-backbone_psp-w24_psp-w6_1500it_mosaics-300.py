@@ -6,15 +6,8 @@
 # alone 38.4 (seeds 0 to 2, 400 validation images).
 # Alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
-_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/psp-w24_psp-w6_1500it_mosaics-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
-        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
     pairs=dict(
         # Where is each stage active? The weight of the released code, 1000, is of each
         # stage, and a pair takes the mean of its four: 4000.

@@ -1,19 +1,9 @@
-# A student for blood cells, alone: Faster R-CNN, ResNet-18, BCCD, 2x.
+# A student for blood cells, alone: Faster R-CNN, ResNet-18, BCCD, 2x. All but the
+# backbone is the teacher's, inherited here.
 # Run:    python tools/train.py configs/bccd/faster-rcnn_r18_fpn_2x_bccd.py
 # Cost and result: not run yet.  Needs: BCCD in data/bccd/; see
 # configs/_base_/datasets/bccd.py.
-_base_ = [
-    'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
-    '../_base_/datasets/bccd.py',
-    'mmdet::_base_/schedules/schedule_2x.py',
-    'mmdet::_base_/default_runtime.py',
-]
+_base_ = ['./faster-rcnn_r101_fpn_2x_bccd.py']
 model = dict(
-    backbone=dict(
-        depth=18,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
-    neck=dict(in_channels=[64, 128, 256, 512]),
-    roi_head=dict(bbox_head=dict(num_classes={{_base_.num_classes}})))
-# The schedule's rate is for 16 images a batch; here there are 4.
-optim_wrapper = dict(optimizer=dict(lr=0.005))
-auto_scale_lr = dict(base_batch_size=4)
+    backbone=dict(depth=18, init_cfg=dict(checkpoint='torchvision://resnet18')),
+    neck=dict(in_channels=[64, 128, 256, 512]))

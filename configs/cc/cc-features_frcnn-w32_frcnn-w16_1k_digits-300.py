@@ -7,18 +7,8 @@
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
-_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/frcnn-w32_frcnn-w16_1k_digits-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
-        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
-    # Where the shapes agree, the student starts from the teacher's weights, as all
-    # that is compared on the digits does, the one without pairs too.
-    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
     pairs=dict(
         # How do the RoIs go together, as the classifier reads them? Kernel of the
         # paper. The weight is ours: the gradient is as large as the task's

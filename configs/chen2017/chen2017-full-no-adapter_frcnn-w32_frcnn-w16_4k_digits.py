@@ -6,18 +6,9 @@
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_4k_digits.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_4k_digits.py
-_base_ = ['../frcnn_kd.py']
+_base_ = ['../frcnn_kd.py', '../_base_/schedules/cosine_4k.py']
 
 # As for the student alone; a test compares the two.
 train_dataloader = dict(dataset=dict(ann_file='annotations/train.json'))
 train_cfg = dict(max_iters=4000, val_interval=1000)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=1e-6,
-        by_epoch=False,
-        begin=200,
-        end=4000,
-        T_max=3800),
-]
+param_scheduler = _base_.pop('cosine_4k')

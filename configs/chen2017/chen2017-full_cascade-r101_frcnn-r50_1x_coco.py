@@ -3,7 +3,11 @@
 # Run:    python tools/train.py \
 #     configs/chen2017/chen2017-full_cascade-r101_frcnn-r50_1x_coco.py
 # Cost and result: not run yet.  Needs: COCO 2017 in data/coco/.
-_base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', '../_base_/distill.py']
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    '../_base_/distill.py',
+    '../_base_/methods/chen2017.py',
+]
 # The cascade's first stage judges the student's RoIs: it was trained on such ones. For
 # the last: view=dict(type='roi.logits', stage=dict(student=0, teacher=2)).
 # The boxes of a cascade are class-agnostic; the student's of the RoI's class meet them.
@@ -16,29 +20,4 @@ model = dict(
         checkpoint=(
             'https://download.openmmlab.com/mmdetection/v2.0/cascade_rcnn/cascade_rcnn_r101_fpn_20e_coco/'
             'cascade_rcnn_r101_fpn_20e_coco_bbox_mAP-0.425_20200504_231812-5057dcc5.pth')),
-    task_loss_weights={'loss_cls': 0.8, 'loss_rpn_cls': 0.8},  # mu
-    pairs=dict(
-        hint=dict(
-            layer='neck',
-            adapter=dict(type='ConvAdapter'),
-            loss=dict(type='HintLoss', loss_weight=0.5)),  # gamma
-        rcn_cls=dict(
-            view='roi.logits',
-            loss=dict(
-                type='WeightedClassKDLoss',
-                background_weight=1.5,
-                temperature=1.0,
-                loss_weight=0.2)),  # 1 - mu
-        rcn_reg=dict(
-            view='roi.deltas',
-            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5)),  # nu
-        rpn_cls=dict(
-            view='rpn.logits',
-            loss=dict(
-                type='WeightedClassKDLoss',
-                background_weight=1.5,
-                temperature=1.0,
-                loss_weight=0.2)),  # 1 - mu
-        rpn_reg=dict(
-            view='rpn.deltas',
-            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5))))  # nu
+    **_base_.pop('chen2017'))

@@ -3,39 +3,8 @@
 # Run:    python tools/train.py \
 #     configs/chen2017/chen2017-full_frcnn-r101_frcnn-r50_1x_coco.py
 # Cost and result: not run yet.  Needs: COCO 2017 in data/coco/.
-_base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', '../_base_/distill.py']
-model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r101_fpn_2x_coco/'
-            'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth')),
-    task_loss_weights={'loss_cls': 0.8, 'loss_rpn_cls': 0.8},  # mu
-    pairs=dict(
-        hint=dict(
-            layer='neck',
-            adapter=dict(type='ConvAdapter'),
-            loss=dict(type='HintLoss', loss_weight=0.5)),  # gamma
-        rcn_cls=dict(
-            view='roi.logits',
-            loss=dict(
-                type='WeightedClassKDLoss',
-                background_weight=1.5,
-                temperature=1.0,
-                loss_weight=0.2)),  # 1 - mu
-        rcn_reg=dict(
-            view='roi.deltas',
-            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5)),  # nu
-        rpn_cls=dict(
-            view='rpn.logits',
-            loss=dict(
-                type='WeightedClassKDLoss',
-                background_weight=1.5,
-                temperature=1.0,
-                loss_weight=0.2)),  # 1 - mu
-        rpn_reg=dict(
-            view='rpn.deltas',
-            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5))))  # nu
+_base_ = [
+    '../_base_/distill/frcnn-r101_frcnn-r50_1x_coco.py',
+    '../_base_/methods/chen2017.py',
+]
+model = _base_.pop('chen2017')

@@ -5,7 +5,11 @@
 # Cost and result: not run yet.  Needs: VOC 2007 and 2012 in data/VOCdevkit/, and
 # the teacher, of which there is no public checkpoint. Train it first, to epoch_4.pth:
 #         python tools/train.py configs/pascal_voc/faster-rcnn_r101_fpn_1x_voc0712.py
-_base_ = ['mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py', '../_base_/distill.py']
+_base_ = [
+    'mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py',
+    '../_base_/distill.py',
+    '../_base_/methods/chen2017.py',
+]
 model = dict(
     _delete_=True,
     type='kd_plugins.Distiller',
@@ -13,29 +17,4 @@ model = dict(
     teacher=dict(
         cfg='kd_plugins::pascal_voc/faster-rcnn_r101_fpn_1x_voc0712.py',
         checkpoint='work_dirs/faster-rcnn_r101_fpn_1x_voc0712/epoch_4.pth'),
-    task_loss_weights={'loss_cls': 0.8, 'loss_rpn_cls': 0.8},  # mu
-    pairs=dict(
-        hint=dict(
-            layer='neck',
-            adapter=dict(type='ConvAdapter'),
-            loss=dict(type='HintLoss', loss_weight=0.5)),  # gamma
-        rcn_cls=dict(
-            view='roi.logits',
-            loss=dict(
-                type='WeightedClassKDLoss',
-                background_weight=1.5,
-                temperature=1.0,
-                loss_weight=0.2)),  # 1 - mu
-        rcn_reg=dict(
-            view='roi.deltas',
-            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5)),  # nu
-        rpn_cls=dict(
-            view='rpn.logits',
-            loss=dict(
-                type='WeightedClassKDLoss',
-                background_weight=1.5,
-                temperature=1.0,
-                loss_weight=0.2)),  # 1 - mu
-        rpn_reg=dict(
-            view='rpn.deltas',
-            loss=dict(type='TeacherBoundedLoss', margin=0.0, loss_weight=0.5))))  # nu
+    **_base_.pop('chen2017'))

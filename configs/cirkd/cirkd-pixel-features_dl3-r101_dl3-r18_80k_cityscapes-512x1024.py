@@ -3,19 +3,8 @@
 # Run:    python tools/train.py \
 #     configs/cirkd/cirkd-pixel-features_dl3-r101_dl3-r18_80k_cityscapes-512x1024.py
 # Cost and result: not run yet.  Needs: Cityscapes in data/cityscapes/.
-_base_ = [
-    'mmseg::deeplabv3/deeplabv3_r18-d8_4xb2-80k_cityscapes-512x1024.py',
-    '../_base_/distill.py',
-]
+_base_ = ['../_base_/distill/dl3-r101_dl3-r18_80k_cityscapes-512x1024.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='mmseg::deeplabv3/deeplabv3_r101-d8_4xb2-80k_cityscapes-512x1024.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmsegmentation/v0.5/deeplabv3/deeplabv3_r101-d8_512x1024_80k_cityscapes/'
-            'deeplabv3_r101-d8_512x1024_80k_cityscapes_20200606_113503-9e428899.pth')),
     pairs=dict(
         # The paper's total has both, with these weights.
         pixel=dict(

@@ -8,39 +8,19 @@
 # Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py
-_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/frcnn-w32_frcnn-w16_1k_digits-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
-        checkpoint='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
-    # Where the shapes agree, the student starts from the teacher's weights, as all
-    # that is compared on the digits does, the one without pairs too.
-    init_from_teacher=['neck', 'rpn_head', 'roi_head'],
-    pairs=dict(
-        # How do the channels of two levels of the FPN, of as many channels in both
-        # models, go together? The paper trains the flow alone, then the task. Here 200
-        # iterations of that leave a neck that is no longer the teacher's: 6.2 mAP in
-        # the end (seed 0). So both at once, with weights of ours: each gradient is half
-        # as large as the task's (tools/analyze.py, at a student trained without).
-        neck_1=dict(
+    # How do the channels of two levels of the FPN, of as many channels in both models,
+    # go together? The paper trains the flow alone, then the task. Here 200 iterations
+    # of that leave a neck that is no longer the teacher's: 6.2 mAP in the end (seed 0).
+    # So both at once, with weights of ours: each gradient is half as large as the
+    # task's (tools/analyze.py, at a student trained without).
+    pairs={
+        f'neck_{level + 1}': dict(
             view=dict(
                 type='layer.flow',
-                first='neck.fpn_convs.0',
-                last='neck.fpn_convs.1'),
-            loss=dict(type='FSPLoss', loss_weight=2.5e-4)),
-        neck_2=dict(
-            view=dict(
-                type='layer.flow',
-                first='neck.fpn_convs.1',
-                last='neck.fpn_convs.2'),
-            loss=dict(type='FSPLoss', loss_weight=6.7e-5)),
-        neck_3=dict(
-            view=dict(
-                type='layer.flow',
-                first='neck.fpn_convs.2',
-                last='neck.fpn_convs.3'),
-            loss=dict(type='FSPLoss', loss_weight=3.3e-5))))
+                first=f'neck.fpn_convs.{level}',
+                last=f'neck.fpn_convs.{level + 1}'),
+            loss=dict(type='FSPLoss', loss_weight=weight))
+        for level, weight in enumerate([2.5e-4, 6.7e-5, 3.3e-5])
+    })

@@ -3,16 +3,16 @@
 # Run:    python tools/train.py \
 #     configs/kd/kd-logits-masks_mask-r101_mask-r50_1x_coco.py
 # Cost and result: not run yet.  Needs: COCO 2017 in data/coco/.
-_base_ = ['mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', '../_base_/distill.py']
+_base_ = [
+    'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    '../_base_/distill.py',
+    '../_base_/teachers/mask-r101_2x_coco.py',
+]
 model = dict(
     _delete_=True,
     type='kd_plugins.Distiller',
     student={{_base_.model}},
-    teacher=dict(
-        cfg='mmdet::mask_rcnn/mask-rcnn_r101_fpn_2x_coco.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmdetection/v2.0/mask_rcnn/mask_rcnn_r101_fpn_2x_coco/'
-            'mask_rcnn_r101_fpn_2x_coco_bbox_mAP-0.408__segm_mAP-0.366_20200505_071027-14b391c7.pth')),
+    teacher=_base_.pop('teacher'),
     pairs=dict(
         # What is in this box? Both heads judge the same boxes.
         logits=dict(

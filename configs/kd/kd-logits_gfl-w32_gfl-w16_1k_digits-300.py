@@ -7,18 +7,8 @@
 # Alone:  python tools/train.py configs/digits/gfl_r18-w16_fpn_1k_digits-300.py
 # The same start, nothing distilled:  python tools/train.py \
 #     configs/ld/ld-start_gfl-w32_gfl-w16_1k_digits-300.py
-_base_ = ['../_base_/digits_gfl_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/gfl-w32_gfl-w16_1k_digits-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::digits/gfl_r18-w32_fpn_3k_digits.py',
-        checkpoint='kd_plugins::digits/gfl_r18-w32_fpn_3k_digits.safetensors'),
-    # Where the shapes agree, the student starts from the teacher's weights, as all
-    # that is compared here does, the one without pairs too.
-    init_from_teacher=['neck', 'bbox_head'],
     pairs=dict(
         # Which classes are here? At every point of four levels, most of which hold
         # none.

@@ -7,15 +7,8 @@
 # 37.0 (seed 0 only, 400 validation images).
 # Alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
-_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/psp-w24_psp-w6_1500it_mosaics-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
-        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
     pairs=dict(
         # The authors' weights are 1 and 0.4; their code takes half of the distance.
         logits=dict(

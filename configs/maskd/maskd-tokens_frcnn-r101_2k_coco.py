@@ -3,15 +3,15 @@
 # Run:    python tools/train.py configs/maskd/maskd-tokens_frcnn-r101_2k_coco.py
 # Cost and result: not run yet.  The box AP is that of the masked teacher.
 # Needs: COCO 2017 in data/coco/.
-_base_ = ['mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py', '../_base_/distill.py']
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',
+    '../_base_/distill.py',
+    '../_base_/teachers/frcnn-r101_2x_coco.py',
+]
 model = dict(
     _delete_=True,
     type='kd_plugins.MaskLearner',
-    teacher=dict(
-        cfg='mmdet::faster_rcnn/faster-rcnn_r101_fpn_2x_coco.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r101_fpn_2x_coco/'
-            'faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth')),
+    teacher=_base_.pop('teacher'),
     # As many as the authors take for detection, at each of five levels.
     masks=dict(neck=dict(layer='neck', tokens=6)))
 # The authors' number of iterations; of the host's schedule the warm-up is left.

@@ -8,18 +8,10 @@ _base_ = [
     '../_base_/models/pspnet_r18_mosaics.py',
     '../_base_/datasets/mosaics.py',
     '../_base_/schedules/schedule_scratch.py',
+    '../_base_/schedules/cosine_4k.py',
     '../_base_/mmseg_runtime.py',
 ]
 train_cfg = dict(max_iters=4000, val_interval=1000)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=1e-6,
-        by_epoch=False,
-        begin=200,
-        end=4000,
-        T_max=3800),
-]
+param_scheduler = _base_.pop('cosine_4k')
 # The hook that makes the data is ours.
 custom_imports = dict(imports=['kd_plugins'], allow_failed_imports=False)

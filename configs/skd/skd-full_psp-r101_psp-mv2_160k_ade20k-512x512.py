@@ -6,6 +6,7 @@
 _base_ = [
     'mmseg::mobilenet_v2/mobilenet-v2-d8_pspnet_4xb4-160k_ade20k-512x512.py',
     '../_base_/distill.py',
+    '../_base_/methods/skd.py',
 ]
 model = dict(
     _delete_=True,
@@ -16,12 +17,4 @@ model = dict(
         checkpoint=(
             'https://download.openmmlab.com/mmsegmentation/v0.5/pspnet/pspnet_r101-d8_512x512_160k_ade20k/'
             'pspnet_r101-d8_512x512_160k_ade20k_20200615_100650-967c316f.pth')),
-    pairs=dict(
-        pixel=dict(
-            view='seg.logits', loss=dict(type='PixelWiseLoss', loss_weight=10.0)),
-        pair=dict(
-            layer='decode_head.bottleneck',
-            loss=dict(type='PairWiseLoss', pool_kernel=2, loss_weight=10.0)),
-        # The critic's own rate and weight decay; the schedule is the student's.
-        holistic=dict(
-            view='seg.logits', loss=dict(type='HolisticLoss', loss_weight=0.1))))
+    pairs=_base_.pop('skd'))

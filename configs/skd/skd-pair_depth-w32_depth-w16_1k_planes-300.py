@@ -5,14 +5,8 @@
 # Cost and result: not run yet.
 # Alone:  python tools/train.py \
 #     configs/planes/depth_r18-w16_1k_planes-300-128x128.py
-_base_ = ['../_base_/planes_student.py', '../_base_/distill.py']
+_base_ = ['../_base_/distill/depth-w32_depth-w16_1k_planes-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        cfg='kd_plugins::planes/depth_r18-w32_2k_planes-128x128.py',
-        checkpoint='kd_plugins::planes/depth_r18-w32_2k_planes-128x128.safetensors'),
     pairs=dict(
         # How alike are each two places? Cosines between the pixels of the decoder's
         # last feature, 32x32 pooled to 16x16, whose channels may differ: no adapter.

@@ -6,16 +6,13 @@
 _base_ = [
     'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',
     '../_base_/distill.py',
+    '../_base_/teachers/segformer-b4_160k_cityscapes-1024x1024.py',
 ]
 model = dict(
     _delete_=True,
     type='kd_plugins.Distiller',
     student={{_base_.model}},
-    teacher=dict(
-        cfg='mmseg::segformer/segformer_mit-b4_8xb1-160k_cityscapes-1024x1024.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmsegmentation/v0.5/segformer/segformer_mit-b4_8x1_1024x1024_160k_cityscapes/'
-            'segformer_mit-b4_8x1_1024x1024_160k_cityscapes_20211207_080709-07f6c333.pth')),
+    teacher=_base_.pop('teacher'),
     pairs=dict(
         pixel=dict(
             view='seg.logits', loss=dict(type='PixelWiseLoss', loss_weight=10.0)),

@@ -9,20 +9,8 @@
 # Cost and result: not run yet.  Needs: Cityscapes in data/cityscapes/.
 # Alone:  python tools/train.py \
 #     configs/cityscapes/pspnet_r18-d8_40k_cityscapes-512x512.py
-_base_ = [
-    '../cityscapes/pspnet_r18-d8_40k_cityscapes-512x512.py',
-    '../_base_/distill.py',
-]
+_base_ = ['../_base_/distill/psp-r101_psp-r18_40k_cityscapes-512x512.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    # mmsegmentation's R101 of 40k has 78.34 mIoU; the paper's teacher has 78.3.
-    teacher=dict(
-        cfg='mmseg::pspnet/pspnet_r101-d8_4xb2-40k_cityscapes-512x1024.py',
-        checkpoint=(
-            'https://download.openmmlab.com/mmsegmentation/v0.5/pspnet/pspnet_r101-d8_512x1024_40k_cityscapes/'
-            'pspnet_r101-d8_512x1024_40k_cityscapes_20200604_232751-467e7cf4.pth')),
     pairs=dict(
         pixel=dict(
             view='seg.logits', loss=dict(type='PixelWiseLoss', loss_weight=10.0))))

@@ -1,21 +1,23 @@
-"""Student beside teacher, once, when a distillation ends."""
+"""What a distillation came to: student beside teacher, once, when it ends."""
 
+import os
+import shlex
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..engine.hooks import FidelityHook
+from ..distillers.interface import is_distiller, unwrap
+from ..engine.files import student_file
+from ..engine.hooks import FidelityHook, GradientSharesHook
+from ..engine.runner import whole_config
 from ..errors import LocatedError
-from .recorded import METRICS
-
-_TEACHER = 'teacher/'
-_RATHER = ('mean', 'mAP', 'mIoU', 'rmse', 'acc')  # where no header's metric is there
+from .recorded import score_rows
 
 
 class ClosingHook(Hook):
-    """Validates student and teacher after the last iteration, and says what came out.
+    """Validates student and teacher after the last iteration.
 
     One pass over the validation data, both models on each image; nothing is saved. The
     weights of the student are those that the host validates, EMA's included.
@@ -50,46 +52,82 @@ class ClosingHook(Hook):
         except LocatedError as error:
             runner.logger.warning(f'They cannot be compared: {error}')
             return
-        for sentence in comparison(self.metrics):
-            runner.logger.info(sentence)
 
 
-def comparison(metrics: Mapping[str, Any]) -> list[str]:
-    """What a validation with fidelity says, in sentences.
+def closing_block(runner: Runner) -> str | None:
+    """What a distillation came to, in lines.
 
     Args:
-        metrics: of the validation.
+        runner: whose training has ended.
+
+    Returns: the scores that are known, how often student and teacher agree, the verdict
+        on the pairs, where the student's own checkpoint is, and a command for it; None
+        for a run that is no distillation, or that has nothing of these.
+    """
+    if not is_distiller(unwrap(runner.model)):
+        return None
+    validated = {
+        key.removeprefix('val/'): buffer.current()
+        for key, buffer in runner.message_hub.log_scalars.items()
+        if key.startswith('val/')
+    }
+    rows = score_rows(runner.cfg, validated)
+    agreement = _agreement(validated)
+    if agreement:
+        rows['agreement'] = agreement
+    for hook in runner.hooks:
+        if isinstance(hook, GradientSharesHook) and hook.verdict is not None:
+            rows['verdict'] = hook.verdict.sentence
+    last = runner.message_hub.runtime_info.get('last_ckpt')
+    if last and os.path.exists(student_file(last)):
+        rows |= _file_rows(runner, student_file(last))
+    elif 'student' not in rows:
+        return None  # nothing was trained, or nothing is known of it
+    width = max(map(len, rows))
+    lines = [f'  {name:<{width}}  {text}' for name, text in rows.items()]
+    return '\n'.join(['What the distillation came to:', *lines])
+
+
+def _agreement(metrics: Mapping[str, float]) -> str:
+    """How often student and teacher say the same; empty where it was not measured."""
+    agreement = metrics.get('fidelity/agreement')
+    recall = metrics.get('fidelity/recall')
+    on = 'the pixels' if recall is None else 'the objects that both find'
+    parts = [] if agreement is None else [f'{100 * agreement:.0f} % of {on}']
+    if recall is not None:
+        parts.append(
+            f'the student finds {100 * recall:.0f} % of what its teacher finds'
+        )
+    return '; '.join(parts)
+
+
+def _file_rows(runner: Runner, checkpoint: str) -> dict[str, str]:
+    """Where the student is, and how it is tested, or exported where it cannot be."""
+    path = pasted(checkpoint)
+    config = whole_config(runner)
+    if runner.cfg.get('test_dataloader') is not None and config.is_file():
+        command = {'test it': f'{_tool("test")} {pasted(config)} {path}'}
+    else:
+        out = pasted(Path(checkpoint).with_name('student.safetensors'))
+        command = {'export it': f'{_tool("export_student")} {path} {out}'}
+    return {'checkpoint': path, **command}
+
+
+def pasted(path: str | Path) -> str:
+    """A path as a shell takes it: from the current folder where it is below that.
 
     Example:
-        >>> comparison({'mIoU': 41.2, 'teacher/mIoU': 56.0, 'fidelity/agreement': 0.8})
-        ['On the validation data the student scores 41.200, its teacher 56.000 (mIoU).',
-        'They agree on 80 % of the pixels.']
+        >>> pasted(Path.cwd() / 'work_dirs' / 'a b.pth'), pasted('/nowhere/b.pth')
+        ("'work_dirs/a b.pth'", '/nowhere/b.pth')
     """
-    sentences = []
-    name = _main_metric(metrics)
-    if name is not None:
-        teacher = metrics.get(_TEACHER + name)
-        beside = '' if teacher is None else f', its teacher {teacher:.3f}'
-        sentences.append(
-            f'On the validation data the student scores {metrics[name]:.3f}{beside} '
-            f'({name}).'
-        )
-    agreement = metrics.get('fidelity/agreement')
-    if agreement is not None:
-        recall = metrics.get('fidelity/recall')
-        on = 'the pixels' if recall is None else 'the objects that both find'
-        found = (
-            ''
-            if recall is None
-            else f'; the student finds {100 * recall:.0f} % of what its teacher finds'
-        )
-        sentences.append(f'They agree on {100 * agreement:.0f} % of {on}{found}.')
-    return sentences
+    absolute, folder = Path(os.path.abspath(path)), Path.cwd()
+    below = absolute.is_relative_to(folder)
+    return shlex.quote(str(absolute.relative_to(folder) if below else absolute))
 
 
-def _main_metric(metrics: Mapping[str, Any]) -> str | None:
-    """The metric that headers and papers give, or the nearest to it."""
-    own = [name for name in metrics if not name.startswith((_TEACHER, 'fidelity/'))]
-    known = [name for name, _ in METRICS.values() if name in own]
-    rather = [name for end in _RATHER for name in own if name.endswith(end)]
-    return next(iter([*known, *rather]), None)
+def _tool(name: str) -> str:
+    """The command of a tool, of a clone or of an installed package."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / '.mim' / 'tools'
+    folder = installed if installed.is_dir() else package.parent / 'tools'
+    return f'python {pasted(folder.resolve() / f"{name}.py")}'

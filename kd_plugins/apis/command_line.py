@@ -1,8 +1,29 @@
 """Options that tools share, as the hosts' own tools name them."""
 
 import argparse
+from typing import Any
 
 from mmengine.config import DictAction
+
+
+class KeyValues(DictAction):
+    """Of ``KEY=VALUE ...`` a dict, as the hosts read it; of anything else an error."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        for text in values:
+            try:
+                super().__call__(parser, namespace, [text], option_string)
+            except (ValueError, AssertionError) as error:
+                fault = f' ({error})' if isinstance(error, AssertionError) else ''
+                raise argparse.ArgumentError(
+                    self, f"expected KEY=VALUE, got '{text}'{fault}."
+                ) from error
 
 
 def add_training_options(parser: argparse.ArgumentParser, work_dir: str) -> None:
@@ -29,7 +50,7 @@ def add_training_options(parser: argparse.ArgumentParser, work_dir: str) -> None
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override the config, such as model.pairs.hint.loss.loss_weight=0.1; '
         'lists as KEY="[a,b]"',

@@ -38,7 +38,7 @@ class Price:
         seconds: of each timed step, by 'student' and 'distilled'; the two took turns.
         batch_size: images a step, on each process.
         iterations: of the run that are left.
-        parameters: of the teachers, number.
+        parameters: of the teachers, number; 0: there is none.
         weights: bytes of their weights.
         peaks: bytes of GPU memory at most, in each of the two steps; empty on a CPU.
     """
@@ -75,13 +75,16 @@ class Price:
             f'  {self.iterations:,} iterations: {_hours(self.hours(STUDENT))} alone, '
             f'{_hours(self.hours(DISTILLED))} distilled',
             f'  the teacher: {self.parameters / 1e6:.2f} M parameters, '
-            f'{self.weights / _MIB:.1f} MiB',
+            f'{self.weights / _MIB:.1f} MiB'
+            if self.parameters
+            else '  no teacher',
         ]
         if self.peaks:
             lines.append(
                 f'  GPU memory at most: {self.peaks[STUDENT] / _MIB:,.0f} MiB alone, '
                 f'{self.peaks[DISTILLED] / _MIB:,.0f} MiB distilled'
             )
+        lines.append('  On a busy machine these times are noisy.')
         return '\n'.join(lines)
 
 

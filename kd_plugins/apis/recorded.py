@@ -7,7 +7,7 @@ Of the header's comments two lines are read::
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,9 @@ METRICS = {
     'mIoU': ('mIoU', 1.0),
     'RMSE': ('rmse', 1.0),
 }
-_DECIMALS = {'RMSE': 3}  # of the others one
-_SUBJECTS = {'alone': 'the same student without a teacher', 'teacher': 'its teacher'}
+_TENTHS = ('mAP', 'mIoU')  # of others three decimals
+_RATHER = ('mean', 'mAP', 'mIoU', 'rmse', 'acc')  # where no header's metric is there
+_TEACHER = 'teacher/'
 _SCORE = re.compile(
     r'^# Cost and result:.*?(?P<value>\d+\.\d+)(?P<spread> ± \d+\.\d+)? '
     rf'(?P<metric>{"|".join(METRICS)})\b',
@@ -38,7 +39,8 @@ class Score:
 
     Args:
         value: mean, where it is of several seeds.
-        metric: 'mAP', 'mIoU' or 'RMSE' (in metres; lower is better).
+        metric: 'mAP', 'mIoU' or 'RMSE' (in metres; lower is better); of others, which
+            no header has, the host's name.
         spread: the deviation over seeds, ' ± 1.4', or ''.
     """
 
@@ -47,7 +49,7 @@ class Score:
     spread: str = ''
 
     def __str__(self) -> str:
-        decimals = _DECIMALS.get(self.metric, 1)
+        decimals = 1 if self.metric in _TENTHS else 3
         return f'{self.value:.{decimals}f}{self.spread} {self.metric}'
 
 
@@ -82,32 +84,49 @@ def compared_scores(cfg: Config) -> dict[str, Score]:
     return {name: score for name, score in scores.items() if score is not None}
 
 
-def result_sentence(cfg: Config, validated: Mapping[str, float]) -> str | None:
-    """What a distillation came to, in a sentence, as far as it is known.
+def score_rows(cfg: Config, validated: Mapping[str, float]) -> dict[str, str]:
+    """The scores of a distillation: each once, as far as it is known.
 
     Args:
         cfg: of the distillation.
-        validated: the last validation's metrics, as the host names them.
+        validated: the last validation's metrics, as the host and
+            :class:`~kd_plugins.engine.hooks.FidelityHook` name them.
 
-    Returns: None where nothing is known.
+    Returns: of 'student', 'teacher' and 'student alone'; what was not validated is that
+        which the header of its config records.
     """
-    others = compared_scores(cfg)
-    metrics = [score.metric for score in others.values()] or METRICS
-    name = next((each for each in metrics if METRICS[each][0] in validated), None)
-    scores: dict[str, Score] = {}
-    if name is not None:
-        metric, factor = METRICS[name]
-        scores['The student'] = Score(factor * validated[metric], name)
-    for key, subject in _SUBJECTS.items():
-        if key in others:
-            scores[subject if scores else subject.capitalize()] = others[key]
-    if not scores:
-        return None
-    subject, *_ = scores
-    first = scores.pop(subject)
-    rest = ''.join(f'; {each} {score}' for each, score in scores.items())
-    source = ' (as recorded in the headers of their configs)' if others else ''
-    return f'{subject} scores {first}{rest}{source}.'
+    recorded = compared_scores(cfg)
+    rows = {}
+    metric = _metric(validated, [score.metric for score in recorded.values()])
+    if metric is not None:
+        for key, prefix in (('student', ''), ('teacher', _TEACHER)):
+            if prefix + metric in validated:
+                rows[key] = str(_score(metric, validated[prefix + metric]))
+    for key, name in (('teacher', 'teacher'), ('alone', 'student alone')):
+        if key in recorded:
+            rows.setdefault(name, f'{recorded[key]}, as recorded in its config')
+    return rows
+
+
+def _metric(metrics: Mapping[str, float], names: Sequence[str]) -> str | None:
+    """The metric that headers and papers give, or the nearest to it.
+
+    Args:
+        metrics: of a validation.
+        names: in headers, of those to prefer.
+    """
+    own = [name for name in metrics if not name.startswith((_TEACHER, 'fidelity/'))]
+    known = [METRICS[name][0] for name in (*names, *METRICS)]
+    rather = [name for end in _RATHER for name in own if name.endswith(end)]
+    return next((name for name in (*known, *rather) if name in own), None)
+
+
+def _score(metric: str, value: float) -> Score:
+    """A host's metric as headers write it."""
+    for name, (known, factor) in METRICS.items():
+        if known == metric:
+            return Score(factor * value, name)
+    return Score(value, metric)
 
 
 def _teacher_file(teacher: object) -> Path | None:

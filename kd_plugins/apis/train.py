@@ -1,24 +1,21 @@
 """From a command line to a host's runner: what ``tools/train.py`` is made of."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from ..config_files import read_config
-from ..distillers.interface import is_distiller, unwrap
 from ..engine.amp import enable_amp
-from ..engine.files import student_file
 from ..engine.flexible import DistillFlexibleRunner, check_runner
 from ..engine.overrides import apply_overrides
 from ..engine.runner import DistillRunner
 from ..errors import ConfigError
-from .recorded import result_sentence
+from .closing import closing_block
 
 
 def prepare_config(
@@ -71,7 +68,7 @@ def train(
     auto_scale_lr: bool = False,
     hooks: Sequence[Hook] = (),
 ) -> Any:
-    """Train, and say what the student scores, and where its checkpoint is.
+    """Train, and of a distillation say what it came to, and where the student is.
 
     Args:
         cfg: as :func:`prepare_config` gives it.
@@ -97,29 +94,10 @@ def train(
     for hook in hooks:
         runner.register_hook(hook)
     runner.train()
-    for sentence in _closing(runner):
-        runner.logger.info(sentence)
+    block = closing_block(runner)
+    if block is not None:
+        runner.logger.info(block)
     return runner
-
-
-def _closing(runner: Runner) -> Iterator[str]:
-    """What the training of a distillation came to, and where the student is."""
-    if not is_distiller(unwrap(runner.model)):
-        return
-    validated = {
-        key.removeprefix('val/'): buffer.current()
-        for key, buffer in runner.message_hub.log_scalars.items()
-        if key.startswith('val/')
-    }
-    sentence = result_sentence(runner.cfg, validated)
-    if sentence is not None:
-        yield sentence
-    last = runner.message_hub.runtime_info.get('last_ckpt')
-    if last and os.path.exists(student_file(last)):
-        yield (
-            f"The student's own checkpoint is {student_file(last)}: mmdet or mmseg "
-            'loads it without this package.'
-        )
 
 
 def _scale_lr(cfg: Config) -> None:

@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS, VISUALIZERS
 from ..checks import check_float, check_int
 from ..distillers import Distiller
 from ..distillers.loading import load_any
+from ..engine.data_files import missing_data_named
 from ..engine.opening import open_config
 from ..errors import ConfigError, located
 from ..registry import MODELS
@@ -55,7 +56,8 @@ def visualize(
     cfg = open_config(config, options)
     distiller = _build(cfg)
     shown = choose_pairs(distiller, pairs)
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    with missing_data_named('test_dataloader'):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
     items = _items(dataset, images)
     metainfo = getattr(dataset, 'metainfo', None) or {}
     if metainfo.get('classes') is not None:

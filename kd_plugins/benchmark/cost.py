@@ -269,7 +269,7 @@ def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:
             leaves = [student, *adapter.parameters()]
             torch.autograd.grad(output, leaves, teacher.to(output.dtype))
 
-    work = {TEACHER: teacher_forward(exact=True)}
+    work = {TEACHER: teacher_forward(exact=True)} if distiller.teachers else {}
     if any(each.fast.is_used(inputs.device) for each in distiller.teachers.values()):
         work[FAST] = teacher_forward(exact=False)
     return {**work, ADAPTERS: adapters_both_ways}

@@ -6,14 +6,20 @@ from typing import Any
 from mmengine.config import Config
 
 from ..datasets.seeded_views import VIEW, SeededView
+from ..errors import ConfigError
 
 _CACHE = dict(max_gigabytes=100, recheck=0.0)
 
 
 def with_caches(cfg: Config, folder: str) -> Config:
-    """A copy of a config in which every teacher has a cache, and no fast copy."""
+    """A copy of a config in which every teacher has a cache, and no fast copy.
+
+    Raises: ConfigError without a teacher.
+    """
     cached = copy.deepcopy(cfg)
-    teachers = cached.model.teacher
+    teachers = cached.model.get('teacher')
+    if teachers is None:
+        raise ConfigError('there is no teacher to cache.', key='model.teacher')
     several = not {'cfg', 'model'} & teachers.keys()
     for teacher in teachers.values() if several else (teachers,):
         teacher.pop('fast', None)

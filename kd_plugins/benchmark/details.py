@@ -23,6 +23,12 @@ class Detail:
     recipes: Mapping[str, Summary | None]
     teacher: float | None
 
+    @property
+    def title(self) -> str:
+        """Name in a table: without the folder, and in words, if it is of fidelity."""
+        folder, _, name = self.metric.partition('fidelity/')
+        return folder or name.replace('_', ' ')
+
 
 def find_details(
     patterns: Sequence[str],

@@ -87,6 +87,7 @@ def plan_equal_time(
     seeds: Sequence[int],
     ratios: Mapping[str, Ratio],
     overrides: Mapping[str, Any] | None = None,
+    lengths: Sequence[float] = (),
 ) -> dict[str, EqualTime]:
     """The runs for each distillation among the recipes whose ratio is known.
 
@@ -100,6 +101,9 @@ def plan_equal_time(
         seeds: to train with, whatever seeds a row has.
         ratios: as measured, by name.
         overrides: options for every run.
+        lengths: of trainings, as multiples of the baseline's; a row takes the next
+            longer one, so that many rows share few runs. Above the longest, and
+            without any: its own ratio, rounded up to a twentieth.
     """
     earlier = (read_json(work_dir / FILE) or {}).get('rows', {})
     baseline = protocol.recipes[protocol.baseline]
@@ -111,10 +115,13 @@ def plan_equal_time(
         if name == protocol.baseline or not _distills(recipe):
             continue
         key = key_of(recipe.config, {**recipe.options, **overrides})
-        measured = _ratio_of(earlier.get(name), key, ratios.get(name))
+        before = earlier.get(name)
+        measured = _ratio_of(before, key, ratios.get(name))
         if measured is None:
             continue
-        ratio = max(math.ceil(round(measured.value * _SHARE, 6)) / _SHARE, 1.0)
+        ratio = _length(measured.value, lengths)
+        if not lengths and before and measured.value == before['measured']:
+            ratio = float(before['ratio'])
         if ratio not in planned:
             planned[ratio] = _equal_time(
                 protocol, work_dir, ratio, measured, options, seeds
@@ -210,6 +217,18 @@ def _equal_time(
     return EqualTime(
         ratio, measured, f'{length} {_UNITS[unit]}', recipe, scaled, tuple(runs)
     )
+
+
+def _length(ratio: float, lengths: Sequence[float]) -> float:
+    """How long to train, as a multiple: the next of the lengths, or the next twentieth.
+
+    Example:
+        >>> _length(1.31, [1.2, 1.6]), _length(1.31, []), _length(0.9, [])
+        (1.6, 1.35, 1.0)
+    """
+    longer = [length for length in lengths if length >= ratio]
+    rounded = math.ceil(round(ratio * _SHARE, 6)) / _SHARE
+    return min(longer) if longer else max(rounded, 1.0)
 
 
 def _ratio_of(

@@ -21,7 +21,7 @@ from .equal_time import EqualTime, Ratio, plan_equal_time, write_equal_time
 from .machine import cores, in_words, machine, versions
 from .plan import Run, key_of, plan_runs, teacher_run, write_configs
 from .protocol import Protocol
-from .report import Report, StepTimes, make_report
+from .report import Report, StepTimes
 from .runs import Commands, Executor
 from .table import to_csv, to_json
 
@@ -52,6 +52,7 @@ def benchmark(
     jobs: int | None = None,
     report_only: bool = False,
     equal_time: bool = False,
+    lengths: Sequence[float] = (),
     cluster: Cluster | None = None,
 ) -> Outcome:
     """Run unfinished runs, and report all finished ones.
@@ -72,13 +73,15 @@ def benchmark(
         report_only: only report, without runs.
         equal_time: run the student alone instead, for as many seconds as a step of each
             recipe costs more: see :mod:`~kd_plugins.benchmark.equal_time`.
+        lengths: of these runs, as multiples of the baseline's; a recipe takes the next
+            longer one.
         cluster: where each run is a job; None: processes of this machine.
 
     Raises: ConfigError for unknown recipes or options; with ``equal_time`` for recipes
         whose step was not timed.
     """
     with extra('report', 'a benchmark'):
-        from .pages import Chapter, render
+        from .pages import render
         from .plots import save_plot
     recipes_by_name = protocol.select(recipes)
     _check_fidelity(protocol)
@@ -87,14 +90,16 @@ def benchmark(
     )
     teacher = teacher_run(protocol, work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
-    rows = _equal_time(protocol, work_dir, runs, options, plan_anew=equal_time)
+    rows = _equal_time(
+        protocol, work_dir, runs, options, plan_anew=equal_time, lengths=lengths
+    )
     if equal_time:
         _check_timed(protocol, rows, recipes)
         write_equal_time(protocol, work_dir, rows, options)
 
     def write_report() -> tuple[Report, str]:
-        report = make_report(protocol, runs, teacher, equal_time=rows)
-        markdown = render('page.md', [Chapter(report, (), options or {})])
+        report = Report(protocol, runs, teacher, equal_time=rows)
+        markdown = render('page.md', [report], options)
         write_text(work_dir / 'benchmark.md', markdown)
         write_text(work_dir / 'benchmark.csv', to_csv(report))
         write_json(work_dir / 'benchmark.json', to_json(report))
@@ -130,6 +135,7 @@ def _equal_time(
     options: Mapping[str, Any] | None,
     *,
     plan_anew: bool = False,
+    lengths: Sequence[float] = (),
 ) -> dict[str, EqualTime]:
     """The student alone at equal time, by recipe: planned before, or anew."""
     names = dict.fromkeys(run.recipe for run in runs)
@@ -139,7 +145,7 @@ def _equal_time(
     }
     if not recipes:
         return {}
-    trainings = {row.name: row.time_ratio for row in make_report(protocol, runs).rows}
+    trainings = {row.name: row.time_ratio for row in Report(protocol, runs).rows}
     ratios = {
         name: Ratio(ratio, 'trainings')
         for name, ratio in trainings.items()
@@ -149,7 +155,7 @@ def _equal_time(
     if times is not None:
         ratios |= {name: Ratio(value, 'steps') for name, value in times.ratios.items()}
     seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
-    return plan_equal_time(protocol, work_dir, recipes, seeds, ratios, options)
+    return plan_equal_time(protocol, work_dir, recipes, seeds, ratios, options, lengths)
 
 
 def _check_timed(
@@ -201,27 +207,24 @@ def report_pages(
     Raises: ConfigError for protocols of the same name.
     """
     with extra('report', '--report'):
-        from .pages import Chapter, find_pictures, render
+        from .pages import render
     names = [protocol.name for protocol in protocols]
     if len(set(names)) < len(names):
         raise ConfigError(
             f'--report: the names of protocols on a page must differ, got {names}. '
             'Rename a file.'
         )
-    chapters = []
+    reports = []
     for protocol, folder in zip(protocols, work_dirs, strict=True):
         runs = plan_runs(protocol, folder, protocol.recipes, protocol.seeds, options)
         times = _step_times(protocol, folder, options)
         rows = _equal_time(protocol, folder, runs, options)
-        report = make_report(
-            protocol, runs, teacher_run(protocol, folder), times, equal_time=rows
-        )
-        pictures = [*protocol.pictures, *find_pictures(folder)]
-        chapters.append(Chapter(report, pictures, options or {}))
+        teacher = teacher_run(protocol, folder)
+        reports.append(Report(protocol, runs, teacher, times, equal_time=rows))
     out.parent.mkdir(parents=True, exist_ok=True)
     pages = out.with_name(f'{out.name}.html'), out.with_name(f'{out.name}.md')
     for path in pages:
-        write_text(path, render(f'page{path.suffix}', chapters, out))
+        write_text(path, render(f'page{path.suffix}', reports, options, out))
     return pages
 
 

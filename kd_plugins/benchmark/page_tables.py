@@ -1,6 +1,6 @@
 """The tables of a report: every figure as text, and as a sort key."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import NamedTuple
@@ -10,15 +10,12 @@ from .report import Report, Row
 from .statistics import Gain, Summary
 
 NOT_RUN = 'not run yet'
-_STARTS = {'same': 'same', 'own': 'own weights', 'other': 'DIFFERS'}
-_FIDELITY = 'Fidelity to the teacher, mean over seeds'
-_MEANINGS = {'fidelity/agreement': 'agrees', 'fidelity/kl': 'KL'}
 
 
 class Cell(NamedTuple):
     """A text, its sort key (None comes last), small print, and the class of its style.
 
-    The first cell is the heading of its row, and has the style of the whole row.
+    The first cell is the heading of its row, and its class is that of the row.
     """
 
     text: str = ''
@@ -36,177 +33,128 @@ class Table(NamedTuple):
     rows: dict[str, list[Cell]]
 
 
-Column = tuple[str, Callable[[Row], Cell]]
-
-
 class Tables:
-    """The tables of one report."""
+    """The tables of one report; rows by descending gain, what is not run yet last."""
 
     def __init__(self, report: Report) -> None:
         self.report, self.protocol = report, report.protocol
+        gains = {row.name: row.gain.mean for row in report.rows if row.gain}
+        gains[self.protocol.baseline] = 0.0
+        self.rows = sorted(report.rows, key=lambda row: -gains.get(row.name, -inf))
         self.score = f'{{:.{self.protocol.decimals}f}}'
-        self.difference = f'{{:+.{self.protocol.decimals}f}}'.format
+        self.difference = f'{{:+.{self.protocol.decimals}f}}'
 
     def all(self) -> list[Table]:
         """Those that have something to show, that of the methods first."""
-        scale = '' if self.protocol.scale == 1 else f', times {self.protocol.scale:g}'
-        fidelity = {
-            item.metric.removeprefix('fidelity/').replace('_', ' '): item
-            for item in self.report.fidelity
-        }
-        details = {item.metric: item for item in self.report.details}
-        seeds: list[Column] = [
-            *(
-                (f'seed {each}', partial(self._seed, each))
-                for each in self.report.seeds
-            ),
-            (
-                'training, min',
-                lambda row: _number(row.seconds and row.seconds / 60, '{:.1f}'),
-            ),
-            ('peak, MiB', lambda row: _number(row.peak_memory, '{:.0f}')),
-        ]
-        recipes: list[Column] = [
-            ('config', _config),
-            ('note', lambda row: Cell(row.recipe.note, row.recipe.note)),
-        ]
-        means = f'Means over seeds{scale}'
-        rows = self.report.rows
+        report, unit, scale = self.report, self.protocol.unit, self.protocol.scale
+        first = report.rows[0]
+        means = 'Means over seeds' + (f', times {scale:g}' if scale != 1 else '')
+        fidelity = 'Fidelity to the teacher, mean over seeds'
         tables = (
-            self._methods(),
-            self._comparisons(),
-            self._metrics('fidelity', _FIDELITY, fidelity, '{:.3f}'),
-            self._metrics('details', means, details, self.score),
-            self._table('seeds', f'{self.protocol.unit} by seed', seeds, rows),
-            self._table('recipes', 'What was run', recipes, rows),
+            self._methods(f'Methods by gain in {unit} over {first.recipe.title}'),
+            self._metrics('fidelity', fidelity, report.fidelity, '{:.3f}'),
+            self._metrics('details', means, report.details, self.score),
+            self._table(
+                'seeds',
+                f'{unit} by seed',
+                *((f'seed {each}', partial(self._seed, each)) for each in report.seeds),
+                ('training, min', lambda row: _number(row.minutes, '{:.1f}')),
+                ('peak, MiB', lambda row: _number(row.peak_memory, '{:.0f}')),
+            ),
+            self._table(
+                'recipes',
+                'What was run',
+                ('config', lambda row: Cell(row.config, row.config)),
+                ('note', lambda row: Cell(row.recipe.note, row.recipe.note)),
+            ),
         )
         return [table for table in tables if table.rows]
 
-    def _methods(self) -> Table:
-        """By descending gain; what is not run yet comes last."""
-        columns: list[Column] = [
+    def _methods(self, caption: str) -> Table:
+        fidelity = {'fidelity/agreement': 'agrees', 'fidelity/kl': 'KL'}
+        equal_time = ('student alone, equal time', self._equal_time)
+        return self._table(
+            'methods',
+            caption,
             ('gain', self._gain_of),
             (self.protocol.unit, lambda row: self._summary(row.summary)),
             ('gap closed', lambda row: _number(row.gap_closed, '{:.0%}')),
             ('time', lambda row: _number(row.time_ratio, '{:.2f}x')),
-            ('student alone, equal time', self._equal_time),
+            *([equal_time] if self.report.equal_time else []),
             ('memory', self._memory),
             *(
-                (_MEANINGS[item.metric], partial(_mean, item, '{:.3f}'))
+                (fidelity[item.metric], partial(_mean, item, '{:.3f}'))
                 for item in self.report.fidelity
-                if item.metric in _MEANINGS
+                if item.metric in fidelity
             ),
-            ('seeds', _finished),
-            ('start', self._start),
-        ]
-        first, *others = self.report.rows
-        gains = {row.name: row.gain.mean if row.gain else -inf for row in others}
-        gains[first.name] = 0.0
-        rows = sorted(self.report.rows, key=lambda row: -gains[row.name])
-        caption = f'Methods by gain in {self.protocol.unit} over {first.recipe.title}'
-        return self._table('methods', caption, columns, rows)
-
-    def _comparisons(self) -> Table:
-        sign = '<' if self.protocol.lower_is_better else '>'
-        rows = {}
-        for item in self.report.comparisons:
-            first, second = (
-                self.protocol.recipes[name].title for name in (item.first, item.second)
-            )
-            name = f'{first} {sign} {second}'
-            seeds = item.gain.differences.values() if item.gain else ()
-            rows[name] = [
-                Cell(name, name),
-                self._gain(item.gain)._replace(kind=''),
-                Cell(', '.join(map(self.difference, seeds))),
-                Cell(item.verdict, item.verdict),
-            ]
-        caption = 'What the protocol expected, and what was seen'
-        columns = ('expected', 'gain', 'by seed', 'verdict')
-        return Table('comparisons', caption, columns, rows)
+            ('seeds', lambda row: Cell(row.seeds, len(row.scores))),
+            ('start', lambda row: Cell(row.start, row.start, kind=row.start.lower())),
+        )
 
     def _metrics(
-        self, name: str, caption: str, details: dict[str, Detail], form: str
+        self, name: str, caption: str, details: Sequence[Detail], form: str
     ) -> Table:
-        """Metrics beside the score, of the rows that have one, and of the teacher."""
-        items = details.values()
-        measured = (
-            row
-            for row in self.report.rows
-            if any(item.recipes[row.name] for item in items)
-        )
-        columns = [(key, partial(_mean, item, form)) for key, item in details.items()]
-        table = self._table(name, caption, columns, measured)
-        if any(item.teacher is not None for item in items):
-            cells = (_number(item.teacher, form, '—') for item in items)
+        """Metrics beside the score, of the rows and of the teacher."""
+        columns = ((item.title, partial(_mean, item, form)) for item in details)
+        table = self._table(name, caption, *columns)
+        if any(item.teacher is not None for item in details):
+            cells = (_number(item.teacher, form, '—') for item in details)
             table.rows['teacher'] = [Cell('teacher', 'teacher', '', 'baseline'), *cells]
         return table
 
     def _table(
-        self, name: str, caption: str, columns: Sequence[Column], rows: Iterable[Row]
+        self, name: str, caption: str, *columns: tuple[str, Callable[[Row], Cell]]
     ) -> Table:
-        """A table of recipes, whose titles are the first column."""
+        """A table of the recipes that have something to show in it."""
+        titles, makers = zip(('method', self._title), *columns, strict=True)
+        rows = {row.name: [make(row) for make in makers] for row in self.rows}
+        for row in self.rows:
+            if all(cell.value is None for cell in rows[row.name][1:]):
+                del rows[row.name]
+        return Table(name, caption, titles, rows)
 
-        def head(row: Row) -> Cell:
-            title = row.recipe.title
-            kind = 'baseline' if row.name == self.protocol.baseline else ''
-            return Cell(
-                title,
-                title.lower(),
-                '' if title.lower() == row.name else row.name,
-                kind if row.scores else 'missing',
-            )
-
-        columns = [('method', head), *columns]
-        cells = {row.name: [cell(row) for _, cell in columns] for row in rows}
-        return Table(name, caption, [title for title, _ in columns], cells)
+    def _title(self, row: Row) -> Cell:
+        title, name = row.recipe.title, row.name
+        kind = 'baseline' if name == self.protocol.baseline else ''
+        small = '' if title.lower() == name else name
+        return Cell(title, title.lower(), small, kind if row.scores else 'missing')
 
     def _seed(self, seed: int, row: Row) -> Cell:
-        if seed in row.scores:
-            return _number(row.scores[seed], self.score)
-        return Cell(NOT_RUN if seed in row.missing else '—', kind='missing')
+        missing = NOT_RUN if seed in row.planned else '—'
+        return _number(row.scores.get(seed), self.score, missing)
 
-    def _summary(self, summary: Summary | None) -> Cell:
-        if summary is None or summary.std is None:
-            return _number(summary.mean if summary else None, self.score)
-        spread = f'± {self.score.format(summary.std)}'
-        return Cell(self.score.format(summary.mean), summary.mean, spread)
+    def _summary(self, summary: Summary | None, missing: str = '') -> Cell:
+        if summary is None:
+            return Cell(missing)
+        spread = '' if summary.std is None else f'± {self.score.format(summary.std)}'
+        return _number(summary.mean, self.score)._replace(small=spread)
 
     def _gain(self, gain: Gain | None) -> Cell:
         if gain is None:
-            return Cell(kind='missing')
-        ends = ', '.join(map(self.difference, gain.interval or ()))
+            return Cell()
+        ends = ', '.join(map(self.difference.format, gain.interval or ()))
         small = f'[{ends}]' if ends else '(one seed)'
-        return Cell(self.difference(gain.mean), gain.mean, small, gain.kind)
+        return Cell(self.difference.format(gain.mean), gain.mean, small, gain.kind)
 
     def _gain_of(self, row: Row) -> Cell:
         if not row.scores:
-            return Cell(NOT_RUN, kind='missing')
-        if row.name == self.protocol.baseline:
-            return Cell('baseline', 0.0, kind='unsure')
-        return self._gain(row.gain)
+            return Cell(NOT_RUN)
+        first = row is self.report.rows[0]
+        return Cell('baseline', 0.0) if first else self._gain(row.gain)
 
     def _equal_time(self, row: Row) -> Cell:
         """The student alone at equal time, and how far the row is above it."""
-        if row.name == self.protocol.baseline or not row.scores:
+        if row.equal_time is None:
             return Cell()
-        if row.equal_time is None or row.equal_time.summary is None:
-            return Cell(NOT_RUN, kind='missing')
-        alone = self._summary(row.equal_time.summary)
+        alone = self._summary(row.equal_time.summary, NOT_RUN)
         over = self._gain(row.equal_time.gain)
         text, small = (f'{each.text} {each.small}'.strip() for each in (alone, over))
         return Cell(text, over.value, small, over.kind)
 
     def _memory(self, row: Row) -> Cell:
-        if row.name == self.protocol.baseline and row.scores:
-            return Cell(f'{row.peak_memory:.0f} MiB', 0.0, kind='unsure')
+        if row is self.report.rows[0]:
+            return _number(row.peak_memory, '{:.0f} MiB')._replace(value=0.0)
         return _number(row.extra_memory, '{:+.0f} MiB')
-
-    def _start(self, row: Row) -> Cell:
-        if row.name == self.protocol.baseline:
-            return Cell('baseline', 'baseline', kind='unsure')
-        text = _STARTS.get(row.start, row.start)
-        return Cell(text, text or None, kind='alarm' if row.start == 'other' else '')
 
 
 def _number(value: float | None, form: str, missing: str = '') -> Cell:
@@ -215,21 +163,6 @@ def _number(value: float | None, form: str, missing: str = '') -> Cell:
     return Cell(form.format(value).replace('%', ' %'), value)
 
 
-def _config(row: Row) -> Cell:
-    options = ' '.join(f'{key}={value}' for key, value in row.recipe.options.items())
-    return Cell(str(row.recipe.config), str(row.recipe.config), options)
-
-
 def _mean(detail: Detail, form: str, row: Row) -> Cell:
     summary = detail.recipes[row.name]
-    return _number(summary.mean if summary else None, form, '—' if row.scores else '')
-
-
-def _finished(row: Row) -> Cell:
-    """Seeds that have a run; all of them if none has one."""
-    seeds = [seed for seed in row.planned if seed in row.scores]
-    kind = {0: 'missing', 1: 'unsure'}.get(len(seeds), '')
-    small = '(one seed)' if len(seeds) == 1 else ''
-    if seeds and row.missing:
-        small = f'({len(seeds)} of {len(row.planned)} run)'
-    return Cell(', '.join(map(str, seeds or row.planned)), len(seeds), small, kind)
+    return _number(summary.mean if summary else None, form, '—')

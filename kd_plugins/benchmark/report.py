@@ -1,168 +1,31 @@
 """The report of finished runs: rows, comparisons and warnings."""
 
+import re
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from operator import sub, truediv
+from typing import Any, NamedTuple
 
-from .details import Detail, find_details
+from .details import find_details
 from .doubts import Results, doubts
-from .equal_time import EqualTime, EqualTimeScores, equal_time_scores
+from .equal_time import EqualTime, equal_time_scores
 from .machine import in_words
 from .plan import Run
-from .protocol import Protocol, Recipe
-from .statistics import (
-    Gain,
-    Summary,
-    gap_closed,
-    median_more,
-    median_ratio,
-    paired_gain,
-    summarise,
-)
-
-FIDELITY = ('fidelity/*',)
+from .protocol import Protocol
+from .statistics import Gain, gap_closed, paired_gain, paired_median, summarise
 
 
-@dataclass(frozen=True)
-class Row:
-    """One recipe.
-
-    Attributes:
-        recipe: of the protocol.
-        scores: by seed, times the protocol's scale.
-        missing: seeds without a run.
-        summary: mean and spread; None without a finished run.
-        gain: over the baseline, of the common seeds; None for the baseline.
-        gap_closed: gain as a share of the teacher's lead over the baseline.
-        time_ratio: training time divided by that of the baseline, median over the
-            seeds; or the same of a step and a step of the student alone, see
-            ``Report.timed_with``.
-        seconds: training time, median over the seeds.
-        peak_memory: MiB, of the process or, on a GPU, of its tensors; median.
-        extra_memory: difference to the baseline's, median over the seeds.
-        start: compared with the baseline's: 'same', 'own' (deliberately other weights),
-            'other' or 'not recorded'; empty for the baseline, and without a common
-            seed.
-        equal_time: the student alone after as many seconds; None: not planned.
-    """
-
-    recipe: Recipe
-    scores: Mapping[int, float]
-    missing: tuple[int, ...]
-    summary: Summary | None = None
-    gain: Gain | None = None
-    gap_closed: float | None = None
-    time_ratio: float | None = None
-    seconds: float | None = None
-    peak_memory: float | None = None
-    extra_memory: float | None = None
-    start: str = ''
-    equal_time: EqualTimeScores | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the recipe."""
-        return self.recipe.name
-
-    @property
-    def planned(self) -> tuple[int, ...]:
-        """Its seeds, with or without a run, in order."""
-        return tuple(sorted({*self.scores, *self.missing}))
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison of two recipes, from the protocol.
-
-    Attributes:
-        first: expected to be better than the second.
-        second: name of the second recipe.
-        gain: of the first over the second; None without a common finished seed.
-    """
-
-    first: str
-    second: str
-    gain: Gain | None
-
-    @property
-    def verdict(self) -> str:
-        """'seen in every seed', 'seen in the mean', 'not seen' or 'not run yet'.
-
-        For a single seed 'seen in the one seed', which proves nothing.
-        """
-        if self.gain is None:
-            return 'not run yet'
-        if self.gain.in_every_seed:
-            single = len(self.gain.differences) == 1
-            return 'seen in the one seed' if single else 'seen in every seed'
-        return 'seen in the mean' if self.gain.mean > 0 else 'not seen'
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """Step times, measured by ``--cost``.
-
-    Attributes:
-        ratios: time of a step divided by that of the student alone, by recipe.
-        measured_with: machine, versions and threads, in words.
-    """
+class StepTimes(NamedTuple):
+    """Times of steps over those of the student alone, by recipe, and the machine."""
 
     ratios: Mapping[str, float]
     measured_with: str
 
 
-@dataclass(frozen=True)
 class Report:
-    """The content of the tables and the plot.
-
-    Attributes:
-        protocol: of the benchmark.
-        seeds: the requested seeds; a recipe may have fewer.
-        teacher: score of the teacher; None without an evaluation or a teacher.
-        rows: the baseline first.
-        comparisons: in the protocol's order.
-        details: metrics beside the score.
-        fidelity: measures of fidelity, without the scale.
-        unknown_details: sentences on details without a match.
-        warnings: reasons against a comparison; empty if there are none.
-        timed_with: machine of the step times, in words, if time ratios are those of
-            steps; empty if they are those of whole trainings.
-        measured_with: machine and versions, in words; empty without a finished run.
-        runs: results of the finished runs.
-    """
-
-    protocol: Protocol
-    seeds: tuple[int, ...]
-    teacher: float | None
-    rows: tuple[Row, ...]
-    comparisons: tuple[Comparison, ...]
-    details: tuple[Detail, ...]
-    fidelity: tuple[Detail, ...]
-    unknown_details: tuple[str, ...]
-    warnings: tuple[str, ...]
-    timed_with: str
-    measured_with: str
-    runs: tuple[Mapping[str, Any], ...]
-
-    @property
-    def lead(self) -> float | None:
-        """Of the teacher over the baseline; None without a score of both."""
-        baseline = self.rows[0].summary
-        if self.teacher is None or baseline is None:
-            return None
-        return self.protocol.gain(self.teacher, baseline.mean)
-
-
-def make_report(
-    protocol: Protocol,
-    runs: Sequence[Run],
-    teacher: Run | None = None,
-    times: StepTimes | None = None,
-    *,
-    equal_time: Mapping[str, EqualTime] | None = None,
-) -> Report:
-    """The report of all finished runs.
+    """The figures of all finished runs.
 
     Args:
         protocol: of the benchmark.
@@ -171,149 +34,139 @@ def make_report(
         times: of steps; used if each finished recipe but the baseline has one.
         equal_time: the student alone for as long as each row, by recipe.
     """
-    names = list(dict.fromkeys(run.recipe for run in runs))
-    seeds = tuple(dict.fromkeys(run.seed for run in runs if run.seed is not None))
-    results: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in names}
-    planned: dict[str, list[int]] = {name: [] for name in names}
-    for run in runs:
-        if run.seed is None:
-            continue
-        planned[run.recipe].append(run.seed)
-        result = run.result()
-        if result is not None:
-            results[run.recipe][run.seed] = result
-    scores = {
-        name: _column(items, 'score', protocol.scale) for name, items in results.items()
-    }
-    evaluated = teacher.result() if teacher is not None else None
-    teacher_score = _teacher_score(protocol, evaluated)
-    ratios = {} if times is None else {**times.ratios, protocol.baseline: 1.0}
-    untimed = [name for name in names if scores[name] and name not in ratios]
-    timed_with = '' if times is None or untimed else times.measured_with
-    rows = tuple(
-        _row(protocol, name, planned[name], results, scores, teacher_score)
-        for name in names
-    )
-    if timed_with:
-        rows = tuple(
-            replace(row, time_ratio=ratios[row.name] if row.scores else None)
-            for row in rows
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        runs: Sequence[Run],
+        teacher: Run | None = None,
+        times: StepTimes | None = None,
+        *,
+        equal_time: Mapping[str, EqualTime] | None = None,
+    ) -> None:
+        self.protocol = protocol
+        self.title = protocol.title or protocol.name
+        self.page = re.sub(r'[^\w-]', '-', protocol.name)  # begins ids on a page
+        seeds = (run.seed for run in runs if run.seed is not None)
+        self.seeds = tuple(dict.fromkeys(seeds))
+        self.results: dict[str, dict[int, Mapping[str, Any]]] = {}
+        for run in runs:
+            found, result = self.results.setdefault(run.recipe, {}), run.result()
+            if run.seed is not None and result is not None:
+                found[run.seed] = result
+        self.runs = [result for own in self.results.values() for result in own.values()]
+        self.machines = Counter(
+            f'{in_words(run["machine"], run["versions"])}; runs side by side: '
+            f'{run["jobs"]}'
+            for run in self.runs
         )
-    rows = tuple(
-        replace(
-            row,
-            equal_time=equal_time_scores(protocol, equal_time[row.name], row.scores),
+        evaluated = teacher.result() if teacher is not None else None
+        score = protocol.teacher.score if protocol.teacher is not None else None
+        score = score if evaluated is None else float(evaluated['score'])
+        self.teacher = None if score is None else score * protocol.scale
+        ratios = {**times.ratios, protocol.baseline: 1.0} if times else {}
+        finished = [name for name, own in self.results.items() if own]
+        untimed = [name for name in finished if name not in ratios]
+        self.step_ratios = {} if untimed else ratios
+        # The machine of the steps; empty if time ratios are those of whole trainings.
+        self.timed_with = times.measured_with if times and not untimed else ''
+        self.time_unit = (
+            "the student's step" if self.timed_with else "the baseline's training time"
         )
-        if equal_time and row.name in equal_time
-        else row
-        for row in rows
-    )
-    comparisons = tuple(
-        Comparison(first, second, _gain(protocol, scores[first], scores[second]))
-        for first, second in protocol.comparisons
-        if first in scores and second in scores
-    )
-    finished = [result for items in results.values() for result in items.values()]
-    details, unknown_details = find_details(
-        protocol.details, results, evaluated, protocol.scale
-    )
-    fidelity, _ = find_details(FIDELITY, results, None, 1.0)
-    return Report(
-        protocol,
-        seeds,
-        teacher_score,
-        rows,
-        comparisons,
-        details,
-        fidelity,
-        unknown_details,
-        (
-            *(_untimed(untimed) if times is not None and untimed else ()),
-            *doubts(protocol, runs, results, steps_timed=bool(timed_with)),
-        ),
-        timed_with,
-        in_words(finished[0]['machine'], finished[0]['versions']) if finished else '',
-        tuple(finished),
-    )
+        self.equal_time = equal_time or {}
+        self.rows = [Row(self, name) for name in self.results]  # the baseline first
+        self.points = [  # of drawings
+            (row, row.time_ratio, row.gain)
+            for row in self.rows
+            if row.gain and row.time_ratio is not None and not row.recipe.own_start
+        ]
+        baseline = self.rows[0].summary
+        self.lead: float | None = None  # of the teacher over the baseline
+        if self.teacher is not None and baseline is not None:
+            self.lead = protocol.gain(self.teacher, baseline.mean)
+        self.comparisons = [
+            (first, second, self.gain(first, second))
+            for first, second in protocol.comparisons
+            if first in self.results and second in self.results
+        ]
+        self.details, unknown = find_details(
+            protocol.details, self.results, evaluated, protocol.scale
+        )
+        self.fidelity, _ = find_details(('fidelity/*',), self.results, None, 1.0)
+        self.warnings = [
+            *doubts(protocol, runs, self.results, steps_timed=bool(self.timed_with)),
+            *unknown,
+        ]
+        if times and untimed:
+            self.warnings.append(
+                'Times are those of whole trainings, as --cost has not measured the '
+                f'present config of: {", ".join(untimed)}.'
+            )
+
+    def column(self, name: str, key: str, scale: float = 1.0) -> dict[int, float]:
+        """One figure of a recipe, by seed."""
+        return {
+            seed: float(run[key]) * scale for seed, run in self.results[name].items()
+        }
+
+    def scores(self, name: str) -> dict[int, float]:
+        """Of a recipe, by seed, times the protocol's scale."""
+        return self.column(name, 'score', self.protocol.scale)
+
+    def gain(self, name: str, reference: str) -> Gain | None:
+        """Of a recipe over another; None without a common finished seed."""
+        scores, lower = self.scores(name), self.protocol.lower_is_better
+        return paired_gain(scores, self.scores(reference), lower_is_better=lower)
 
 
-def _untimed(names: Sequence[str]) -> tuple[str]:
-    return (
-        'Times are those of whole trainings, as --cost has not measured the present '
-        f'config of: {", ".join(names)}.',
-    )
+class Row:
+    """One recipe; a figure without a run, or without a common seed, is None."""
 
+    def __init__(self, report: Report, name: str) -> None:
+        protocol, base = report.protocol, report.protocol.baseline
+        self.name, self.recipe = name, protocol.recipes[name]
+        self.id = f'{report.page}--{name}'  # on the page
+        options = (f'{key}={value}' for key, value in self.recipe.options.items())
+        self.config = ' '.join([str(self.recipe.config), *options])
+        self.planned = self.recipe.seeds_of(report.seeds)
+        self.scores = report.scores(name)
+        self.seeds = ', '.join(map(str, self.scores or self.planned))
+        self.summary = summarise(list(self.scores.values())) if self.scores else None
+        self.gain = report.gain(name, base) if name != base else None
+        self.gap_closed: float | None = None  # a share of the teacher's lead
+        if self.gain and report.teacher is not None:
+            scores = report.scores(base)  # over the same seeds as the gain
+            mean = statistics.fmean(scores[seed] for seed in self.gain.differences)
+            lead = protocol.gain(report.teacher, mean)
+            self.gap_closed = gap_closed(self.gain.mean, lead)
+        # Medians over the seeds; MiB of the process or, on a GPU, of its tensors.
+        seconds = report.column(name, 'seconds')
+        memory = report.column(name, 'peak_memory')
+        self.seconds = statistics.median(seconds.values()) if seconds else None
+        self.minutes = self.seconds and self.seconds / 60
+        self.peak_memory = statistics.median(memory.values()) if memory else None
+        baseline = partial(report.column, base)
+        self.extra_memory = paired_median(sub, memory, baseline('peak_memory'))
+        self.time_ratio = paired_median(truediv, seconds, baseline('seconds'))
+        if self.scores and report.timed_with:
+            self.time_ratio = report.step_ratios[name]
+        self.start = self._start(report.results[name], report.results[base])
+        alone = report.equal_time.get(name)  # the student, after as many seconds
+        self.equal_time = (
+            equal_time_scores(protocol, alone, self.scores) if alone else None
+        )
 
-def _gain(
-    protocol: Protocol, scores: Mapping[int, float], reference: Mapping[int, float]
-) -> Gain | None:
-    return paired_gain(scores, reference, lower_is_better=protocol.lower_is_better)
-
-
-def _teacher_score(
-    protocol: Protocol, result: Mapping[str, Any] | None
-) -> float | None:
-    if protocol.teacher is not None and protocol.teacher.score is not None:
-        return protocol.teacher.score * protocol.scale
-    return None if result is None else float(result['score']) * protocol.scale
-
-
-def _column(results: Results, key: str, scale: float = 1.0) -> dict[int, float]:
-    return {seed: float(result[key]) * scale for seed, result in results.items()}
-
-
-def _row(
-    protocol: Protocol,
-    name: str,
-    seeds: Sequence[int],
-    results: Mapping[str, Results],
-    all_scores: Mapping[str, Mapping[int, float]],
-    teacher: float | None,
-) -> Row:
-    scores = all_scores[name]
-    missing = tuple(seed for seed in seeds if seed not in scores)
-    if not scores:
-        return Row(protocol.recipes[name], scores, missing)
-    recipe = results[name]
-    baseline = results[protocol.baseline]
-    reference = all_scores[protocol.baseline]
-    seconds, memory = _column(recipe, 'seconds'), _column(recipe, 'peak_memory')
-    gain = _gain(protocol, scores, reference) if name != protocol.baseline else None
-    closed = None
-    if gain is not None and teacher is not None:
-        # Over the same seeds as the gain.
-        mean = statistics.fmean(reference[seed] for seed in gain.differences)
-        closed = gap_closed(gain.mean, protocol.gain(teacher, mean))
-    return Row(
-        protocol.recipes[name],
-        scores,
-        missing,
-        summarise(list(scores.values())),
-        gain,
-        closed,
-        median_ratio(seconds, _column(baseline, 'seconds')),
-        statistics.median(seconds.values()),
-        statistics.median(memory.values()),
-        median_more(memory, _column(baseline, 'peak_memory')),
-        '' if name == protocol.baseline else _start(protocol, name, recipe, baseline),
-    )
-
-
-def _start(protocol: Protocol, name: str, recipe: Results, baseline: Results) -> str:
-    """The start of a recipe compared with the baseline's, see Row."""
-    seeds = recipe.keys() & baseline.keys()
-    if not seeds:
-        return ''
-    keys = ['student', 'batches']
-    if protocol.recipes[name].own_start:
-        keys.remove('student')
-    pairs = [
-        tuple((result.get('start') or {}).get(key) for result in both)
-        for both in ((recipe[seed], baseline[seed]) for seed in seeds)
-        for key in keys
-    ]
-    if any(None in pair for pair in pairs):
-        return 'not recorded'
-    if any(start != reference for start, reference in pairs):
-        return 'other'
-    return 'own' if protocol.recipes[name].own_start else 'same'
+    def _start(self, results: Results, baseline: Results) -> str:
+        """The start compared with the baseline's; empty without a common seed."""
+        keys = ('batches',) if self.recipe.own_start else ('student', 'batches')
+        pairs = [
+            [(each[seed].get('start') or {}).get(key) for each in (results, baseline)]
+            for seed in results.keys() & baseline.keys()
+            for key in keys
+        ]
+        if any(None in pair for pair in pairs):
+            return 'not recorded'
+        if any(start != reference for start, reference in pairs):
+            return 'DIFFERS'
+        same = 'own weights' if self.recipe.own_start else 'same'
+        return same if pairs else ''

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..extras import extra
@@ -40,9 +40,10 @@ class Gain:
     differences: Mapping[int, float]
 
     @property
-    def in_every_seed(self) -> bool:
-        """Whether every difference is above 0."""
-        return all(difference > 0 for difference in self.differences.values())
+    def seen(self) -> str:
+        """In how many seeds the difference is above 0, such as '2 of 3 seeds'."""
+        above = sum(difference > 0 for difference in self.differences.values())
+        return f'{above} of {len(self.differences)} seeds'
 
     @property
     def kind(self) -> str:
@@ -121,31 +122,26 @@ def gap_closed(gain: float, lead: float) -> float | None:
     return gain / lead if lead > 0 else None
 
 
-def median_more(
-    values: Mapping[int, float], reference: Mapping[int, float]
+def paired_median(
+    operation: Callable[[float, float], float],
+    values: Mapping[int, float],
+    reference: Mapping[int, float],
 ) -> float | None:
-    """Median over the common seeds of value minus reference.
+    """Median over the common seeds of an operation; None without a common seed.
+
+    Args:
+        operation: of a value and its reference, as in the module ``operator``.
+        values: by seed.
+        reference: by seed.
 
     Example:
-        >>> median_more({0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0})
+        >>> from operator import sub, truediv
+        >>> paired_median(sub, {0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0})
         0.5
-    """
-    seeds = set(values) & set(reference)
-    if not seeds:
-        return None
-    return statistics.median(values[seed] - reference[seed] for seed in seeds)
-
-
-def median_ratio(
-    values: Mapping[int, float], reference: Mapping[int, float]
-) -> float | None:
-    """Median over the common seeds of value / reference.
-
-    Example:
-        >>> median_ratio({0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0, 2: 2.0})
+        >>> paired_median(truediv, {0: 3.0, 1: 2.0, 2: 8.0}, {0: 2.0, 1: 2.0, 2: 2.0})
         1.5
     """
     seeds = set(values) & set(reference)
     if not seeds:
         return None
-    return statistics.median(values[seed] / reference[seed] for seed in seeds)
+    return statistics.median(operation(values[seed], reference[seed]) for seed in seeds)

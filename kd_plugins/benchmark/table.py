@@ -1,4 +1,4 @@
-"""A report as CSV and JSON."""
+"""A report as CSV and JSON: figures that are not rounded, where pages have text."""
 
 import csv
 import io
@@ -8,19 +8,18 @@ from typing import Any
 
 from .details import Detail
 from .report import Report, Row
-from .statistics import Gain
+from .statistics import Gain, Summary
 
 
 def to_csv(report: Report) -> str:
     """One line for each recipe; empty without a run."""
-    seeds = [f'seed_{seed}' for seed in report.seeds]
-    columns = list(_record(report.rows[0]))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow([*columns, *seeds])
+    columns = [*_record(report.rows[0]), *(f'seed_{seed}' for seed in report.seeds)]
+    writer = csv.DictWriter(text, columns, lineterminator='\n')
+    writer.writeheader()
     for row in report.rows:
-        values = [*_record(row).values(), *(row.scores.get(s) for s in report.seeds)]
-        writer.writerow(['' if value is None else value for value in values])
+        scores = {f'seed_{seed}': score for seed, score in row.scores.items()}
+        writer.writerow({**_record(row), **scores})
     return text.getvalue()
 
 
@@ -39,29 +38,27 @@ def to_json(report: Report) -> dict[str, Any]:
             {
                 **_record(row),
                 'scores': {str(seed): score for seed, score in row.scores.items()},
-                'not_run_yet': list(row.missing),
+                'not_run_yet': [seed for seed in row.planned if seed not in row.scores],
             }
             for row in report.rows
         ],
         'comparisons': [
             {
-                'first': item.first,
-                'second': item.second,
-                'verdict': item.verdict,
-                **_gain_record(item.gain),
+                'first': first,
+                'second': second,
+                **_gain(gain),
+                'seen': gain.seen if gain else None,
             }
-            for item in report.comparisons
+            for first, second, gain in report.comparisons
         ],
-        'details': _detail_records(report.details),
-        'fidelity': _detail_records(report.fidelity),
-        'unknown_details': list(report.unknown_details),
-        'warnings': list(report.warnings),
-        'measured_with': report.measured_with,
-        'runs': [dict(run) for run in report.runs],
+        'details': _details(report.details),
+        'fidelity': _details(report.fidelity),
+        'warnings': report.warnings,
+        'runs': report.runs,
     }
 
 
-def _detail_records(details: Sequence[Detail]) -> list[dict[str, Any]]:
+def _details(details: Sequence[Detail]) -> list[dict[str, Any]]:
     return [
         {
             'metric': item.metric,
@@ -76,33 +73,30 @@ def _detail_records(details: Sequence[Detail]) -> list[dict[str, Any]]:
 
 
 def _record(row: Row) -> dict[str, Any]:
+    alone = row.equal_time
     return {
         'recipe': row.name,
         'runs': len(row.scores),
-        'mean': row.summary.mean if row.summary else None,
-        'std': row.summary.std if row.summary else None,
-        **_gain_record(row.gain),
+        **_summary(row.summary),
+        **_gain(row.gain),
         'gap_closed': row.gap_closed,
         'time_ratio': row.time_ratio,
         'seconds': row.seconds,
         'peak_memory_mib': row.peak_memory,
         'extra_memory_mib': row.extra_memory,
         'start': row.start,
-        **_equal_time_record(row),
+        'equal_time_ratio': alone.ratio if alone else None,
+        **_summary(alone.summary if alone else None, 'equal_time_'),
+        **_gain(alone.gain if alone else None, 'equal_time_'),
     }
 
 
-def _equal_time_record(row: Row) -> dict[str, Any]:
-    item = row.equal_time
-    gain = _gain_record(item.gain if item else None)
-    return {
-        'equal_time_ratio': item.ratio if item else None,
-        'equal_time_mean': item.summary.mean if item and item.summary else None,
-        'equal_time_std': item.summary.std if item and item.summary else None,
-        **{f'equal_time_{key}': value for key, value in gain.items()},
-    }
+def _summary(summary: Summary | None, of: str = '') -> dict[str, float | None]:
+    mean, std = (summary.mean, summary.std) if summary else (None, None)
+    return {f'{of}mean': mean, f'{of}std': std}
 
 
-def _gain_record(gain: Gain | None) -> dict[str, float | None]:
+def _gain(gain: Gain | None, of: str = '') -> dict[str, float | None]:
     low, high = (gain.interval if gain else None) or (None, None)
-    return {'gain': gain.mean if gain else None, 'gain_low': low, 'gain_high': high}
+    mean = gain.mean if gain else None
+    return {f'{of}gain': mean, f'{of}gain_low': low, f'{of}gain_high': high}

@@ -43,7 +43,7 @@ def _check(pair: Pair, view: BoundView) -> None:
             f'{pair.key} reads classes of a sigmoid each, whose probabilities do not '
             'add up to 1. Remove it.'
         )
-    if reads_logits(pair.loss, pair.tensors[0], pair.name):
+    if reads_logits(pair.loss, pair.tensors[0], pair.name, pair.target_transform):
         raise ConfigError(
             f'{type(pair.loss).__name__} of {pair.key} reads more of the logits than '
             "each pixel's probabilities: it changes when a number is added to all "

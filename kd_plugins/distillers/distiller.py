@@ -20,7 +20,7 @@ from ..random_stream import RandomStream
 from ..recorders import LayerRecorder, recording
 from ..registry import MODELS
 from ..schedules import Clock
-from ..teachers import build_teachers, model_config
+from ..teachers import Teachers, build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import FrozenRun, ModelRun
 from ..views.run import frozen as run_frozen
@@ -58,12 +58,12 @@ class Distiller(BaseModel):
     Args:
         student: a model dict, or ``dict(cfg='mmdet::...')``, whose other keys are
             merged into that model.
-        teacher: ``dict(cfg=..., checkpoint=...)``, or one of a kind that
-            :mod:`kd_plugins.teachers` knows (``type='Ensemble'``, 'Route' or
-            'Privileged'), or several by name.
         pairs: what is compared, by name; None removes an inherited pair. 'auto', or
             ``dict(type='auto', ...)`` with changes by name, chooses by what both models
             are, see :mod:`kd_plugins.distillers.auto.table`.
+        teacher: ``dict(cfg=..., checkpoint=...)``, or one of a kind that
+            :mod:`kd_plugins.teachers` knows (``type='Ensemble'``, 'Route' or
+            'Privileged'), or several by name. None where no loss of a pair reads one.
         task_loss_weights: factors on the student's own losses, by key or glob.
         init_from_teacher: parts of the student, such as 'neck', that start from the
             teacher's weights, tensor by tensor where names and shapes are equal; None
@@ -81,8 +81,9 @@ class Distiller(BaseModel):
     def __init__(
         self,
         student: dict[str, Any],
-        teacher: dict[str, Any],
+        *,
         pairs: dict[str, Any] | str,
+        teacher: dict[str, Any] | None = None,
         task_loss_weights: dict[str, Any] | None = None,
         init_from_teacher: str | Sequence[str] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -112,8 +113,10 @@ class Distiller(BaseModel):
         self.random_stream = RandomStream(_SEED)
         self.choice: Choice | None = None
         with self.random_stream.active():
-            with located('model.teacher'):
-                self.teachers = build_teachers(teacher, built.data_preprocessor)
+            self.teachers = Teachers([])
+            if teacher is not None:
+                with located('model.teacher'):
+                    self.teachers = build_teachers(teacher, built.data_preprocessor)
             self.pairs: list[Pair]
             self.pairs, self._task_loss_weights, _ = build_together(
                 lambda: self._build_pairs(pairs),
@@ -296,7 +299,7 @@ class Distiller(BaseModel):
             name
             for pair in self.pairs
             for name, view in pair.views.items()
-            if view.requires_same_classes
+            if view.requires_same_classes and name in self.teachers
         }
         if includes_class_head(self._inherited):
             teachers |= self.teachers.keys()

@@ -2,14 +2,14 @@
 
 import copy
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from ..errors import ConfigError, ShapeError, located
 from ..losses import DistillationLoss, StepData
+from ..target_transforms import TargetTransform
 from ..views import TensorSpec
-from .pair import optional_inputs
+from .pair import loss_of
 from .zeros import ROWS, zeros_of
 
 
@@ -19,6 +19,7 @@ def dry_run(
     channels: int,
     name: str,
     size: tuple[int, int],
+    target_transform: TargetTransform | None = None,
 ) -> None:
     """Compute a loss once, on a copy of it.
 
@@ -28,34 +29,26 @@ def dry_run(
         channels: of the student, behind its adapter.
         name: of the pair.
         size: height and width of an image.
+        target_transform: of the pair, or None.
 
     Raises: ConfigError if the loss cannot compare what this level or stage gives.
     """
     item = zeros_of(spec, rows=ROWS, channels=channels)
-    student, teacher = item.student, item.teacher
-    available: dict[str, Any] = {
-        'target': item.target,
-        'mask': item.mask,
-        'avg_factor': item.count,
-        'context': replace(
-            spec.context,
-            pair=name,
-            step=StepData(torch.zeros(len(teacher), 3, *size)),
-            dry_run=True,
-        ),
-    }
-    inputs = {key: available[key] for key in optional_inputs(loss)}
+    step = StepData(torch.zeros(len(item.teacher), 3, *size), iteration=0)
+    context = replace(spec.context, pair=name, step=step, dry_run=True)
     with located(f'at {spec.name}'):
         try:
             with torch.no_grad():
-                copy.deepcopy(loss)(student, teacher, **inputs)
+                loss_of(
+                    copy.deepcopy(loss), item.student, item, context, target_transform
+                )
         except ConfigError:
             raise
         except ShapeError as error:
             raise ConfigError(str(error)) from error
         except Exception as error:  # whatever a foreign loss may raise
             raise ConfigError(
-                f'a dry run of {type(loss).__name__} on zeros {tuple(student.shape)} '
-                f'failed: {type(error).__name__}: {error}. Choose another loss for '
-                'this pair.'
+                f'a dry run of {type(loss).__name__} on zeros '
+                f'{tuple(item.student.shape)} failed: {type(error).__name__}: {error}. '
+                'Choose another loss for this pair.'
             ) from error

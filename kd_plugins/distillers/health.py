@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DistillationError
-from .pair import Pair
+from .pair import NO_TEACHER, Pair
 from .step import Matched
 
 _REMEDIES = {
@@ -57,18 +57,22 @@ class Health:
         Raises: DistillationError naming what is not finite.
         """
         items = [
-            (f'{pair.key} ({spec.name})', item)
+            (pair.teacher, f'{pair.key} ({spec.name})', item)
             for pair in pairs
             for spec, item in zip(
                 pair.tensors, matched.get(pair.name, ()), strict=False
             )
             if item is not None
         ]
-        checked = [Checked(TEACHER, name, item.teacher) for name, item in items]
+        checked = [
+            Checked(TEACHER, name, item.teacher)
+            for teacher, name, item in items
+            if teacher != NO_TEACHER
+        ]
         if torch.is_grad_enabled():
             checked += [
                 Checked(STUDENT, name, item.student)
-                for name, item in items
+                for _, name, item in items
                 if not _step_may_be_skipped(item.student)
             ]
         self.check(checked)

@@ -43,6 +43,12 @@ def check_inherited(
 
     Raises: ConfigError with the nearest names.
     """
+    if parts and not teachers:
+        raise ConfigError(
+            'model.init_from_teacher starts the student from a teacher, and this run '
+            'has none (model.teacher=None). Remove it, or set load_from to a '
+            'checkpoint of the student.'
+        )
     if parts and len(teachers) > 1:
         raise ConfigError(
             f'model.init_from_teacher needs a single teacher, got {sorted(teachers)}.'

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ..combinations import Combination, MergedTeachers, WeighedLosses
 from ..errors import ConfigError, LocatedError
 from ..losses import DistillationLoss
+from ..target_transforms import TargetTransform
 from ..views import BoundView, Probe, TensorSpec, View
 from ..views.base import SIDES
 from .loss_trials import reads_logits, weighs_rows
@@ -71,6 +72,7 @@ def check_combination(
     probes: Mapping[str, Probe],
     combination: Combination,
     loss: DistillationLoss,
+    target_transform: TargetTransform | None,
     pair: str,
 ) -> None:
     """Refuse what a combination is not defined on, by its name.
@@ -80,6 +82,7 @@ def check_combination(
         probes: of the student and each member.
         combination: of the members.
         loss: of the pair.
+        target_transform: of the pair, or None.
         pair: its name.
 
     Raises: ConfigError saying what to change.
@@ -91,7 +94,11 @@ def check_combination(
     if isinstance(combination, MergedTeachers):
         spec = first.tensors[0]
         softmax = spec.context.activation != 'sigmoid'
-        if combination.normalizes and softmax and reads_logits(loss, spec, pair):
+        if (
+            combination.normalizes
+            and softmax
+            and reads_logits(loss, spec, pair, target_transform)
+        ):
             raise ConfigError(
                 f'{kind} reads more of the logits than probabilities, and {name} makes '
                 "logits of probabilities alone. Set combine=dict(type='MeanLogits') in "
@@ -110,7 +117,7 @@ def check_combination(
     assert isinstance(combination, WeighedLosses)
     if combination.of_rows:
         for spec in first.tensors:
-            if not weighs_rows(loss, spec, pair):
+            if not weighs_rows(loss, spec, pair, target_transform):
                 raise ConfigError(
                     f'{name} weighs each row by itself, and {kind} is no sum over '
                     f'rows: it takes no mask, or compares rows with one another. Set '
@@ -187,7 +194,7 @@ def reads_classes(view: BoundView) -> bool:
     if view.activations is not None:
         student, teacher = (view.activations[side] for side in SIDES)
         return student == teacher
-    return all(spec.context.activation is not None for spec in view.tensors)
+    return view.of_logits
 
 
 def _has_labels(spec: TensorSpec) -> bool:

@@ -1,8 +1,9 @@
 """One pair at work: view -> adapter -> loss -> weight schedule."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,30 +11,84 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from ..errors import ConfigError, located
-from ..losses import DistillationLoss
+from ..losses import DistillationLoss, LossContext
 from ..random_stream import random_state_kept
 from ..schedules import Clock, Schedule
+from ..target_transforms import ComparedRows, TargetTransform
 from ..views import BoundView, MatchedTensors, TensorSpec
 from .liveness import check_alive, copied
 from .step import Step
 from .zeros import NoRows, Zero, no_rows
 
-OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context')
+# Of the student alone: what it knows of the rows beside its logits.
+FEATURES = ('features', 'early_features')
+OPTIONAL_INPUTS = ('target', 'mask', 'avg_factor', 'context', *FEATURES)
 LEVELS_REDUCTIONS = ('mean', 'sum')
+NO_TEACHER = ''  # the name of the teacher of a pair that has none
 
 
-def optional_inputs(loss: nn.Module) -> tuple[str, ...]:
-    """What a loss takes beyond the two tensors, by name."""
+@cache
+def _arguments_of(kind: Callable[..., Any]) -> frozenset[str]:
+    """Names that the ``forward`` of a class of losses takes."""
+    assert inspect.isclass(kind)
     names: set[str] = set()
-    for cls in inspect.getmro(type(loss)):
+    for cls in inspect.getmro(kind):
         if 'forward' not in vars(cls):
             continue
         parameters = inspect.signature(vars(cls)['forward']).parameters
         names.update(parameters)
-        # A subclass's `**kwargs` are for the next one.
-        if not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
+        # A subclass's `*args` and `**kwargs` are for the next one.
+        if not any(
+            item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD)
+            for item in parameters.values()
+        ):
             break
+    return frozenset(names)
+
+
+def optional_inputs(loss: nn.Module | Callable[..., Any]) -> tuple[str, ...]:
+    """What a loss, or a class of losses, takes beyond what it compares, by name."""
+    kind: Callable[..., Any] = loss if inspect.isclass(loss) else type(loss)
+    names = _arguments_of(kind)
     return tuple(name for name in OPTIONAL_INPUTS if name in names)
+
+
+def reads_teacher(kind: Callable[..., Any]) -> bool:
+    """Whether a class of losses compares with a teacher: its ``forward`` names one."""
+    return 'teacher' in _arguments_of(kind)
+
+
+def loss_of(
+    loss: DistillationLoss,
+    student: Tensor,
+    item: MatchedTensors,
+    context: LossContext,
+    target_transform: TargetTransform | None = None,
+) -> Tensor:
+    """A loss of matched tensors, given what it names.
+
+    Args:
+        loss: which one.
+        student: the student's tensor, behind its adapter.
+        item: what it was matched with.
+        context: of the loss.
+        target_transform: of the pair, or None.
+    """
+    rows = ComparedRows(student, item.teacher, item.mask, item.images)
+    if target_transform is not None:
+        rows = target_transform(rows, context)
+    available: dict[str, Any] = {
+        'target': item.target,
+        'mask': rows.mask,
+        'avg_factor': item.count,
+        'context': context,
+        **item.features,
+    }
+    inputs = {name: available[name] for name in optional_inputs(loss)}
+    compared = (rows.student, rows.teacher)
+    number = 2 if reads_teacher(type(loss)) else 1
+    value: Tensor = loss(*compared[:number], **inputs)
+    return value
 
 
 def statistic_name(pair: str) -> str:
@@ -59,9 +114,10 @@ class Pair:
         loss: compares them.
         adapters: one a level or stage of the view, or None.
         schedule: of the loss's weight, where it has one.
-        teacher: name of its teacher.
+        teacher: name of its teacher; '' of a loss that reads none.
         per_level: whether each level or stage is logged by itself.
         levels_reduction: 'mean' or 'sum', over levels or stages.
+        target_transform: of the teacher's logits before the loss, or None.
 
     Attributes:
         check: whether a loss that is not finite is an error, and one that gives the
@@ -77,9 +133,10 @@ class Pair:
         loss: DistillationLoss,
         adapters: nn.ModuleList | None = None,
         schedule: Schedule | None = None,
-        teacher: str = '',
+        teacher: str = NO_TEACHER,
         per_level: bool = False,
         levels_reduction: str = 'mean',
+        target_transform: TargetTransform | None = None,
     ) -> None:
         self.name = name
         self.key = key
@@ -90,8 +147,8 @@ class Pair:
         self.teacher = teacher
         self.per_level = per_level
         self.levels_reduction = levels_reduction
+        self.target_transform = target_transform
         self.check = True
-        self._inputs = optional_inputs(loss)
         self._first = True
         self._unchecked = set(range(len(view.tensors)))
 
@@ -102,7 +159,10 @@ class Pair:
 
     @property
     def views(self) -> Mapping[str, BoundView]:
-        """Its view of each teacher that it asks, by the teacher's name."""
+        """Its view of each teacher that it asks, by the teacher's name.
+
+        Without a teacher that of the student alone, under ``NO_TEACHER``.
+        """
         return {self.teacher: self.view}
 
     @property
@@ -118,8 +178,11 @@ class Pair:
         return [key]
 
     def shown_loss(self) -> str:
-        """Name of the loss, for the summary."""
-        return type(self.loss).__name__
+        """Name of the loss, and of what changes its target, for the summary."""
+        name = type(self.loss).__name__
+        if self.target_transform is None:
+            return name
+        return f'{name} behind {type(self.target_transform).__name__}'
 
     def shown_weight(self) -> str:
         """The weight, or its schedule, for the summary."""
@@ -161,8 +224,15 @@ class Pair:
 
     def _match_with(self, teacher: str, step: Step) -> list[MatchedTensors | None]:
         """What its view matches of the student and one teacher."""
-        run = step.teachers[teacher]
-        return self.views[teacher].match(step.student, run, step.samples)
+        view = self.views[teacher]
+        if teacher == NO_TEACHER:
+            assert view.match_alone is not None
+            matched = view.match_alone(step.student, step.samples)
+        else:
+            run = step.teachers[teacher]
+            matched = view.match(step.student, run, step.samples)
+        view.add_features(step.student, matched)
+        return matched
 
     def teacher_maps(self, step: Step) -> list[Tensor]:
         """Of a view that has maps, those of the teacher as it predicts."""
@@ -296,16 +366,9 @@ class Pair:
         adapter: nn.Module | None,
         step: Step,
     ) -> Tensor:
-        available: dict[str, Any] = {
-            'target': item.target,
-            'mask': item.mask,
-            'avg_factor': item.count,
-            'context': replace(item.context, pair=self.name, step=step.data),
-        }
-        inputs = {name: available[name] for name in self._inputs}
         student = adapt(adapter, item.student, item.teacher.shape)
-        value: Tensor = loss(student, item.teacher, **inputs)
-        return value
+        context = replace(item.context, pair=self.name, step=step.data)
+        return loss_of(loss, student, item, context, self.target_transform)
 
     def _zero(self, adapter: nn.Module | None, device: torch.device) -> Tensor:
         """0, with a graph through all parameters: DDP waits for each of them."""

@@ -14,6 +14,7 @@ from ..host_types import HostModule
 from ..inner_models import inner_model, inner_path
 from ..losses import DistillationLoss
 from ..schedules import Schedule
+from ..target_transforms import TargetTransform
 from ..teachers import Ensemble, Teacher, Teachers
 from ..teachers.ensemble import read_combination
 from ..views import BoundView, Probe, TensorSpec, View, bind
@@ -21,22 +22,28 @@ from ..views.probe import Size
 from .dry_run import dry_run
 from .ensemble_pair import EnsemblePair, combined_specs
 from .members import bind_members, check_combination, of_labels
-from .pair import LEVELS_REDUCTIONS, Pair
+from .pair import LEVELS_REDUCTIONS, NO_TEACHER, Pair
 from .pair_adapters import AUTO, build_adapters, shown_auto_adapter
 from .pair_levels import Bind, bind_by_size, view_of
 from .pair_loss import (
     build_loss,
+    build_target_transform,
     check_activations,
+    check_alone,
     check_target,
+    features_of,
     known_of,
+    loss_reads_teacher,
     needs_same_channels,
+    refuse_missing_teacher,
     student_channels,
 )
 
 _OF_LAYERS = ('levels', 'value')
 _OF_LOSSES = ('per_level', 'levels_reduction')
 _KEYS = (
-    *('layer', *_OF_LAYERS, 'view', 'teacher', 'combine', 'adapter', 'loss'),
+    *('layer', *_OF_LAYERS, 'view', 'teacher', 'combine', 'adapter'),
+    *('target_transform', 'loss'),
     *_OF_LOSSES,
 )
 WHERE = 'model.pairs'
@@ -49,8 +56,8 @@ def build_pairs(
 
     Args:
         cfg: ``layer`` or ``view``, ``loss``, and ``adapter``, ``levels``, ``value``,
-            ``teacher``, ``combine`` of an ensemble, ``per_level``, ``levels_reduction``
-            of each pair; None removes a pair.
+            ``teacher``, ``combine`` of an ensemble, ``target_transform``,
+            ``per_level``, ``levels_reduction`` of each pair; None removes a pair.
         student: the student model.
         teachers: by name.
 
@@ -90,6 +97,8 @@ def build_probes(
 ) -> dict[str, Probe]:
     """A probe of the student and of each teacher, by the teacher's name.
 
+    Under ``NO_TEACHER`` stands one of the student alone, in both places.
+
     Raises: ConfigError for teachers of images of another kind.
     """
     probes = {
@@ -109,6 +118,8 @@ def build_probes(
         with collected(faults), located(teachers[name].key):
             probe.check_channels()
     raise_together(faults)
+    alone, path = inner_model(student), inner_path(student)
+    probes[NO_TEACHER] = Probe(alone, alone, NO_TEACHER, prefixes=(path,))
     return probes
 
 
@@ -124,7 +135,7 @@ def build_pair(
     Args:
         name: of the pair.
         given: its configuration.
-        probes: of the student and each teacher.
+        probes: of the student and each teacher, as :func:`build_probes` gives them.
         bind: binds its view to both models.
         ensembles: groups of the teachers that teach as one, by name.
 
@@ -137,6 +148,7 @@ def build_pair(
     loss: DistillationLoss | None = None
     schedule: Schedule | None = None
     adapters: nn.ModuleList | None = None
+    transform: TargetTransform | None = None
     combination: Combination | None = None
     views: dict[str, BoundView] = {}
     asked: Sequence[str] = ()
@@ -167,6 +179,19 @@ def build_pair(
                 views = of_labels(
                     bind_members(view_of(cfg), bound, asked, probes, bind), combination
                 )
+    with collected(faults):
+        if NO_TEACHER in asked:
+            check_alone(cfg, bound)
+        if views:
+            with located('loss'):
+                views = {
+                    name: each.with_features(features_of(cfg['loss'], each))
+                    for name, each in views.items()
+                }
+    with collected(faults), located('target_transform'):
+        transform = build_target_transform(
+            cfg.get('target_transform'), cfg['loss'], bound
+        )
     levels: Sequence[TensorSpec] = views[asked[0]].tensors if views else ()
     specs = levels
     if views and combination is not None:
@@ -189,20 +214,20 @@ def build_pair(
                 )
             for spec in specs:
                 channels = student_channels(spec, adapter, same_channels)
-                dry_run(loss, spec, channels, name, size)
+                dry_run(loss, spec, channels, name, size, transform)
     with collected(faults):
         if combination is not None and loss is not None and views and not faults:
-            check_combination(views, probes, combination, loss, name)
+            check_combination(views, probes, combination, loss, transform, name)
     raise_together(faults)
     assert views and loss is not None
-    first = views[asked[0]]
-    given_whole = (name, f'{WHERE}.{name}', first, loss, adapters, schedule, asked[0])
+    given_whole = (
+        *(name, f'{WHERE}.{name}', views[asked[0]], loss, adapters, schedule),
+        *(asked[0], per_level, reduction, transform),
+    )
     pair = (
-        Pair(*given_whole, per_level, reduction)
+        Pair(*given_whole)
         if combination is None
-        else EnsemblePair(
-            *given_whole, per_level, reduction, members=views, combination=combination
-        )
+        else EnsemblePair(*given_whole, members=views, combination=combination)
     )
     if adapter == AUTO:
         shown = shown_auto_adapter(specs, same_channels)
@@ -241,10 +266,18 @@ def _checked(name: str, cfg: object) -> dict[str, Any]:
 
 def _teachers_of(
     cfg: dict[str, Any],
-    teachers: Mapping[str, Probe],
+    probes: Mapping[str, Probe],
     ensembles: Mapping[str, Ensemble],
 ) -> tuple[Sequence[str], Combination | None]:
-    """Names of the teachers that a pair asks, and of an ensemble how it is combined."""
+    """Names of the teachers that a pair asks, and of an ensemble how it is combined.
+
+    ``NO_TEACHER`` of a loss that reads none.
+    """
+    if cfg.get('target_transform') is None and not loss_reads_teacher(cfg['loss']):
+        return (NO_TEACHER,), None
+    teachers = [name for name in probes if name != NO_TEACHER]
+    if not teachers:
+        refuse_missing_teacher(cfg)
     members = {name for each in ensembles.values() for name in each.members}
     choices = [*ensembles, *(name for name in teachers if name not in members)]
     name = cfg.get('teacher')

@@ -7,7 +7,7 @@ from torch import nn
 
 from ..tables import table_lines
 from ..teachers import Teacher
-from .pair import Pair
+from .pair import NO_TEACHER, Pair
 from .pair_adapters import Unadapted
 
 _CPU = torch.device('cpu')
@@ -35,7 +35,7 @@ def summary_table(
                     pair.name if number == 0 else '',
                     spec.name,
                     _shape(spec.student),
-                    '-> ' + _shape(spec.teacher),
+                    '-' if pair.teacher == NO_TEACHER else f'-> {_shape(spec.teacher)}',
                     '-' if pair.adapters is None else _adapter(pair.adapters[number]),
                     pair.shown_loss() if number == 0 else '',
                     pair.shown_weight() if number == 0 else '',
@@ -50,6 +50,8 @@ def summary_table(
             if parts[name]
             else f"teacher '{name}': {teacher.describe()}; no pair asks for it"
         )
+    if not teachers:
+        lines.append('no teacher: the student learns from its labels and from itself')
     if inherited:
         lines.append(f'the student starts from its {", ".join(inherited)}')
     return '\n'.join(lines)

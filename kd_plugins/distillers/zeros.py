@@ -61,6 +61,13 @@ def zeros_of(
     shape = known_shape(spec.student, rows)
     if channels is not None:
         shape = (len(teacher), channels, *teacher.shape[2:])
+    features = {
+        name: torch.zeros(known_shape(side, rows), device=device)
+        for name, side in spec.features.items()
+    }
+    images = None
+    if spec.images is not None:
+        images = torch.zeros(len(teacher), dtype=torch.long, device=device)
     return MatchedTensors(
         torch.zeros(shape, device=device),
         teacher,
@@ -68,6 +75,8 @@ def zeros_of(
         mask,
         count=float(len(teacher)),
         context=spec.context,
+        features=features,
+        images=images,
     )
 
 

@@ -12,7 +12,14 @@ from mmengine.registry import Registry
 from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
-from ..registry import ADAPTERS, COMBINATIONS, LOSSES, SCHEDULES, VIEWS
+from ..registry import (
+    ADAPTERS,
+    COMBINATIONS,
+    LOSSES,
+    SCHEDULES,
+    TARGET_TRANSFORMS,
+    VIEWS,
+)
 from ..signatures import arguments
 
 _SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine', 'kd_plugins')
@@ -42,7 +49,8 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
-    for registry in (LOSSES, ADAPTERS, SCHEDULES, COMBINATIONS, VIEWS):
+    ours = (LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES, COMBINATIONS, VIEWS)
+    for registry in ours:
         cls = registry.get(name)
         if cls is not None:
             yield cls

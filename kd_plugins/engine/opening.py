@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS, init_default_scope
 from mmengine.runner import Runner
 
 from ..config_files import read_config, type_name
+from .data_files import missing_data_named
 from .overrides import apply_overrides
 
 _DATA_HOOK = 'PrepareDataHook'
@@ -36,7 +37,8 @@ def prepare_data(cfg: Config) -> None:
 
 def first_batch(cfg: Config) -> dict[str, Any]:
     """The first batch of training, on the CPU."""
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    with missing_data_named('train_dataloader'):
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     batch: dict[str, Any] = next(iter(loader))
     return batch
 

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
-from ..checkpoints import check_whole
+from ..checkpoints import check_whole, locate
 from ..config_files import imports_for, uses_ours
 from ..distillers.auxiliary import check_schedules
 from ..distillers.interface import is_distiller, unwrap
@@ -18,6 +18,7 @@ from ..errors import located
 from ..registry import RUNNERS
 from . import files
 from .checkpointing import check_modules, without_reentry
+from .data_files import missing_data_named
 from .distilling import (
     is_distiller_type,
     missing_hooks,
@@ -74,12 +75,7 @@ class DistillRunner(Runner):
     @master_only
     def dump_config(self) -> None:
         """Write the whole config, but not over the file that it was read from."""
-        source = Path(self.cfg.filename or '')
-        beside = Path(self.work_dir, source.name)
-        if source.name and source.resolve() == beside.resolve():
-            self.cfg.dump(str(beside.with_name(f'whole_{source.name}')))
-        else:
-            super().dump_config()
+        self.cfg.dump(str(whole_config(self)))
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Join the other processes, without a GPU too; then the host's own set-up."""
@@ -123,6 +119,21 @@ class DistillRunner(Runner):
         """Register it; our checkpoint hook in place of the host's, same arguments."""
         super().register_hook(with_atomic_checkpoints(hook), priority)
 
+    def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
+        """Build it; data that are missing are told by their key."""
+        with missing_data_named('train_dataloader'):
+            return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
+        """Build it, likewise."""
+        with missing_data_named('val_dataloader or val_evaluator'):
+            return super().build_val_loop(loop)
+
+    def build_test_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
+        """Build it, likewise."""
+        with missing_data_named('test_dataloader or test_evaluator'):
+            return super().build_test_loop(loop)
+
     def register_hooks(
         self,
         default_hooks: dict[str, Any] | None = None,
@@ -164,11 +175,17 @@ class DistillRunner(Runner):
     def load_checkpoint(self, filename: str, *args: Any, **options: Any) -> Any:
         """Load it; for a distillation that resumes a plain run, with what it lacks.
 
-        Raises: CheckpointError for a file that is not as it was written.
+        Raises: CheckpointError for a file that is missing, or not as it was written.
         """
-        with located('resume' if self._resume else 'load_from'):
+        key = 'resume' if self._resume else 'load_from'
+        with located(key):
             check_whole(filename)
-        checkpoint = super().load_checkpoint(filename, *args, **options)
+        try:
+            checkpoint = super().load_checkpoint(filename, *args, **options)
+        except FileNotFoundError:
+            with located(key):
+                locate(filename)  # says which files there are
+            raise
         if self._resume:
             check_progress(checkpoint, filename)
             if is_distiller(unwrap(self.model)) and is_plain(checkpoint):
@@ -208,3 +225,13 @@ class DistillRunner(Runner):
             cfg = student_config(self.cfg)
             self._student_text = str(cfg.pretty_text)
         return self._student_text
+
+
+def whole_config(runner: Runner) -> Path:
+    """Where a run writes its config, with all bases and the options it was given."""
+    if not runner.cfg.filename:
+        return Path(runner.work_dir, f'{runner.timestamp}.py')
+    source = Path(runner.cfg.filename)
+    path = Path(runner.work_dir, source.name)
+    own = source.resolve() == path.resolve()  # it would be written over
+    return path.with_name(f'whole_{source.name}') if own else path

@@ -65,6 +65,12 @@ INTERNALS = (
         ('checkpoints/_unpickling.py',),
         'Checkpoints whose metainfo nests a dict are refused.',
     ),
+    Internal(
+        'mmengine.config.config.ConfigDict.__missing__',
+        ('config_files.py',),
+        'A misspelt {{_base_.<key>}} is a KeyError that does not name the config.',
+        ('name',),
+    ),
     # The runner and its loops
     Internal(
         'mmengine.runner.Runner._resume',

@@ -9,6 +9,7 @@ from kd_plugins.losses._base import (
 from kd_plugins.losses.ab import ABLoss, activation_boundary
 from kd_plugins.losses.ail import AILLoss, attentive_imitation
 from kd_plugins.losses.at import ATLoss, attention_transfer
+from kd_plugins.losses.bake import BAKELoss, batch_ensembled_divergence
 from kd_plugins.losses.bdkd import BDKDLoss, balanced_divergence
 from kd_plugins.losses.box_iou import BoxIoULoss, box_iou_distance
 from kd_plugins.losses.cc import CCLoss, correlation_congruence
@@ -40,6 +41,10 @@ from kd_plugins.losses.holistic import (
     gradient_penalty,
 )
 from kd_plugins.losses.kd import KDLoss, softened_divergence
+from kd_plugins.losses.label_smoothing import (
+    LabelSmoothingLoss,
+    label_smoothed_cross_entropy,
+)
 from kd_plugins.losses.ld import LDLoss, localization_divergence
 from kd_plugins.losses.logit_l2 import LogitL2Loss, logit_l2
 from kd_plugins.losses.maskd import MasKDLoss, mask_overlap, masked_distance
@@ -56,9 +61,15 @@ from kd_plugins.losses.teacher_bounded import (
     TeacherBoundedLoss,
     teacher_bounded_regression,
 )
+from kd_plugins.losses.tfnkd import TfNKDLoss, teacher_free_cross_entropy
+from kd_plugins.losses.uskd import USKDLoss, self_distillation
 from kd_plugins.losses.weighted_class_kd import (
     WeightedClassKDLoss,
     weighted_class_kd,
+)
+from kd_plugins.losses.zipf_label_smoothing import (
+    ZipfLabelSmoothingLoss,
+    zipf_divergence,
 )
 
 __all__ = [
@@ -66,6 +77,7 @@ __all__ = [
     'AILLoss',
     'ATLoss',
     'AuxiliaryOptimizer',
+    'BAKELoss',
     'BDKDLoss',
     'BoxIoULoss',
     'CCLoss',
@@ -86,6 +98,7 @@ __all__ = [
     'HolisticLoss',
     'KDLoss',
     'LDLoss',
+    'LabelSmoothingLoss',
     'LogitL2Loss',
     'LossContext',
     'MGDLoss',
@@ -100,11 +113,15 @@ __all__ = [
     'SPLoss',
     'StepData',
     'TeacherBoundedLoss',
+    'TfNKDLoss',
+    'USKDLoss',
     'WeightedClassKDLoss',
+    'ZipfLabelSmoothingLoss',
     'activation_boundary',
     'attention_transfer',
     'attentive_imitation',
     'balanced_divergence',
+    'batch_ensembled_divergence',
     'blend_into_bank',
     'box_iou_distance',
     'channel_wise_divergence',
@@ -126,6 +143,7 @@ __all__ = [
     'gradient_penalty',
     'hint_distance',
     'info_nce',
+    'label_smoothed_cross_entropy',
     'localization_divergence',
     'logit_l2',
     'mask_overlap',
@@ -141,9 +159,12 @@ __all__ = [
     'random_keep',
     'relational_difference',
     'selectivity_discrepancy',
+    'self_distillation',
     'similarity_preservation',
     'softened_divergence',
     'standardized_distance',
     'teacher_bounded_regression',
+    'teacher_free_cross_entropy',
     'weighted_class_kd',
+    'zipf_divergence',
 ]

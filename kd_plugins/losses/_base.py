@@ -82,7 +82,9 @@ class DistillationLoss(nn.Module):
     """A weighted loss: ``forward(student, teacher, *, ...)``, the teacher detached.
 
     Of ``target``, ``mask``, ``avg_factor`` and ``context``, the ``forward`` of a
-    subclass names those that it needs, keyword-only. It receives only these.
+    subclass names those that it needs, keyword-only. It receives only these. One that
+    names no ``teacher`` needs none, and may name what the student knows of the same
+    rows: ``features``, what their classifier reads, or ``early_features``.
 
     Args:
         loss_weight: factor of the value, >= 0. A schedule of the pair sets the

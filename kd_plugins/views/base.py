@@ -1,6 +1,6 @@
 """What views compare: tensors of student and teacher, matched sample by sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,13 +21,15 @@ class MatchedTensors:
 
     Attributes:
         student: of the student, with its graph.
-        teacher: of the teacher, without.
+        teacher: of the teacher, without; of a pair without a teacher, the student's.
         target: what the host's own loss aims at, where there is such a thing.
         mask: float, 1 keeps and 0 drops a row; between, what it weighs, of rows that
             the view weighs, such as head.distributions.
         count: rows that the mean is taken over: on this rank, and once the step has
             matched all pairs the mean over the ranks.
         context: what a few losses want to know beyond the tensors.
+        features: what the student knows of the same rows, by the argument of a loss.
+        images: number of the image of each row, shape (R,), of rows whose view knows.
     """
 
     student: Tensor
@@ -36,6 +38,8 @@ class MatchedTensors:
     mask: Tensor | None = None
     count: Tensor | float = 1.0
     context: LossContext = field(default_factory=LossContext)
+    features: dict[str, Tensor] = field(default_factory=dict)
+    images: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class TensorSpec:
         context: what losses may know of it.
         target: shape of what the host's own loss aims at, where there is such a thing:
             one number a row or pixel is a class label, but of sigmoid rows an answer.
+        features: shapes of what the student knows of the same rows, where a loss asks,
+            by its argument.
+        images: shape of the numbers of the rows' images, of rows whose view knows.
     """
 
     name: str
@@ -58,6 +65,8 @@ class TensorSpec:
     scale_factor: tuple[float, float] = (1.0, 1.0)
     context: LossContext = field(default_factory=LossContext)
     target: Shape | None = None
+    features: Mapping[str, Shape] = field(default_factory=dict)
+    images: Shape | None = None
 
 
 class UnservedError(ConfigError):

@@ -1,20 +1,21 @@
 """What a view is: a configuration, and what it becomes once two models are known."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from ..host_types import Samples
 from ..recorders import Recorder
-from .base import Activation, MatchedTensors, Side, TensorSpec
+from .base import Activation, MatchedTensors, Shape, Side, TensorSpec
 from .layer.source import BoundLayer
 from .probe import Probe
 from .run import FrozenRun, ModelRun
 
 Match = Callable[[ModelRun, FrozenRun, Samples], list[MatchedTensors | None]]
+MatchAlone = Callable[[ModelRun, Samples], list[MatchedTensors | None]]
 Maps = Callable[[FrozenRun, Side], list[Tensor]]
 
 
@@ -31,6 +32,23 @@ class Classifier:
     of: Callable[[FrozenRun], Callable[[Tensor], Tensor]]
     activation: Activation
     classes: int
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """What the student knows of the rows of its own logits, beside them.
+
+    Attributes:
+        shapes: of the tensors, one for each of the view's, -1 where it depends on the
+            batch.
+        read: the tensors of a step, of the student's run and what was matched of it;
+            None where the student's did not run.
+        recorders: what to attach to the student, beyond those of the view.
+    """
+
+    shapes: tuple[Shape, ...]
+    read: Callable[[ModelRun, Sequence[MatchedTensors | None]], Sequence[Tensor | None]]
+    recorders: tuple[Recorder[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,11 @@ class BoundView:
             view does not know it, or reads no features.
         activations: of logits, how each model turns its own into probabilities, where
             they may do it differently; then the context knows of none.
+        match_alone: as ``match``, of the student's run alone, for a loss that reads no
+            teacher; None of a view that compares two models.
+        features: what the student knows beside its logits, by the argument of a loss
+            that asks for it: 'features', what its classifier reads; 'early_features',
+            from the middle of the model.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -69,6 +92,43 @@ class BoundView:
     layers: dict[Side, BoundLayer] | None = None
     classifier: Classifier | None = None
     activations: dict[Side, Activation] | None = None
+    match_alone: MatchAlone | None = None
+    features: Mapping[str, FeatureSource] = field(default_factory=dict)
+
+    @property
+    def of_logits(self) -> bool:
+        """Whether what is compared are logits, which become probabilities."""
+        return self.activations is not None or all(
+            spec.context.activation is not None for spec in self.tensors
+        )
+
+    def with_features(self, names: Sequence[str]) -> 'BoundView':
+        """The same view, which reads just these features of the student, too."""
+        features = {name: self.features[name] for name in names}
+        recorders = [item for each in features.values() for item in each.recorders]
+        tensors = tuple(
+            replace(
+                spec,
+                features={name: each.shapes[i] for name, each in features.items()},
+            )
+            for i, spec in enumerate(self.tensors)
+        )
+        return replace(
+            self,
+            tensors=tensors,
+            features=features,
+            student_recorders=(*self.student_recorders, *recorders),
+        )
+
+    def add_features(
+        self, student: ModelRun, matched: Sequence[MatchedTensors | None]
+    ) -> None:
+        """Add to the matched tensors of a step what the student knows beside them."""
+        for name, source in self.features.items():
+            tensors = source.read(student, matched)
+            for item, tensor in zip(matched, tensors, strict=True):
+                if item is not None and tensor is not None:
+                    item.features[name] = tensor
 
 
 class View(ABC):

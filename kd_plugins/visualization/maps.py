@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..distillers import Distiller
-from ..distillers.pair import Pair, adapt
+from ..distillers.pair import NO_TEACHER, Pair, adapt
 from ..distillers.step import Step
 from ..errors import ConfigError, nearest
 from ..host_types import Samples
@@ -81,7 +81,8 @@ def pair_maps(
 
     Args:
         distiller: not wrapped for distributed training; it does not change.
-        pairs: of the distiller. Pairs of rows, of RoIs or sampled edges, have no maps.
+        pairs: of the distiller. Pairs of rows, of RoIs or sampled edges, have no maps,
+            and pairs without a teacher nothing to compare them with.
         inputs: (N, C, H, W), preprocessed for the student.
         samples: of these images; annotations are not needed.
     """
@@ -92,7 +93,7 @@ def pair_maps(
 
 def _maps_of(pair: Pair, step: Step) -> Iterator[PairMap]:
     maps = pair.view.maps
-    if maps is None:
+    if maps is None or pair.teacher == NO_TEACHER:
         return
     assert isinstance(step.student, FrozenRun)
     student_maps = maps(step.student, 'student')

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..distillers import Distiller
+from ..distillers.pair import NO_TEACHER, Pair
 from ..host_types import DataSample
 from .drawing import caption
 from .layout import Colour, arrange
@@ -209,13 +210,20 @@ def class_names(distiller: Distiller) -> dict[str, Sequence[str] | None]:
     }
 
 
-def left_out(pairs: Sequence[Any], column: Column) -> str:
+def left_out(pairs: Sequence[Pair], column: Column) -> str:
     """A message about pairs without a page; '' if all have one."""
     shown = {heat.pair for heat in column.shots[0].heats}
-    without = [pair.name for pair in pairs if pair.name not in shown]
-    if not without:
-        return ''
-    return (
-        f'No maps of {", ".join(without)}: what is compared are rows, such as RoIs, '
-        'or relations between layers, not maps of an image.'
-    )
+    without = [pair for pair in pairs if pair.name not in shown]
+    alone = [pair.name for pair in without if pair.teacher == NO_TEACHER]
+    rows = [pair.name for pair in without if pair.teacher != NO_TEACHER]
+    sentences = []
+    if rows:
+        sentences.append(
+            f'No maps of {", ".join(rows)}: what is compared are rows, such as RoIs, '
+            'or relations between layers, not maps of an image.'
+        )
+    if alone:
+        sentences.append(
+            f'No maps of {", ".join(alone)}: there is no teacher to compare with.'
+        )
+    return ' '.join(sentences)

@@ -266,6 +266,7 @@ def test_a_filling_killed_at_any_moment_leaves_whole_records(
 
 @pytest.mark.host
 @pytest.mark.slow
+@pytest.mark.usefixtures('warm_processes')
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
     code = (
         'import sys; from pathlib import Path; '

@@ -13,7 +13,6 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from kd_plugins.apis.closing import comparison
 from kd_plugins.apis.distill import Distillation, distill
 from kd_plugins.apis.train import prepare_config, train
 from kd_plugins.checkpoints import read_checkpoint
@@ -57,7 +56,8 @@ def test_from_the_command_to_the_students_checkpoint(folder: Path) -> None:
         'the teacher: 0.',
         '(train)',
         'Student and teacher on the validation data:',
-        f"The student's own checkpoint is {work_dir / 'student_iter_4.pth'}",
+        'What the distillation came to:\n',
+        f'  checkpoint  {WRITTEN.parent / "student_iter_4.pth"}\n',
         f'The config of this run is {WRITTEN}.',
     )
     places = [log.find(part) for part in parts]
@@ -88,6 +88,7 @@ def test_a_dry_run_trains_nothing_and_the_run_follows_in_the_same_folder(
     assert 'Price (medians' in log
     assert '(train)' not in log
     assert 'Student and teacher' not in log
+    assert 'came to' not in log
     assert names(WRITTEN.parent) == set()
     call('--no-teacher-score', **{'train_cfg.max_iters': 2})
     assert read_config(WRITTEN).train_cfg.max_iters == 2
@@ -149,31 +150,9 @@ def test_a_teacher_of_other_names_is_not_scored(folder: Path) -> None:
     assert 'They cannot be compared: model.teacher.checkpoint' in log.read_text()
 
 
-def test_what_a_validation_says_in_words() -> None:
-    boxes = {
-        'coco/bbox_mAP_50': 0.6,
-        'coco/bbox_mAP': 0.412,
-        'fidelity/agreement': 0.934,
-        'fidelity/recall': 0.71,
-        'teacher/coco/bbox_mAP': 0.703,
-    }
-    assert comparison(boxes) == [
-        'On the validation data the student scores 0.412, its teacher 0.703 '
-        '(coco/bbox_mAP).',
-        'They agree on 93 % of the objects that both find; the student finds 71 % of '
-        'what its teacher finds.',
-    ]
-    assert comparison({'pascal_voc/mAP': 0.5}) == [
-        'On the validation data the student scores 0.500 (pascal_voc/mAP).'
-    ]
-    assert comparison({'rmse': 1.25, 'teacher/rmse': 1.0}) == [
-        'On the validation data the student scores 1.250, its teacher 1.000 (rmse).'
-    ]
-    assert comparison({'images': 4.0}) == []
-
-
 @pytest.mark.slow
 @pytest.mark.host
+@pytest.mark.usefixtures('warm_processes')
 def test_the_hosts_own_tool_trains_the_written_config(folder: Path) -> None:
     call('--dry-run')
     host = import_module('mmdet').__path__[0]

@@ -10,26 +10,40 @@ from mmengine.config import Config
 from kd_plugins.apis.recorded import (
     config_of_student_alone,
     recorded_score,
-    result_sentence,
+    score_rows,
 )
 from tests.configs.tree import CONFIGS, DISTILLATIONS, MAIN_JOBS, alone, header, name
 
 RECORDING = [path for path in DISTILLATIONS if recorded_score(path)]
 
 
-def sentence(path: Path, **validated: float) -> str | None:
-    return result_sentence(Config.fromfile(path), validated)
+def rows(path: Path, **validated: float) -> dict[str, str]:
+    return score_rows(Config.fromfile(path), validated)
 
 
 def test_the_main_jobs_end_with_all_three_scores() -> None:
-    assert sentence(CONFIGS / 'frcnn_kd.py', **{'coco/bbox_mAP': 0.5284}) == (
-        'The student scores 52.8 mAP; the same student without a teacher 18.5 ± 1.3 '
-        'mAP; its teacher 70.3 mAP (as recorded in the headers of their configs).'
-    )
-    assert sentence(CONFIGS / 'seg_skd.py', aAcc=80.0, mIoU=41.25) == (
-        'The student scores 41.2 mIoU; the same student without a teacher 38.4 ± 1.3 '
-        'mIoU; its teacher 56.2 mIoU (as recorded in the headers of their configs).'
-    )
+    assert rows(CONFIGS / 'frcnn_kd.py', **{'coco/bbox_mAP': 0.5284}) == {
+        'student': '52.8 mAP',
+        'teacher': '70.3 mAP, as recorded in its config',
+        'student alone': '18.5 ± 1.3 mAP, as recorded in its config',
+    }
+    assert rows(CONFIGS / 'seg_skd.py', aAcc=80.0, mIoU=41.25) == {
+        'student': '41.2 mIoU',
+        'teacher': '56.2 mIoU, as recorded in its config',
+        'student alone': '38.4 ± 1.3 mIoU, as recorded in its config',
+    }
+
+
+def test_a_teacher_that_was_validated_has_that_score_and_no_other() -> None:
+    validated = {
+        'coco/bbox_mAP_50': 0.6,
+        'coco/bbox_mAP': 0.412,
+        'fidelity/roi_kl': 1.0,
+        'teacher/coco/bbox_mAP': 0.699,
+    }
+    found = rows(CONFIGS / 'frcnn_kd.py', **validated)
+    assert found['student'] == '41.2 mAP'
+    assert found['teacher'] == '69.9 mAP'
 
 
 @pytest.mark.parametrize('path', MAIN_JOBS, ids=name)
@@ -66,24 +80,29 @@ def teacher_of(path: Path) -> Path:
 @pytest.mark.parametrize(
     ('teacher', 'validated', 'expected'),
     [
-        ({}, {}, None),
-        ({}, {'any': 1.0}, None),
-        ({}, {'coco/bbox_mAP': 0.25}, 'The student scores 25.0 mAP.'),
+        ({}, {}, {}),
+        ({}, {'images': 1.0}, {}),
+        ({}, {'coco/bbox_mAP': 0.25}, {'student': '25.0 mAP'}),
+        ({}, {'pascal_voc/mAP': 0.5}, {'student': '0.500 pascal_voc/mAP'}),
+        (
+            {},
+            {'rmse': 1.25, 'teacher/rmse': 1.0},
+            {'student': '1.250 RMSE', 'teacher': '1.000 RMSE'},
+        ),
         (
             {'cfg': 'kd_plugins::digits/gfl_r18-w32_fpn_3k_digits.py'},
-            {'mIoU': 3.0},  # of another task than the teacher's
-            'Its teacher scores 73.4 mAP '
-            '(as recorded in the headers of their configs).',
+            {},
+            {'teacher': '73.4 mAP, as recorded in its config'},
         ),
-        ({'cfg': 'nope::a/b.py'}, {'mIoU': 3.0}, 'The student scores 3.0 mIoU.'),
-        ({'big': {'cfg': 'a.py'}}, {'mIoU': 3.0}, 'The student scores 3.0 mIoU.'),
+        ({'cfg': 'nope::a/b.py'}, {'mIoU': 3.0}, {'student': '3.0 mIoU'}),
+        ({'big': {'cfg': 'a.py'}}, {'mIoU': 3.0}, {'student': '3.0 mIoU'}),
     ],
 )
 def test_what_is_not_known_is_not_told(
-    teacher: Any, validated: dict[str, float], expected: str | None
+    teacher: Any, validated: dict[str, float], expected: dict[str, str]
 ) -> None:
     cfg = Config(dict(model=dict(type='kd_plugins.Distiller', teacher=teacher)))
-    assert result_sentence(cfg, validated) == expected
+    assert score_rows(cfg, validated) == expected
 
 
 def test_a_header_without_a_score_records_none(tmp_path: Path) -> None:

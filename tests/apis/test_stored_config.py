@@ -24,6 +24,7 @@ def stored(text: object) -> dict[str, Any]:
     return {'meta': {'cfg': text}}
 
 
+@pytest.mark.usefixtures('formatted')
 def test_what_mmengine_writes_is_read_back() -> None:
     text = Config(PLAIN).pretty_text
     read = stored_config(stored(text), 'x.pth')

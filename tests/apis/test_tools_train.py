@@ -10,7 +10,11 @@ import pytest
 
 from tests.engine.hooks.toy import names
 
-pytestmark = [pytest.mark.host, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.slow,
+    pytest.mark.usefixtures('warm_processes'),
+]
 ROOT = Path(__file__).parents[2]
 # Two ways, since mmengine reads `_base_` before it imports anything of the config.
 # A base of somebody's own imports a backbone of theirs; ours stands beside it.

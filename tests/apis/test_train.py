@@ -1,8 +1,10 @@
 """What the tools do before a runner is built; whole runs are in tests/tools."""
 
+import argparse
 import gc
 import os
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 
+from kd_plugins.apis.command_line import add_training_options
 from kd_plugins.config_files import read_config
 from kd_plugins.engine.runner import DistillRunner
 from kd_plugins.errors import ConfigError, HostError
@@ -75,6 +78,65 @@ def test_folders_that_mmengine_refuses_are_found(name: str, tmp_path: Path) -> N
     gc.collect()
     path.write_text(f'_base_ = [{written[1]!r}]')
     assert read_config(path).model.backbone.depth == 50
+
+
+# of mmengine, which leaves a file open where a config fails
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (
+            'a = dict(',
+            r"line 1 of it, or of a base of it, is no Python: 'a = dict\(' .*closed\)",
+        ),
+        ('a = b', r"'.*config.py', line 1: NameError\(.*'b'"),
+        (
+            "_base_ = ['./base.py']\nb = {{_base_.modle.x}}",
+            r"names by {{_base_. ...}} a key 'modle', which is in no base\.",
+        ),
+        ("_base_ = ['./base.py']\nmodel = dict(x=dict(y=2))", r'_delete_=True'),
+    ],
+)
+def test_a_mistake_in_a_config_is_told_with_its_line(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / 'base.py').write_text('model = dict(x=1)\n')
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    with pytest.raises(
+        ConfigError, match=rf"^config: '{path}' cannot be read: "
+    ) as told:
+        read_config(path)
+    assert re.search(message, str(told.value))
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_an_error_in_what_a_config_imports_is_no_mistake_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'broken_import.py').write_text('undefined\n')
+    monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+    path = tmp_path / 'config.py'
+    path.write_text("custom_imports = dict(imports=['broken_import'])\n")
+    with pytest.raises(NameError, match='undefined'):
+        read_config(path)
+    gc.collect()
+
+
+@pytest.mark.parametrize('text', ['foo', 'a=[1,2'])
+def test_an_option_that_is_no_key_and_value_is_named(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_training_options(parser, 'any')
+    assert parser.parse_args(['--cfg-options', 'a.b=1', 'c=[1,x]']).cfg_options == {
+        'a.b': 1,
+        'c': [1, 'x'],
+    }
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['--cfg-options', 'a.b=1', text])
+    expected = f"--cfg-options: expected KEY=VALUE, got '{text}'"
+    assert expected in capsys.readouterr().err
 
 
 def test_the_work_dir_is_the_arguments_the_configs_or_of_its_name(

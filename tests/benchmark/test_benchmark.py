@@ -15,9 +15,9 @@ from filelock import lock_descriptor
 
 from kd_plugins.benchmark.main import benchmark
 from kd_plugins.benchmark.plan import plan_runs, teacher_run, write_configs
-from kd_plugins.benchmark.plots import draw_gains
+from kd_plugins.benchmark.plots import gain_against_cost
 from kd_plugins.benchmark.protocol import read_protocol
-from kd_plugins.benchmark.report import make_report
+from kd_plugins.benchmark.report import Report
 from kd_plugins.benchmark.runs import Commands, Executor
 from kd_plugins.errors import ConfigError
 
@@ -65,7 +65,7 @@ def test_tables_hold_what_the_runs_scored(folder, commands):
     assert hint['time_ratio'] == pytest.approx(1.4)
     assert baseline['seconds'] == pytest.approx(100 * 0.1)
     assert plain['peak_memory_mib'] > 1
-    assert found['comparisons'][0]['verdict'] == 'seen in every seed'
+    assert found['comparisons'][0]['seen'] == '3 of 3 seeds'
     assert found['warnings'] == []
     cells = table_of(outcome.markdown, 'method | gain')['hint']
     assert cells[:3] == ['+4.00 [+4.00, +4.00]', '25.00 ± 1.00', '14 %']
@@ -157,7 +157,7 @@ def test_one_failure_does_not_stop_the_others(folder, commands, monkeypatch):
     assert failure.startswith('hint, seed 0: ended with code 1.')
     assert 'out of luck' in failure  # the end of its output
     assert report(folder)['recipes'][2]['runs'] == 1
-    assert report(folder)['comparisons'][0]['verdict'] == 'not run yet'
+    assert report(folder)['comparisons'][0]['seen'] is None
 
 
 def test_report_only_marks_what_is_not_run_yet(folder, commands):
@@ -310,7 +310,7 @@ def test_a_detail_that_no_run_has_names_the_near_one(folder, commands):
     fault = "details: no finished run gave 'IoU.brik'. Close: 'IoU.brick'"
     assert f'- **{fault}' in markdown
     assert table_of(markdown, 'method | rmse')['baseline'] == ['30.00']
-    assert fault in report(folder)['unknown_details'][0]
+    assert fault in report(folder)['warnings'][0]
 
 
 def test_details_wait_for_a_finished_run(folder, commands):
@@ -332,30 +332,34 @@ def test_of_an_error_lower_is_better(folder, commands):
     assert hint['gap_closed'] == pytest.approx(0.04 / 0.24)
     (comparison,) = found['comparisons']
     assert comparison['gain'] == pytest.approx(0.02)
-    assert comparison['verdict'] == 'seen in every seed'
+    assert comparison['seen'] == '3 of 3 seeds'
     cells = table_of(markdown, 'method | gain')['hint']
     assert cells[:3] == ['+0.040 [+0.040, +0.040]', '0.250 ± 0.010', '17 %']
     assert 'hint < plain' in markdown
     assert 'Lower is better: a gain is by how much a score is below.' in markdown
     change(folder, "('hint', 'plain')", "('plain', 'hint')")
     run(folder, commands, report_only=True)
-    assert report(folder)['comparisons'][0]['verdict'] == 'not seen'
+    assert report(folder)['comparisons'][0]['seen'] == '0 of 3 seeds'
 
 
 @pytest.mark.parametrize('lower', [False, True])
-def test_plot_has_gains_to_the_right(folder, commands, lower):
+def test_plot_has_gains_upwards_and_costs_to_the_right(folder, commands, lower):
     if lower:
         change(folder, "'coco/bbox_mAP'", "'rmse'\nlower_is_better = True")
     run(folder, commands, seeds=[0])
     protocol = read_protocol(folder / 'protocol.py')
     runs = plan_runs(protocol, folder / 'work', protocol.recipes, [0])
     teacher = teacher_run(protocol, folder / 'work')
-    axes = draw_gains(make_report(protocol, runs, teacher)).axes[0]
-    zero, lead = (line.get_xdata()[0] for line in axes.lines[-2:])
-    means = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == 'hollow']
-    assert means == pytest.approx([2.0, 4.0])  # plain, hint: from below
-    assert (zero, lead) == pytest.approx((0.0, 25.0 if lower else 30.0))
-    assert ('lower is better' in axes.get_xlabel()) == lower
+    report = Report(protocol, runs, teacher)
+    assert report.lead == pytest.approx(25.0 if lower else 30.0)
+    axes = gain_against_cost(report, 860, 460).axes[0]
+    points = {
+        line.get_url(): [line.get_xdata()[0], line.get_ydata()[0]]
+        for line in axes.lines
+        if line.get_gid() == 'hollow'
+    }
+    assert points['#protocol--hint'] == pytest.approx([1.4, 4.0])
+    assert points['#protocol--plain'] == pytest.approx([1.2, 2.0])
 
 
 def test_a_run_that_diverged_failed(folder, commands, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -42,7 +43,20 @@ def results(folder: Path, work_dir: str = 'work') -> dict[str, Any]:
     return found
 
 
+@pytest.fixture
+def warm_jobs(warm_program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs start soon; not so what controls each, whose process is the job's number."""
+    cold = Cluster.open
+
+    def opened(self: Cluster, folder: Path) -> Any:
+        with mock.patch.object(sys, 'executable', warm_program):
+            return cold(self, folder)
+
+    monkeypatch.setattr(Cluster, 'open', opened)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures('warm_jobs')
 def test_jobs_give_what_processes_give_and_are_not_run_again(
     folder: Path, commands: Commands
 ) -> None:
@@ -60,6 +74,7 @@ def test_jobs_give_what_processes_give_and_are_not_run_again(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('warm_jobs')
 def test_a_killed_job_is_resumed_by_the_next(
     folder: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,6 +264,7 @@ def test_without_a_gpu_the_tool_says_so(
 
 @pytest.mark.slow
 @pytest.mark.host
+@pytest.mark.usefixtures('warm_processes')
 def test_the_tool_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tool = importlib.import_module('tools.gpu_check')
     options = ['--device', 'cpu', '--quick', '--minutes', '30', '--out', str(tmp_path)]

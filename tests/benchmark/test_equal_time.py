@@ -57,8 +57,7 @@ def write_cost(folder: Path, ratio: float) -> None:
 
 
 def test_the_baseline_is_trained_as_long_and_shown_beside_the_row(pieces):
-    before = run(pieces, report_only=True).markdown
-    assert before.count('| not run yet ') == 2  # hint and plain
+    assert 'equal time |' not in run(pieces, report_only=True).markdown
     first = len(calls(pieces))
     outcome = run(pieces, equal_time=True)
     assert outcome.failures == []
@@ -119,6 +118,19 @@ def test_steps_that_were_timed_say_how_long(pieces):
     assert calls(pieces)[-1] == 'equal-time-1.20/seed0'
 
 
+def test_rows_may_share_few_lengths(pieces):
+    write_cost(pieces, 1.21)
+    run(pieces, equal_time=True, lengths=[2.0, 1.3, 1.2], seeds=[0])
+    assert calls(pieces)[-1] == 'equal-time-1.30/seed0'
+    # The plan is kept where no lengths are given.
+    run(pieces, report_only=True, seeds=[0])
+    assert row(pieces)['equal_time_ratio'] == pytest.approx(1.3)
+    assert row(pieces)['equal_time_mean'] is not None
+    # Beyond the longest: its own.
+    run(pieces, equal_time=True, lengths=[1.1], seeds=[0])
+    assert calls(pieces)[-1] == 'equal-time-1.25/seed0'
+
+
 def test_a_step_that_costs_no_more_is_compared_with_the_baseline_itself(pieces):
     write_cost(pieces, 0.99)
     first = len(calls(pieces))
@@ -169,6 +181,13 @@ def test_command_line(pieces, capsys):
     assert main([*arguments, '--equal-time', '--report-only', '--seeds', '0']) == 0
     assert 'student alone, equal time' in capsys.readouterr().out
     assert (pieces / 'work' / 'equal_time.json').exists()
+    lengths = ['--equal-time', '2', '3', '--report-only', '--seeds', '0']
+    assert main([*arguments, *lengths]) == 0
+    planned = json.loads((pieces / 'work' / 'equal_time.json').read_text())
+    assert planned['rows']['hint']['ratio'] == 2.0
+    with pytest.raises(SystemExit):
+        main([*arguments, '--equal-time', '0.5'])
+    assert "invalid length value: '0.5'" in capsys.readouterr().err
     for other in ('--cost', '--report'):
         with pytest.raises(ConfigError, match=r'Leave out --equal-time\.'):
             main([*arguments, '--equal-time', other])

@@ -17,8 +17,16 @@ from typing import Any
 
 import yaml
 
-from kd_plugins import losses
-from tests.configs.tree import CONFIGS, FILES, MAIN_JOBS, ROOT, header, name
+from kd_plugins import losses, target_transforms
+from tests.configs.tree import (
+    CONFIGS,
+    FILES,
+    FIRST_STAGES,
+    MAIN_JOBS,
+    ROOT,
+    header,
+    name,
+)
 
 README = CONFIGS / 'README.md'
 MODEL_INDEX = ROOT / 'model-index.yml'
@@ -141,7 +149,9 @@ def entry(path: Path) -> Entry:
     if not (path in MAIN_JOBS or (path.parent / 'README.md').is_file()):
         return Entry(path, '', '', f'{words[0]}-{models[0]}', schedule, data)
     method = words[0].partition('-')[0]
-    teacher, student = models if len(models) == 2 else (models[0], '')
+    teacher, student = models if len(models) == 2 else ('', models[0])
+    if path in FIRST_STAGES:
+        teacher, student = student, ''
     return Entry(path, method, teacher, student, schedule, data)
 
 
@@ -279,11 +289,10 @@ def model(each: Entry) -> dict[str, Any]:
 
 
 def collection_name(method: str) -> str:
-    """As the loss is spelt: 'CrossKD' of 'crosskd'."""
-    by_folder = {
-        loss.removesuffix('Loss').lower(): loss.removesuffix('Loss')
-        for loss in losses.__all__
-    }
+    """As the loss, or target transform, is spelt: 'CrossKD' of 'crosskd'."""
+    kinds = [*losses.__all__, *target_transforms.__all__]
+    spelt = [re.sub(r'(Loss|Transform)$', '', kind) for kind in kinds]
+    by_folder = {each.lower(): each for each in spelt}
     return COLLECTIONS.get(method) or by_folder[method]
 
 

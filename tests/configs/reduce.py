@@ -51,9 +51,9 @@ def reduced(cfg: Config) -> Config:
     critic, and of ``task_loss_weights``.
     """
     small = copy.deepcopy(cfg)
-    if 'teacher' in cfg.model:
+    if cfg.model.get('teacher') is not None:
         small.model.teacher = _teacher(cfg.model.teacher)
-    else:
+    elif 'student' not in cfg.model:
         small.model = _model(cfg.model)
     if 'student' in cfg.model:
         small.model.student = _model(cfg.model.student)
@@ -164,8 +164,6 @@ def _small(node: Any, key: str, value: Any) -> None:
         node[key] = _CROP
     elif key == 'times':  # of a RepeatDataset
         node[key] = min(value, 2)
-    elif key == 'ann_file':
-        node['serialize_data'] = False  # it collects garbage, for a second
 
 
 def _walk(node: Any, change: Any) -> None:

@@ -24,6 +24,7 @@ from tests.configs.tree import (
     name,
     pairs,
     plain,
+    says,
     settings,
 )
 
@@ -61,7 +62,7 @@ def test_single_terms_weigh_what_they_weigh_in_the_full_system(path: Path) -> No
 
 @pytest.mark.parametrize(
     'path',
-    [path for path in DISTILLATIONS if '../seg_skd.py' in bases(path)],
+    [path for path in DISTILLATIONS if CONFIGS / 'seg_skd.py' in bases(path)],
     ids=name,
 )
 def test_a_rung_of_the_ladder_is_the_main_job_without_those_above(path: Path) -> None:
@@ -261,7 +262,7 @@ def changed(value: Any, other: Any, at: tuple[str, ...] = ()) -> set[str]:
 @pytest.mark.host
 @pytest.mark.parametrize(
     'path',
-    [path for path in DISTILLATIONS if "'https://download." in path.read_text()],
+    [path for path in DISTILLATIONS if says(path, "'https://download.")],
     ids=name,
 )
 def test_teacher_of_the_host_is_the_one_its_metafile_lists(path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from kd_plugins import losses
+from kd_plugins import losses, target_transforms
 from kd_plugins.config_files import read_config
 from tests.configs.tree import (
+    CONFIGS,
     DISTILLATIONS,
     FILES,
     FIRST_STAGES,
@@ -19,13 +20,14 @@ from tests.configs.tree import (
     OWN_SCHEDULE,
     ROOT,
     alone,
-    bases,
     first_stage,
+    has_teacher,
     header,
     host_base,
     is_auto,
     load,
     name,
+    own_bases,
     pairs,
     plain,
     settings,
@@ -89,6 +91,12 @@ OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
+# Of what is done to a teacher before another method's loss.
+TRANSFORM_OF = {
+    kind.removesuffix('Transform').lower(): kind
+    for kind in target_transforms.__all__
+    if kind.endswith('Transform')
+}
 
 
 def teacher_model(cfg: Config) -> Any:
@@ -172,12 +180,12 @@ def model_of(model: Any) -> str:
 )
 def test_name_of_a_distillation_is_true(path: Path) -> None:
     cfg = load(path)
-    what, teacher, student, schedule, dataset = path.stem.split('_')
+    what, *teacher, student, schedule, dataset = path.stem.split('_')
     method, _, where = what.partition('-')
     assert method == path.parent.name
-    assert where.endswith('-cached') == ('cache' in cfg.model.teacher)
+    assert where.endswith('-cached') == ('cache' in (cfg.model.teacher or {}))
     where = where.removesuffix('-cached')
-    assert teacher == model_of(teacher_model(cfg))
+    assert teacher == ([model_of(teacher_model(cfg))] if has_teacher(cfg) else [])
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(cfg)
     assert dataset == dataset_of(cfg)
@@ -196,6 +204,24 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
         assert cfg.model.teacher.combine.type == COMBINATIONS[where]
     full = FULL.get(method) if where == 'full' else None
     assert what_is_compared(cfg) == (full or TERMS[where])
+
+
+@every_distillation
+def test_two_models_that_have_a_part_are_wrapped_there_alone(path: Path) -> None:
+    models = path.stem.partition('_')[2]
+    part = CONFIGS / '_base_' / 'distill' / f'{models}.py'
+    inherited = [base for base in own_bases(path) if base.parent == part.parent]
+    assert inherited in ([], [part])
+    if part.is_file():
+        assert "type='kd_plugins.Distiller'" not in path.read_text()
+
+
+def test_weights_of_a_host_are_named_in_one_place() -> None:
+    texts = [path.read_text() for path in CONFIGS.rglob('*.py')]
+    files = [file for text in texts for file in re.findall(r"'([^']+\.pth)'\)", text)]
+    downloaded = [file for file in files if not file.startswith('work_dirs/')]
+    assert downloaded
+    assert sorted(downloaded) == sorted(set(downloaded))
 
 
 @pytest.mark.parametrize('path', FIRST_STAGES, ids=name)
@@ -230,6 +256,10 @@ def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:
     """Of one loss: `where` is its pairs by name, without numbers."""
     told = [re.sub(r'_\d+$', '', pair) for pair in pairs(cfg)]
     assert list(dict.fromkeys(told)) == where.split('-')
+    if method in TRANSFORM_OF:
+        transforms = {entry.target_transform.type for entry in pairs(cfg).values()}
+        assert transforms == {TRANSFORM_OF[method]}
+        return
     expected = LOSS_OF_PAIR.get((method, where), LOSS_OF[method])
     assert expected in {entry.loss.type for entry in pairs(cfg).values()}
 
@@ -308,7 +338,7 @@ def test_host_base_is_untouched_but_for_the_model(path: Path) -> None:
     assert base is not None
     cfg, host = load(path), read_config(base)
     assert settings(cfg) == settings(host)
-    if base in bases(path) and path in DISTILLATIONS:
+    if path in DISTILLATIONS and alone(path) is None:
         assert plain(cfg.model.student) == plain(host.model)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
 from kd_plugins.registry import MODELS
@@ -63,18 +63,15 @@ def data_at_hand(
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_planes.parent))
 
 
-def small_runner(path: Path, work_dir: Path, **changes: Any) -> Any:
-    cfg = reduced(load(path))
-    for key, value in changes.items():
-        cfg.model[key] = value
-    if 'checkpoints' in cfg.model.get('teacher', {}):
-        make_checkpoints(cfg.model.teacher, cfg.default_scope, work_dir)
-    cfg.work_dir = str(work_dir)
+def small_runner(path: Path, small: Config, work_dir: Path) -> Any:
+    if 'checkpoints' in (small.model.get('teacher') or {}):
+        make_checkpoints(small.model.teacher, small.default_scope, work_dir)
+    small.work_dir = str(work_dir)
     # The hosts keep loggers, hubs and visualizers by name, for the whole process.
-    cfg.experiment_name = f'{path.stem}_{os.getpid()}_{work_dir.name}'
-    cfg.visualizer.name = cfg.experiment_name
-    cfg.log_level = 'WARNING'
-    return build(cfg)
+    small.experiment_name = f'{path.stem}_{os.getpid()}_{work_dir.name}'
+    small.visualizer.name = small.experiment_name
+    small.log_level = 'WARNING'
+    return build(small)
 
 
 def make_checkpoints(teacher: ConfigDict, scope: str, folder: Path) -> None:
@@ -89,27 +86,16 @@ def make_checkpoints(teacher: ConfigDict, scope: str, folder: Path) -> None:
         teacher.checkpoints[number] = str(path)
 
 
-def learned_before(path: Path, work_dir: Path) -> dict[str, Any]:
+def learn_before(path: Path, asked: dict[str, Any], work_dir: Path) -> None:
     """What a distillation takes from a first stage, whose two iterations are run."""
-    changed = pairs(load(path)) if path in DISTILLATIONS else {}
-    files = [entry.loss.get('tokens') for entry in changed.values()]
+    files = [entry.loss.get('tokens') for entry in asked.values()]
     stages = {first_stage(path, file) for file in files if file is not None}
     if not stages:
-        return {}
+        return
     (stage,) = stages
-    small_runner(stage, work_dir / 'tokens').train()
-    for entry in changed.values():
+    small_runner(stage, reduced(load(stage)), work_dir / 'tokens').train()
+    for entry in asked.values():
         entry.loss.tokens = str(work_dir / 'tokens' / 'iter_2.pth')
-    return {'pairs': changed}
-
-
-@pytest.fixture(autouse=True)
-def _unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the hosts' formatting of a config's text, seconds each of many times."""
-    for place in ('yapf.yapflib.yapf_api', 'mmengine.config.config'):
-        monkeypatch.setattr(
-            f'{place}.FormatCode', lambda text, **_: (text, True), raising=False
-        )
 
 
 @pytest.mark.parametrize(
@@ -123,12 +109,14 @@ def _unformatted(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.usefixtures('data_at_hand')
 def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None:
-    runner = small_runner(path, tmp_path, **learned_before(path, tmp_path))
+    cfg = load(path)
+    asked = pairs(cfg) if path in DISTILLATIONS else {}
+    learn_before(path, asked, tmp_path)
+    runner = small_runner(path, reduced(cfg), tmp_path)
     runner.train()
     assert runner.iter == 2
     logged = runner.message_hub.log_scalars
-    asked = pairs(load(path)) if path in DISTILLATIONS else {}
-    if path in DISTILLATIONS and is_auto(load(path)):
+    if path in DISTILLATIONS and is_auto(cfg):
         asked |= ConfigDict(runner.model.choice.pairs)
         assert asked
     distilled = {key for key in logged if key.startswith('train/loss_kd_')}
@@ -155,7 +143,9 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
 def test_main_job_is_tested_without_a_file_of_the_teacher(
     path: Path, tmp_path: Path
 ) -> None:
-    teacher = load(path).model.teacher
-    teacher.checkpoint = 'nowhere.pth'
-    metrics = small_runner(path, tmp_path, teacher=teacher).test()
+    cfg = load(path)
+    small = reduced(cfg)
+    small.model.teacher = cfg.model.teacher
+    small.model.teacher.checkpoint = 'nowhere.pth'
+    metrics = small_runner(path, small, tmp_path).test()
     assert [key for key in metrics if key.endswith(('mAP', 'mIoU'))]

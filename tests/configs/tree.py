@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,30 +53,46 @@ def header(path: Path) -> str:
     return re.sub(r'\\\n#\s*', '', '\n'.join(lines))
 
 
-def bases(path: Path) -> list[str]:
-    """What a file names in ``_base_``."""
+def written_bases(path: Path) -> list[str]:
+    """What a file names in ``_base_``, as it stands there."""
     written = re.search(r'^_base_ = (\[.*?\]|.*?)$', path.read_text(), re.M | re.S)
     return re.findall(r"'([^']+)'", written[1]) if written else []
+
+
+def own_bases(path: Path) -> list[Path]:
+    """The files of ours among them."""
+    names = (name for name in written_bases(path) if '::' not in name)
+    return [(path.parent / name).resolve() for name in names]
+
+
+def bases(path: Path) -> Iterator[Path | str]:
+    """The configs that a file inherits, also by its parts: ours, and hosts' by name."""
+    for written in written_bases(path):
+        if '::' not in written:
+            ours = (path.parent / written).resolve()
+            yield from [ours] if ours in FILES else bases(ours)
+        elif '::_base_/' not in written:
+            yield written
 
 
 def host_base(path: Path) -> str | None:
     """The config of the host's (``mmdet::...``) that a file inherits in the end."""
     for base in bases(path):
-        if '::_base_/' in base:  # a part of a config, as of the files of our own
-            continue
-        found = base if '::' in base else host_base((path.parent / base).resolve())
+        found = host_base(base) if isinstance(base, Path) else base
         if found is not None:
             return found
     return None
 
 
+def says(path: Path, text: str) -> bool:
+    """Whether a file, or one of ours that it inherits, holds a text."""
+    inherited = (says(base, text) for base in own_bases(path))
+    return text in path.read_text() or any(inherited)
+
+
 def distils(path: Path) -> bool:
-    """Whether a config trains a student under a teacher; told without loading it."""
-    return "type='kd_plugins.Distiller'" in path.read_text() or any(
-        distils((path.parent / base).resolve())
-        for base in bases(path)
-        if '::' not in base
-    )
+    """Whether a config trains a student by pairs; told without loading it."""
+    return says(path, "type='kd_plugins.Distiller'")
 
 
 def alone(path: Path) -> Path | None:
@@ -86,8 +103,8 @@ def alone(path: Path) -> Path | None:
     named = re.search(r'^# Alone: +python tools/train\.py +(\S+)', header(path), re.M)
     if named:
         return ROOT / named[1]
-    ours = [(path.parent / base).resolve() for base in bases(path) if '::' not in base]
-    return next((base for base in ours if base in FILES and not distils(base)), None)
+    ours = (base for base in bases(path) if isinstance(base, Path))
+    return next((base for base in ours if not distils(base)), None)
 
 
 def plain(value: Any) -> Any:
@@ -115,6 +132,11 @@ def pairs(cfg: Config) -> dict[str, Any]:
         for key, pair in cfg.model.pairs.items()
         if pair is not None and key != 'type'
     }
+
+
+def has_teacher(cfg: Config) -> bool:
+    """Whether a distillation has a teacher: some pairs need none."""
+    return cfg.model.get('teacher') is not None
 
 
 def is_auto(cfg: Config) -> bool:

@@ -134,6 +134,26 @@ def split_kinds(work_dir: Path, batch_size: int, **changes: Any) -> Config:
     return _config(model, 'EqualPairs', work_dir, batch_size, changes)
 
 
+def split_alone(work_dir: Path, batch_size: int, **changes: Any) -> Config:
+    """A detector's three iterations, its pairs without a teacher but for a noisy one.
+
+    That one, and what the rows of a process make of one another, depend on how the
+    images are split.
+    """
+    noisy = dict(
+        view='roi.logits',
+        target_transform=dict(type='NoisyTeacherTransform', share=1.0),
+        loss=dict(type='LogitL2Loss'),
+    )
+    losses = ('BAKELoss', 'LabelSmoothingLoss', 'TfNKDLoss', 'USKDLoss')
+    pairs = {
+        loss.lower(): dict(view='roi.logits', loss=dict(type=loss)) for loss in losses
+    }
+    teacher = teacher_of(faster_rcnn(base=6, width=12), fast=False)
+    model = config(pairs | dict(noisy=noisy), faster_rcnn(backbone=FROZEN), teacher)
+    return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
+
+
 def split_segments(work_dir: Path, batch_size: int, **changes: Any) -> Config:
     """The same of a segmentor, with pixel, pair and holistic."""
     fixed = dict(dropout_ratio=0.0, norm_cfg=dict(type='GN', num_groups=2))

@@ -42,6 +42,7 @@ def ends(
         ('whole', 'adapters.'),
         ('detection', 'adapters.'),
         ('segmentation', 'losses.holistic.critic.'),
+        ('alone', 'losses.uskdloss.classifier.'),
     ],
 )
 def test_all_processes_end_identical(ends: dict[str, Any], run: str, ours: str) -> None:

@@ -152,6 +152,27 @@ def test_a_pair_may_combine_in_its_own_way() -> None:
     assert_close(losses_of(model)['loss_kd_kd'], expected)
 
 
+def test_a_target_transform_is_of_the_target_that_the_loss_reads() -> None:
+    """Of the merged teachers, or of each; the weights are of what the teachers say."""
+    transform = dict(type='StdScalingTransform')
+    merged = kd('MeanLogits', target_transform=transform)
+    text = 'KDLoss behind StdScalingTransform, MeanLogits of 3'
+    assert text in merged.summary()
+    student, teachers, labels = logits_of(merged)
+
+    def scaled(logits: Tensor) -> Tensor:
+        return logits / logits.std(dim=1, keepdim=True)
+
+    expected = kl(scaled(student), scaled(teachers.mean(dim=0))).mean()
+    assert_close(losses_of(merged)['loss_kd_kd'], expected, rtol=1e-4, atol=1e-6)
+    weighed = kd('ConfidenceWeights', target_transform=transform)
+    errors = [F.cross_entropy(each, labels, reduction='none') for each in teachers]
+    values = [kl(scaled(student), scaled(each)) for each in teachers]
+    weights = confidence_weights(torch.stack(errors))
+    expected = (weights * torch.stack(values)).sum(0).mean()
+    assert_close(losses_of(weighed)['loss_kd_kd'], expected, rtol=1e-4, atol=1e-6)
+
+
 def features(detach: bool, number: int = 2) -> Any:
     models = [faster_rcnn(fc=width) for width in (24, 32)][:number]
     combine = dict(type='ConfidenceWeights', detach_weights=detach)

@@ -3,8 +3,8 @@
     python -m tests.distillers.two_processes FOLDER
 
 The toy to its end, then again, interrupted and resumed; both main jobs, whose data
-``KD_PLUGINS_DATA`` names; and one image a process of a batch of two. Leaves
-``<run>_<rank>.pth``: what each process ended with.
+``KD_PLUGINS_DATA`` names; pairs without a teacher; and one image a process of a batch
+of two. Leaves ``<run>_<rank>.pth``: what each process ended with.
 """
 
 import contextlib
@@ -19,7 +19,12 @@ from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import DETECTION, SEGMENTATION, short
-from tests.distillers.split import split_config, split_kinds, split_segments
+from tests.distillers.split import (
+    split_alone,
+    split_config,
+    split_kinds,
+    split_segments,
+)
 from tests.engine.hooks.toy import build, toy_config, unformatted
 
 
@@ -87,6 +92,7 @@ def main(folder: Path) -> None:
     )
     for run, job in (('detection', DETECTION), ('segmentation', SEGMENTATION)):
         _fork(folder, run, lambda run=run, job=job: _apart(short(job, folder / run)))
+    _fork(folder, 'alone', lambda: _apart(split_alone(folder / 'alone', 1)))
     for run, split in (
         *(('boxes', split_config), ('segments', split_segments)),
         ('kinds', split_kinds),

@@ -25,6 +25,19 @@ def row_pairs(
     return torch.from_numpy(student), torch.from_numpy(teacher)
 
 
+def maps(height: int = 4, width: int = 5, images: int = 2) -> tuple[Tensor, Tensor]:
+    """Two random maps of different channels, student first."""
+    student = torch.randn(images, 3, height, width, dtype=torch.float64)
+    teacher = torch.randn(images, 6, height, width, dtype=torch.float64)
+    return student, teacher
+
+
+def rows(count: int = 6, width: int = 7) -> tuple[Tensor, Tensor]:
+    """Two sets of random vectors of different channels, student first."""
+    student = torch.randn(count, 4, dtype=torch.float64)
+    return student, torch.randn(count, width, dtype=torch.float64)
+
+
 def gradient(value: Tensor, student: Tensor) -> Tensor:
     """Derivative of a value by the student's tensor."""
     (derivative,) = torch.autograd.grad(value, student)

@@ -8,7 +8,21 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import ABLoss, activation_boundary
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase(
+        'ab',
+        ABLoss,
+        features(3, 2, 4),
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                'what lies within the margin is pushed out of it'
+            ),
+        },
+    ),
+]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,63 @@ from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import AILLoss, attentive_imitation
 from kd_plugins.losses._teacher_error import error_range, teacher_reliability
 
+from ._cases import LossCase, Rows, bounded_deltas, features
 from ._common import backward, gradient, row_pairs
+
+
+def aimed(*shape: int) -> Callable[[int], Rows]:
+    """Deltas, or maps, and what both should be."""
+    return lambda rows: {
+        **features(*shape)(rows),
+        'target': torch.randn(rows, *shape, dtype=torch.float64),
+    }
+
+
+CASES = [
+    LossCase(
+        'ail',
+        AILLoss,
+        bounded_deltas,
+        opt_outs={
+            'test_leaves_nothing_in_the_checkpoint': (
+                'it follows the range of errors, which a resumed run goes on with'
+            ),
+        },
+    ),
+    LossCase('ail-normalizer', AILLoss, bounded_deltas, {'normalizer': 8.0}),
+    LossCase(
+        'ail-batch',
+        AILLoss,
+        bounded_deltas,
+        {'normalizer': 'batch', 'percentile': 75.0},
+        opt_outs={
+            'test_ranks_average_to_the_whole': (
+                'the range is asked of the other ranks, of which there are none here'
+            ),
+        },
+    ),
+    LossCase(
+        'ail-task',
+        AILLoss,
+        bounded_deltas,
+        {'normalizer': 8.0, 'alpha': 0.25, 'with_task': True},
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                "there the task's term is the teacher's error"
+            ),
+        },
+    ),
+    LossCase('ail-plain', AILLoss, features(4), {'mode': 'plain'}),
+    LossCase('ail-bounded', AILLoss, bounded_deltas, {'mode': 'bounded'}),
+    LossCase('ail-minimum', AILLoss, aimed(4), {'mode': 'minimum'}),
+    LossCase(
+        'ail-maps',
+        AILLoss,
+        aimed(1, 1, 1),
+        {'normalizer': 8.0},
+        mask_sides=(1, 1),
+    ),
+]
 
 
 def rows_of_errors(*errors: float) -> tuple[Tensor, Tensor, Tensor]:

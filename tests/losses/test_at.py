@@ -11,14 +11,31 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import ATLoss, attention_transfer
 
-from ._common import gradient
+from ._cases import ANY_CHANNELS, LossCase, features
+from ._common import gradient, maps
 
-
-def maps() -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    teacher = torch.randn(2, 6, 4, 5, dtype=torch.float64)
-    return student, teacher
+ANOTHER_MAXIMUM = {
+    'test_behind_a_layer_under_autocast': (
+        'in bfloat16 another channel may be the maximum: the gradient goes there'
+    ),
+}
+CASES = [
+    LossCase('at', ATLoss, features(3, 2, 4), opt_outs=ANY_CHANNELS),
+    LossCase(
+        'at-code',
+        ATLoss,
+        features(3, 2, 4),
+        {'mode': 'code', 'p': 4},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'at-max',
+        ATLoss,
+        features(3, 2, 4),
+        {'mode': 'squared', 'form': 'max', 'p': 1},
+        opt_outs=ANY_CHANNELS | ANOTHER_MAXIMUM,
+    ),
+]
 
 
 def attention(feature: Tensor, p: float, form: str) -> np.ndarray:

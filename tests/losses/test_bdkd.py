@@ -15,7 +15,21 @@ from kd_plugins.losses import (
     softened_divergence,
 )
 
+from ._cases import LossCase, features, logits
 from ._common import STUDENT, TEACHER, gradient, row_pairs, temperatures
+
+CASES = [
+    LossCase('bdkd', BDKDLoss, logits(4), {'temperature': 2.0}),
+    LossCase('bdkd-maps', BDKDLoss, features(3, 1, 1), mask_sides=(1, 1)),
+    LossCase(
+        'bdkd-sigmoid',
+        BDKDLoss,
+        logits(3),
+        {'sharpness': 2.0},
+        LossContext(activation='sigmoid'),
+        opt_outs={'test_gradcheck': 'the weights go by entropies, without gradient'},
+    ),
+]
 
 
 def test_running_example() -> None:

@@ -14,7 +14,32 @@ from torchvision.ops import generalized_box_iou_loss
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import BoxIoULoss, box_iou_distance
 
+from ._cases import LossCase, Rows
 from ._common import gradient
+
+
+def boxes(rows: int) -> Rows:
+    """Boxes of four to eight pixels a side, and others at most one pixel away."""
+    corners = 4 + 4 * torch.rand(rows, 2, dtype=torch.float64)
+    box = torch.cat([-corners, corners], dim=1) / 2
+    offsets = 2 * torch.rand(2, rows, 4, dtype=torch.float64) - 1
+    return {'student': box + offsets[0], 'teacher': box + offsets[1]}
+
+
+CASES = [
+    LossCase('box_iou', BoxIoULoss, boxes),
+    LossCase(
+        'box_iou-iou',
+        BoxIoULoss,
+        boxes,
+        {'kind': 'iou'},
+        opt_outs={
+            'test_behind_a_layer_under_autocast': (
+                'a random layer makes boxes that do not overlap: there is no gradient'
+            ),
+        },
+    ),
+]
 
 # Two squares of side 2 that share an area of 1: union 7, the box around both 9.
 SQUARES = (

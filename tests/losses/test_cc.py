@@ -12,13 +12,44 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import CCLoss, correlation_congruence
 
-from ._common import gradient
+from ._cases import DIVIDED_BY_SAMPLES, RELATIONS, LossCase, features
+from ._common import gradient, rows
 
-
-def rows(count: int = 6, width: int = 7) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(count, 4, dtype=torch.float64)
-    return student, torch.randn(count, width, dtype=torch.float64)
+ORDER_OF_SAMPLES = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'the last sample then has a neighbour, the first again'
+    ),
+    'test_permuting_the_rows_permutes_none': 'neighbours are those in the batch',
+}
+CASES = [
+    LossCase('cc', CCLoss, features(6), opt_outs=RELATIONS),
+    LossCase(
+        'cc-bilinear',
+        CCLoss,
+        features(6),
+        {'kernel': 'bilinear'},
+        opt_outs=RELATIONS
+        | {
+            'test_finite_for_huge_values': (
+                'its gradient is of the third power of the embeddings: float16 ends'
+            ),
+        },
+    ),
+    LossCase(
+        'cc-norm',
+        CCLoss,
+        features(6),
+        {'variant': 'norm'},
+        opt_outs=RELATIONS | DIVIDED_BY_SAMPLES,
+    ),
+    LossCase(
+        'cc-neighbor',
+        CCLoss,
+        features(6),
+        {'variant': 'neighbor'},
+        opt_outs=RELATIONS | ORDER_OF_SAMPLES,
+    ),
+]
 
 
 def naive(student: Tensor, teacher: Tensor, **options: Any) -> list[float]:

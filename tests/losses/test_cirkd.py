@@ -11,20 +11,15 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import CIRKDLoss, cross_image_divergence, memory_divergence
 
-from ._common import backward
+from ._common import backward, maps
+
+WITHOUT_CASES = {CIRKDLoss: 'a random projection, and a memory that moves'}
 
 # Of torch 2.4 itself, where it computes a block once more.
 pytestmark = pytest.mark.filterwarnings('ignore:.torch.cpu.amp.autocast:FutureWarning')
 
 CLASSES = 3
 DEFAULTS = {'batch_weight': 1.0, 'pixel_weight': 0.1, 'region_weight': 0.1}
-
-
-def maps(images: int = 3, height: int = 4, width: int = 5) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(images, 3, height, width, dtype=torch.float64)
-    teacher = torch.randn(images, 6, height, width, dtype=torch.float64)
-    return student, teacher
 
 
 def small(**options: Any) -> CIRKDLoss:
@@ -45,7 +40,7 @@ def small(**options: Any) -> CIRKDLoss:
 
 def batch() -> dict[str, Tensor]:
     """The first image lacks class 2, and a row of all is ignored."""
-    student, teacher = (item.float() for item in maps())
+    student, teacher = (item.float() for item in maps(images=3))
     target = torch.randint(CLASSES, (3, 4, 5))
     target[0] %= 2
     target[:, 0] = 255

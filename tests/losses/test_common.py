@@ -1,4 +1,6 @@
-"""The reduction over rows, float32 rows, and the checks."""
+"""What all losses share: their base, the reduction, float32 rows, the checks."""
+
+import math
 
 import pytest
 import torch
@@ -6,7 +8,10 @@ from torch.testing import assert_close
 
 from kd_plugins.checks import check_choice, check_float, check_same_shape
 from kd_plugins.errors import ConfigError, ShapeError
+from kd_plugins.losses import DistillationLoss
 from kd_plugins.losses._reductions import float32_rows, reduce_loss
+
+from ._common import backward
 
 VALUES = torch.tensor([1.0, 2.0, 6.0])
 MASK = torch.tensor([1.0, 0.0, 0.5])
@@ -41,6 +46,19 @@ def test_sum_and_none_by_hand() -> None:
     assert reduce_loss(VALUES, 'none', mask=MASK).tolist() == [1, 0, 3]
 
 
+@pytest.mark.parametrize('avg_factor', [None, 0.0, 0.5, torch.tensor(0.0)])
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+@pytest.mark.parametrize('mask', [None, torch.zeros(0), torch.zeros(3)])
+def test_without_rows_zero_with_a_graph(
+    reduction: str, avg_factor: float | torch.Tensor | None, mask: torch.Tensor | None
+) -> None:
+    values = VALUES[: 0 if mask is None else len(mask)].clone().requires_grad_()
+    value = reduce_loss(values, reduction, mask=mask, avg_factor=avg_factor)
+    assert value.item() == 0
+    backward(value)
+    assert values.grad is not None and not values.grad.any()
+
+
 def test_reduce_loss_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ConfigError, match="'none', 'mean' or 'sum', got 'avg'"):
         reduce_loss(VALUES, 'avg')
@@ -64,6 +82,20 @@ def test_float32_rows_blank_what_is_dropped() -> None:
     maps = rows.view(3, 2, 1, 1)
     with float32_rows(maps, mask=MASK) as (blanked,):
         assert blanked.flatten().tolist() == [1, 2, 0, 0, 3, 4]
+
+
+@pytest.mark.parametrize(
+    'weight', [-1, -1e-9, math.nan, math.inf, True, '1', None, {'type': 'LinearRamp'}]
+)
+def test_impossible_weights_are_refused(weight: object) -> None:
+    with pytest.raises(ConfigError, match='loss_weight must be a finite number >= 0'):
+        DistillationLoss(loss_weight=weight)
+
+
+def test_any_reduction_that_is_known_is_kept() -> None:
+    assert DistillationLoss().reduction == 'mean'
+    for reduction in ('none', 'mean', 'sum'):
+        assert DistillationLoss(reduction=reduction).reduction == reduction
 
 
 def test_checks_name_the_key() -> None:

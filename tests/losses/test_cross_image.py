@@ -12,17 +12,10 @@ from torch.testing import assert_close
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses import cross_image_divergence, memory_divergence
 
-from ._common import gradient
+from ._common import gradient, maps
 
 # Of torch 2.4 itself, where it computes a block once more.
 pytestmark = pytest.mark.filterwarnings('ignore:.torch.cpu.amp.autocast:FutureWarning')
-
-
-def maps(images: int = 3, height: int = 4, width: int = 5) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(images, 3, height, width, dtype=torch.float64)
-    teacher = torch.randn(images, 6, height, width, dtype=torch.float64)
-    return student, teacher
 
 
 def pixels(feature: Tensor, mask: Tensor) -> list[np.ndarray]:
@@ -69,7 +62,7 @@ def test_two_pixels_by_hand() -> None:
 @pytest.mark.parametrize('max_entries', [1, 200, 10**6])
 @pytest.mark.parametrize('masked', [False, True])
 def test_equals_a_naive_loop(max_entries: int, masked: bool) -> None:
-    student, teacher = maps()
+    student, teacher = maps(images=3)
     mask = (torch.rand(3, 4, 5) < 0.6).float() if masked else None
     value = cross_image_divergence(
         student, teacher, mask=mask, max_entries=max_entries, reduction='none'
@@ -78,7 +71,7 @@ def test_equals_a_naive_loop(max_entries: int, masked: bool) -> None:
 
 
 def test_large_maps_are_pooled_and_what_is_dropped_adds_nothing() -> None:
-    student, teacher = maps(2, 5, 4)
+    student, teacher = maps(5, 4, 2)
     mask = (torch.rand(2, 5, 4) < 0.5).float()
     mask[0, :2, :2] = 0  # a whole node
 
@@ -106,7 +99,7 @@ def test_large_maps_are_pooled_and_what_is_dropped_adds_nothing() -> None:
 
 
 def test_nothing_to_learn_where_they_are_alike() -> None:
-    student, _ = maps()
+    student, _ = maps(images=3)
     rotation, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
     lengths = torch.rand(3, 1, 4, 5, dtype=torch.float64) + 0.1
     teacher = torch.einsum('ab,nbhw->nahw', rotation, student * lengths)
@@ -117,7 +110,7 @@ def test_nothing_to_learn_where_they_are_alike() -> None:
 
 
 def test_gradient_is_right_in_blocks_too() -> None:
-    student, teacher = maps(2, 2, 1)
+    student, teacher = maps(2, 1, 2)
     student.requires_grad_()
     mask = torch.ones(2, 2, 1)
     mask[1, 0] = 0
@@ -131,7 +124,7 @@ def test_gradient_is_right_in_blocks_too() -> None:
 
 
 def test_repeating_the_batch_leaves_the_mean() -> None:
-    student, teacher = maps()
+    student, teacher = maps(images=3)
     value = cross_image_divergence(student, teacher)
     twice = [torch.cat([item, item]) for item in (student, teacher)]
     assert_close(cross_image_divergence(*twice), value)
@@ -142,7 +135,7 @@ def test_repeating_the_batch_leaves_the_mean() -> None:
 
 
 def test_an_image_without_pixels_is_dropped() -> None:
-    student, teacher = maps()
+    student, teacher = maps(images=3)
     mask = torch.ones(3, 4, 5)
     mask[1] = 0
     student[1], teacher[1] = torch.inf, torch.nan
@@ -158,7 +151,7 @@ def test_an_image_without_pixels_is_dropped() -> None:
 
 @pytest.mark.parametrize('images', [0, 2])
 def test_nothing_to_compare_is_zero_with_a_graph(images: int) -> None:
-    student, teacher = maps(images)
+    student, teacher = maps(images=images)
     student.requires_grad_()
     mask = torch.zeros(images, 4, 5)
     value = cross_image_divergence(student, teacher, mask=mask)
@@ -167,7 +160,7 @@ def test_nothing_to_compare_is_zero_with_a_graph(images: int) -> None:
 
 
 def test_dead_and_huge_pixels_stay_finite() -> None:
-    student, teacher = (100 * item.half() for item in maps())
+    student, teacher = (100 * item.half() for item in maps(images=3))
     student[:, :, 1] = 0
     teacher[0] = 0
     student.requires_grad_()

@@ -19,7 +19,20 @@ from kd_plugins.losses import (
     softened_divergence,
 )
 
+from ._cases import LossCase, features, logits
 from ._common import gradient, row_pairs
+
+CASES = [
+    LossCase('crosskd', CrossKDLoss, logits(4)),
+    LossCase(
+        'crosskd-one_column',
+        CrossKDLoss,
+        logits(1),
+        {'beta': 2.0},
+        LossContext(activation='sigmoid'),
+    ),
+    LossCase('crosskd-maps', CrossKDLoss, features(3, 1, 1), mask_sides=(1, 1)),
+]
 
 betas = st.sampled_from([1.0, 1.5, 2.0])
 

@@ -11,7 +11,12 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import CWDLoss, channel_wise_divergence
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase('cwd', CWDLoss, features(3, 2, 4), {'temperature': 2.0}),
+]
 
 
 def maps(images: int = 2) -> tuple[Tensor, Tensor]:

@@ -14,15 +14,41 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import DarkRankLoss, cross_sample_ranking
 
-from ._common import gradient
+from ._cases import RELATIONS, LossCase, features
+from ._common import gradient, rows
+
+NEAREST_SAMPLES = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'of a batch repeated the nearest are copies: it is a list of others'
+    ),
+}
+CASES = [
+    LossCase(
+        'darkrank', DarkRankLoss, features(6), opt_outs=RELATIONS | NEAREST_SAMPLES
+    ),
+    LossCase(
+        'darkrank-squared',
+        DarkRankLoss,
+        features(6),
+        {'squared': True, 'scale': 3.5, 'power': 2.0},
+        opt_outs=RELATIONS | NEAREST_SAMPLES,
+    ),
+    LossCase(
+        'darkrank-hard',
+        DarkRankLoss,
+        features(6),
+        {'mode': 'hard'},
+        opt_outs=RELATIONS
+        | NEAREST_SAMPLES
+        | {
+            'test_zero_where_student_equals_teacher': (
+                'the likelihood of one order, which is never sure'
+            ),
+        },
+    ),
+]
 
 MODES = pytest.mark.parametrize('mode', ['soft', 'hard'])
-
-
-def rows(count: int = 7) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(count, 4, dtype=torch.float64)
-    return student, torch.randn(count, 7, dtype=torch.float64)
 
 
 def naive(
@@ -155,7 +181,7 @@ def test_lists_shortened_by_a_mask(mode: str, kept: int, dtype: torch.dtype) -> 
 
 @MODES
 def test_lengths_and_mixing_of_the_channels_do_not_matter(mode: str) -> None:
-    student, teacher = rows()
+    student, teacher = rows(7)
     rotation, _ = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))
     lengths = torch.rand(7, 1, dtype=torch.float64) + 0.1
     changed = cross_sample_ranking(
@@ -165,7 +191,7 @@ def test_lengths_and_mixing_of_the_channels_do_not_matter(mode: str) -> None:
 
 
 def test_hard_is_least_in_the_order_of_the_teacher() -> None:
-    _, teacher = rows()
+    _, teacher = rows(7)
     same = cross_sample_ranking(teacher, teacher, mode='hard')
     shuffled = cross_sample_ranking(
         teacher[[1, 0, 2, 3, 4, 5, 6]], teacher, mode='hard'
@@ -174,7 +200,7 @@ def test_hard_is_least_in_the_order_of_the_teacher() -> None:
 
 
 def test_swapping_student_and_teacher_changes_it() -> None:
-    student, teacher = rows()
+    student, teacher = rows(7)
     forward = cross_sample_ranking(student, teacher)
     assert abs(forward - cross_sample_ranking(teacher, student)) > 1e-3
 
@@ -206,7 +232,7 @@ def test_samples_that_are_all_equal(mode: str, power: float, fill: float) -> Non
 def test_equal_and_dead_samples_give_neither_infinity_nor_nan(
     mode: str, power: float
 ) -> None:
-    student, teacher = (item.float() for item in rows())
+    student, teacher = (item.float() for item in rows(7))
     student[1:3] = 0
     student[4] = student[5]
     student.requires_grad_()
@@ -231,7 +257,7 @@ def test_finite_for_a_hundred_standard_deviations(mode: str) -> None:
 
 @pytest.mark.parametrize('options', [*OPTIONS, {'mode': 'hard', 'list_length': 6}])
 def test_module_hands_its_options_on(options: dict[str, Any]) -> None:
-    student, teacher = rows()
+    student, teacher = rows(7)
     value = DarkRankLoss(loss_weight=2.0, **options)(student, teacher)
     assert_close(value, 2 * cross_sample_ranking(student, teacher, **options))
 
@@ -250,4 +276,4 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
     with pytest.raises(ConfigError, match=message):
         DarkRankLoss(**options)
     with pytest.raises(ConfigError, match=message):
-        cross_sample_ranking(*rows(), **options)
+        cross_sample_ranking(*rows(7), **options)

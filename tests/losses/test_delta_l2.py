@@ -9,7 +9,12 @@ from torch.testing import assert_close
 
 from kd_plugins.losses import DeltaL2Loss, delta_l2, teacher_bounded_regression
 
+from ._cases import LossCase, features
 from ._common import gradient, row_pairs
+
+CASES = [
+    LossCase('delta_l2', DeltaL2Loss, features(4)),
+]
 
 
 def test_two_boxes_by_hand() -> None:

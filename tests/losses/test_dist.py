@@ -12,7 +12,32 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import DISTLoss, LossContext, StepData, class_correlation
 
+from ._cases import LossCase, features, logits
 from ._common import gradient
+
+OF_ALL_ROWS = {
+    'test_ranks_average_to_the_whole': (
+        'the intra-class term correlates the rows of a process: it cannot be split'
+    ),
+}
+CASES = [
+    LossCase('dist', DISTLoss, logits(4), {'temperature': 2.0}, opt_outs=OF_ALL_ROWS),
+    LossCase(
+        'dist-maps',
+        DISTLoss,
+        features(3, 1, 1),
+        opt_outs=OF_ALL_ROWS,
+        mask_sides=(1, 1),
+    ),
+    LossCase('dist-one_column', DISTLoss, logits(1), opt_outs=OF_ALL_ROWS),
+    LossCase(
+        'dist-sigmoid',
+        DISTLoss,
+        logits(3),
+        {'beta': 2.0, 'use_sigmoid': True},
+        opt_outs=OF_ALL_ROWS,
+    ),
+]
 
 TEACHER = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]], dtype=torch.float64)
 STUDENT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], dtype=torch.float64)

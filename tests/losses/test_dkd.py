@@ -16,7 +16,22 @@ from kd_plugins.losses import (
     softened_divergence,
 )
 
+from ._cases import LossCase, labelled, logits
 from ._common import STUDENT, TEACHER, gradient, row_pairs, temperatures
+
+CASES = [
+    LossCase('dkd', DKDLoss, labelled(4, 4), {'temperature': 4.0, 'beta': 8.0}),
+    LossCase('dkd-maps', DKDLoss, labelled(3, 3, 1, 1), mask_sides=(1, 1)),
+    LossCase('dkd-one_column', DKDLoss, labelled(2, 1)),
+    LossCase(
+        'dkd-sigmoid',
+        DKDLoss,
+        labelled(4, 3),
+        {'temperature': 2.0},
+        LossContext(activation='sigmoid'),
+    ),
+    LossCase('dkd-sigmoid-unlabelled', DKDLoss, logits(3), {'use_sigmoid': True}),
+]
 
 FIRST = torch.tensor([0])
 

@@ -15,7 +15,22 @@ from kd_plugins.losses import FBKDLoss, feature_based_distance
 from kd_plugins.losses._context import NonLocalBlock
 from kd_plugins.losses.fbkd import _common_attention
 
+from ._cases import TRAINED, LearnedCase, features
 from ._common import backward, gradient
+
+CASES = [
+    LearnedCase(
+        'fbkd',
+        FBKDLoss,
+        features(4, 2, 4),
+        {'channels': 4, 'masked_weight': 1.0, 'attention_weight': 0.5},
+        opt_outs=TRAINED
+        | {
+            'test_zero_where_student_equals_teacher': 'its adaptations are random',
+            'test_gradcheck': 'attention is held fixed; gradcheck is in test_fbkd.py',
+        },
+    ),
+]
 
 EACH = ('masked_weight', 'attention_weight', 'non_local_weight')
 

@@ -26,7 +26,41 @@ from kd_plugins.losses._attention import channel_attention, spatial_attention
 from kd_plugins.losses._context import ContextBlock
 from kd_plugins.losses._foreground import focal_masks
 
+from ._cases import TRAINED, LearnedCase, features
 from ._common import backward, gradient
+
+# Four images of 16x32 with the same two boxes, for the tests of at most four rows that
+# call the loss themselves.
+BOXES = LossContext(
+    level=0,
+    step=StepData(
+        samples=4
+        * [
+            SimpleNamespace(
+                gt_instances=SimpleNamespace(
+                    bboxes=torch.tensor([[0.0, 0.0, 8.0, 8.0], [9.0, 3.0, 30.0, 8.0]])
+                )
+            )
+        ],
+        inputs=torch.zeros(4, 3, 16, 32),
+    ),
+)
+CASES = [
+    LearnedCase(
+        'fgd',
+        FGDLoss,
+        features(4, 2, 4),
+        {
+            'channels': 4,
+            'foreground_weight': 1.0,
+            'background_weight': 0.5,
+            'attention_weight': 0.5,
+            'context_weight': 0.1,
+        },
+        BOXES,
+        opt_outs=TRAINED,
+    ),
+]
 
 SIZE = (32, 48)  # of the input; its map is 4 x 6
 WEIGHTS = dict(foreground_weight=2.0, background_weight=0.5, attention_weight=0.25)

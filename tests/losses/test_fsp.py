@@ -9,7 +9,12 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import FSPLoss, flow_distance, flow_matrix
 
+from ._cases import LossCase, features
 from ._common import backward, gradient
+
+CASES = [
+    LossCase('fsp', FSPLoss, features(3, 4)),
+]
 
 
 def maps(side: int = 4) -> tuple[Tensor, Tensor]:

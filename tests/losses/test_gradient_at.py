@@ -7,7 +7,12 @@ from torch.testing import assert_close
 
 from kd_plugins.losses import GradientATLoss, gradient_attention_transfer
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase('gradient_at', GradientATLoss, features(3, 2, 4)),
+]
 
 
 def test_two_images_by_hand() -> None:

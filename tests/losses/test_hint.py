@@ -8,7 +8,14 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import HintLoss, hint_distance
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase('hint-maps', HintLoss, features(3, 4, 5)),
+    LossCase('hint-vectors', HintLoss, features(6)),
+    LossCase('hint-l1', HintLoss, features(3, 2, 2), {'norm': 'l1'}),
+]
 
 
 def test_two_samples_by_hand() -> None:

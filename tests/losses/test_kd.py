@@ -13,7 +13,31 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import KDLoss, LossContext, softened_divergence
 
+from ._cases import LossCase, features, logits
 from ._common import STUDENT, TEACHER, gradient, row_pairs, temperatures
+
+CASES = [
+    LossCase('kd', KDLoss, logits(4), {'temperature': 2.0}),
+    LossCase('kd-one_column', KDLoss, logits(1)),
+    LossCase(
+        'kd-sigmoid', KDLoss, logits(3), {'temperature': 4.0, 'use_sigmoid': True}
+    ),
+    LossCase(
+        'kd-standardized', KDLoss, logits(4), {'temperature': 2.0, 'standardize': True}
+    ),
+    LossCase('kd-maps', KDLoss, features(3, 1, 1), mask_sides=(1, 1)),
+    LossCase(
+        'kd-student_temperature',
+        KDLoss,
+        logits(4),
+        {'temperature': 3.0, 'student_temperature': 1.0},
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                'the teacher alone is softened: equal logits then differ'
+            ),
+        },
+    ),
+]
 
 
 def test_two_classes_by_hand() -> None:

@@ -16,7 +16,18 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import LDLoss, localization_divergence
 
+from ._cases import LossCase, features
 from ._common import gradient, temperatures
+
+CASES = [
+    LossCase('ld', LDLoss, features(4, 5)),
+    LossCase(
+        'ld-mean_over_bins',
+        LDLoss,
+        features(4, 5),
+        {'temperature': 2.0, 'mean_over_bins': True},
+    ),
+]
 
 
 @st.composite

@@ -11,7 +11,19 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import LogitL2Loss, logit_l2, softened_divergence
 
+from ._cases import LossCase, features, logits
 from ._common import STUDENT, TEACHER, gradient, row_pairs
+
+CASES = [
+    LossCase('logit_l2', LogitL2Loss, logits(4)),
+    LossCase(
+        'logit_l2-centred',
+        LogitL2Loss,
+        logits(4),
+        {'normalize': 'elementmean', 'centre': True},
+    ),
+    LossCase('logit_l2-maps', LogitL2Loss, features(3, 1, 1), mask_sides=(1, 1)),
+]
 
 
 # (2, 1, 0) - (1, 0, 0) = (1, 1, 0); centred (1, 1, -2) / 3.

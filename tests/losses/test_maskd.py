@@ -1,7 +1,12 @@
 """Masked distillation: the distance that masks see, their overlap, learned tokens."""
 
+import atexit
 import copy
 import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import CheckpointError, ConfigError, ShapeError
 from kd_plugins.losses import (
+    DistillationLoss,
     LossContext,
     MasKDLoss,
     StepData,
@@ -22,7 +28,56 @@ from kd_plugins.losses import (
 )
 from kd_plugins.losses._tokens import ReceptiveTokens
 
+from ._cases import LossCase, features
 from ._common import backward, gradient
+
+
+@cache
+def learned_tokens() -> str:
+    """A file of tokens for three channels, weighted and not, until the tests end."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        f'masks.{name}.0.{parameter}': torch.randn(shape, generator=generator)
+        for name, parameter, *shape in (
+            ('plain', 'tokens', 4, 3),
+            ('weighted', 'tokens', 4, 3),
+            ('weighted', 'weighting.0.weight', 3, 3, 3, 3),
+            ('weighted', 'weighting.0.bias', 3),
+            ('weighted', 'weighting.2.weight', 4, 3, 1, 1),
+            ('weighted', 'weighting.2.bias', 4),
+        )
+    }
+    torch.save(weights, f'{folder}/tokens.pth')
+    return f'{folder}/tokens.pth'
+
+
+@dataclass(frozen=True)
+class TokensCase(LossCase):
+    """A loss that reads learned tokens."""
+
+    def build(self, **options: Any) -> DistillationLoss:
+        return super().build(tokens=learned_tokens(), **options)
+
+
+CASES = [
+    TokensCase('maskd', MasKDLoss, features(3, 2, 4), {'learned_as': 'weighted'}),
+    TokensCase(
+        'maskd-customized',
+        MasKDLoss,
+        features(3, 2, 4),
+        {'learned_as': 'plain', 'customize_after': 0},
+        opt_outs={'test_gradcheck': "the student's own masks take no gradient"},
+    ),
+    TokensCase(
+        'maskd-maps',
+        MasKDLoss,
+        features(3, 1, 1),
+        {'learned_as': 'weighted'},
+        mask_sides=(1, 1),
+    ),
+]
 
 
 def maps(*shape: int) -> tuple[Tensor, Tensor]:

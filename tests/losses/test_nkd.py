@@ -13,7 +13,28 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, DistillationError, ShapeError
 from kd_plugins.losses import LossContext, NKDLoss, normalized_cross_entropy
 
+from ._cases import ENTROPY, LossCase, labelled
 from ._common import STUDENT, TEACHER, gradient, row_pairs, temperatures
+
+CASES = [
+    LossCase('nkd', NKDLoss, labelled(4, 4), {'temperature': 3.0}, opt_outs=ENTROPY),
+    LossCase(
+        'nkd-maps',
+        NKDLoss,
+        labelled(3, 3, 1, 1),
+        opt_outs=ENTROPY,
+        mask_sides=(1, 1),
+    ),
+    LossCase('nkd-one_column', NKDLoss, labelled(2, 1), opt_outs=ENTROPY),
+    LossCase(
+        'nkd-sigmoid',
+        NKDLoss,
+        labelled(4, 3),
+        {'temperature': 2.0},
+        LossContext(activation='sigmoid'),
+        opt_outs=ENTROPY,
+    ),
+]
 
 FIRST = torch.tensor([0])
 SIGMOID = LossContext(activation='sigmoid')

@@ -13,7 +13,41 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import NSTLoss, selectivity_discrepancy
 
+from ._cases import ANY_CHANNELS, LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase('nst', NSTLoss, features(3, 2, 4), opt_outs=ANY_CHANNELS),
+    LossCase(
+        'nst-offset',
+        NSTLoss,
+        features(3, 2, 4),
+        {'degree': 3, 'offset': 0.5},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'nst-linear',
+        NSTLoss,
+        features(3, 2, 4),
+        {'kernel': 'linear'},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'nst-gaussian',
+        NSTLoss,
+        features(3, 2, 4),
+        {'kernel': 'gaussian', 'sigma_squared': 0.5},
+        opt_outs=ANY_CHANNELS,
+    ),
+    LossCase(
+        'nst-gaussian-own_sigma',
+        NSTLoss,
+        features(3, 2, 4),
+        {'kernel': 'gaussian'},
+        opt_outs=ANY_CHANNELS
+        | {'test_gradcheck': 'sigma follows the student, and takes no gradient'},
+    ),
+]
 
 OPTIONS: list[dict[str, Any]] = [
     dict(kernel='linear'),

@@ -14,7 +14,18 @@ from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import LossContext, OFDLoss, negative_mean, partial_l2
 from kd_plugins.losses import ofd as module
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase(
+        'ofd',
+        OFDLoss,
+        features(3, 2, 4),
+        context=LossContext(teacher_norm=nn.BatchNorm2d(3)),
+    ),
+    LossCase('ofd-vectors', OFDLoss, features(6), {'margin': -0.5}),
+]
 
 MARGIN = -0.7978845608  # of scale 1 and shift 0
 

@@ -12,14 +12,24 @@ from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import PairWiseLoss, pair_wise_affinity
 from kd_plugins.losses.pair_wise import node_kernel
 
-from ._common import gradient
+from ._cases import ANY_CHANNELS, LossCase, features
+from ._common import gradient, maps
 
-
-def maps(height: int = 4, width: int = 5) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(2, 3, height, width, dtype=torch.float64)
-    teacher = torch.randn(2, 6, height, width, dtype=torch.float64)
-    return student, teacher
+CASES = [
+    LossCase('pair_wise', PairWiseLoss, features(3, 4, 5), opt_outs=ANY_CHANNELS),
+    LossCase(
+        'pair_wise-every_option',
+        PairWiseLoss,
+        features(3, 4, 5),
+        {'max_nodes': 12, 'pool': 'max', 'connection_range': 4, 'max_entries': 20},
+        opt_outs=ANY_CHANNELS
+        | {
+            'test_behind_a_layer_under_autocast': (
+                'in bfloat16 another pixel may be the maximum: the gradient goes there'
+            ),
+        },
+    ),
+]
 
 
 def affinities(feature: Tensor) -> list[np.ndarray]:

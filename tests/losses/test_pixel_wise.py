@@ -21,7 +21,18 @@ from kd_plugins.losses import (
     weighted_class_kd,
 )
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+CASES = [
+    LossCase(
+        'pixel_wise',
+        PixelWiseLoss,
+        features(3, 1, 1),
+        {'temperature': 2.0},
+        mask_sides=(1, 1),
+    ),
+]
 
 
 def maps() -> tuple[Tensor, Tensor]:

@@ -12,7 +12,21 @@ from torch.testing import assert_close
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses import PKDLoss, standardized_distance
 
+from ._cases import LossCase, features
 from ._common import gradient
+
+OVER_THE_BATCH = {
+    'test_repeating_the_batch_leaves_the_mean': (
+        'statistics over the batch, whose deviation divides by n - 1, as in the paper'
+    ),
+    'test_ranks_average_to_the_whole': (
+        'statistics over the batch of a process, as in the paper'
+    ),
+}
+CASES = [
+    LossCase('pkd', PKDLoss, features(3, 2, 4), opt_outs=OVER_THE_BATCH),
+    LossCase('pkd-vectors', PKDLoss, features(6), opt_outs=OVER_THE_BATCH),
+]
 
 
 def maps() -> tuple[Tensor, Tensor]:

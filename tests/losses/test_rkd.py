@@ -13,16 +13,19 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import RKDLoss, relational_difference
 
-from ._common import gradient
+from ._cases import RELATIONS, LossCase, features
+from ._common import gradient, rows
+
+CASES = [
+    LossCase('rkd', RKDLoss, features(6), opt_outs=RELATIONS),
+    LossCase('rkd-maps', RKDLoss, features(3, 4, 5), opt_outs=RELATIONS),
+    LossCase(
+        'rkd-l2', RKDLoss, features(6), {'with_l2_norm': True}, opt_outs=RELATIONS
+    ),
+]
 
 DISTANCES = {'distance_weight': 1.0, 'angle_weight': 0.0}
 ANGLES = {'distance_weight': 0.0, 'angle_weight': 1.0}
-
-
-def rows(count: int = 6) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(count, 4, dtype=torch.float64)
-    return student, torch.randn(count, 7, dtype=torch.float64)
 
 
 def naive(student: Tensor, teacher: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -13,16 +13,9 @@ from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import CCLoss, DarkRankLoss, RKDLoss, SPLoss
 from kd_plugins.losses._samples import SampleLoss, Samples
 
-from ._common import backward
+from ._common import backward, maps
 
 LOSSES = (SPLoss, CCLoss, RKDLoss, DarkRankLoss)
-
-
-def maps(height: int = 4, width: int = 5, images: int = 2) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(images, 3, height, width, dtype=torch.float64)
-    teacher = torch.randn(images, 6, height, width, dtype=torch.float64)
-    return student, teacher
 
 
 def samples(

@@ -11,13 +11,26 @@ from torch.testing import assert_close
 from kd_plugins.errors import ShapeError
 from kd_plugins.losses import SPLoss, similarity_preservation
 
-from ._common import gradient
+from ._cases import DIVIDED_BY_SAMPLES, RELATIONS, LossCase, features
+from ._common import gradient, rows
 
-
-def rows(count: int = 6) -> tuple[Tensor, Tensor]:
-    """Of different channels."""
-    student = torch.randn(count, 4, dtype=torch.float64)
-    return student, torch.randn(count, 7, dtype=torch.float64)
+CASES = [
+    LossCase('sp', SPLoss, features(6), opt_outs=RELATIONS | DIVIDED_BY_SAMPLES),
+    LossCase(
+        'sp-maps',
+        SPLoss,
+        features(3, 4, 5),
+        opt_outs=RELATIONS | DIVIDED_BY_SAMPLES,
+    ),
+    LossCase(
+        'sp-pixels',
+        SPLoss,
+        features(6, 1, 1),
+        {'sample': 'pixel'},
+        opt_outs=RELATIONS | DIVIDED_BY_SAMPLES,
+        mask_sides=(1, 1),
+    ),
+]
 
 
 def naive(student: Tensor, teacher: Tensor) -> list[float]:

@@ -12,7 +12,23 @@ from torch.testing import assert_close
 from kd_plugins.errors import ConfigError, ShapeError
 from kd_plugins.losses import TeacherBoundedLoss, teacher_bounded_regression
 
+from ._cases import LossCase, bounded_deltas
 from ._common import backward, gradient, row_pairs
+
+CASES = [
+    LossCase('teacher_bounded', TeacherBoundedLoss, bounded_deltas),
+    LossCase(
+        'teacher_bounded-margin',
+        TeacherBoundedLoss,
+        bounded_deltas,
+        {'margin': 0.01},
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                'with a margin a student as good as the teacher is still pulled'
+            ),
+        },
+    ),
+]
 
 TARGET = torch.tensor([[1.0, -2.0, 0.5, 0.0]])
 WORSE = TARGET + torch.tensor([0.3, 0.0, 0.0, 0.0])

@@ -18,7 +18,48 @@ from kd_plugins.losses import (
     weighted_class_kd,
 )
 
+from ._cases import ENTROPY, LossCase, features, logits
 from ._common import STUDENT, TEACHER, gradient, row_pairs, temperatures
+
+CASES = [
+    LossCase('weighted_class_kd', WeightedClassKDLoss, logits(4), opt_outs=ENTROPY),
+    LossCase(
+        'weighted_class_kd-background_first',
+        WeightedClassKDLoss,
+        logits(4),
+        {'temperature': 3.0},
+        LossContext(activation='softmax', background=0),
+        opt_outs=ENTROPY,
+    ),
+    LossCase(
+        'weighted_class_kd-class_weights',
+        WeightedClassKDLoss,
+        logits(3),
+        {'class_weights': [1.0, 0.5, 2.0]},
+        opt_outs=ENTROPY,
+    ),
+    LossCase(
+        'weighted_class_kd-one_column',
+        WeightedClassKDLoss,
+        logits(1),
+        opt_outs=ENTROPY,
+    ),
+    LossCase(
+        'weighted_class_kd-sigmoid',
+        WeightedClassKDLoss,
+        logits(3),
+        {'class_weights': [1.0, 0.5, 2.0, 1.5], 'temperature': 2.0},
+        LossContext(activation='sigmoid'),
+        opt_outs=ENTROPY,
+    ),
+    LossCase(
+        'weighted_class_kd-maps',
+        WeightedClassKDLoss,
+        features(3, 1, 1),
+        opt_outs=ENTROPY,
+        mask_sides=(1, 1),
+    ),
+]
 
 # Background first, as in the paper.
 PROBS_TEACHER = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)

@@ -64,7 +64,7 @@ def test_two_iterations_without_a_key_of_a_pair(
     assert cfg.model.pairs == dict(type='auto')
     (log,) = tmp_path.glob('*/*.log')
     said = log.read_text()
-    for part in ('Price (medians', 'its teacher', 'Verdict on the pairs'):
+    for part in ('Price (medians', '  teacher ', 'Verdict on the pairs'):
         assert part in said
 
 

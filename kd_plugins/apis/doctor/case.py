@@ -114,7 +114,10 @@ class Case:
     @once
     def teachers(self) -> tuple[TeacherFacts, ...]:
         """What files say about each teacher."""
-        return teachers_of(self.cfg)
+        facts = teachers_of(self.cfg)
+        if not facts:
+            raise NotCheckedError('there is no teacher (model.teacher=None)')
+        return facts
 
     @once
     def student_model(self) -> dict[str, Any]:

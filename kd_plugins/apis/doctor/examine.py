@@ -23,7 +23,7 @@ from .finding import SEVERITIES, Finding, NotChecked, NotCheckedError
 _TEMPLATES = ('iter_{}.pth', 'epoch_{}.pth')
 _STUDENTS = tuple(f'student_{template}' for template in _TEMPLATES)
 _LOGGER = 'kd_plugins_why'
-_PARTS = ('teacher', 'student', 'pairs')
+_PARTS = ('student', 'pairs')
 _HEADINGS = {
     'problem': 'Problems: likely the reason',
     'warning': 'Warnings: possibly a reason',
@@ -186,7 +186,7 @@ def _check_distils(cfg: Config) -> None:
         raise ConfigError(
             '--why: there is no distillation to look into in a model of type '
             f"'{model.get('type')}', expected 'kd_plugins.Distiller', with a student "
-            'and a teacher. Give the config that the student was distilled with.'
+            'and pairs. Give the config that the student was distilled with.'
         )
 
 

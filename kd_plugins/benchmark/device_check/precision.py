@@ -160,7 +160,7 @@ def _types(content: Any) -> Iterator[str]:
 def open_exact(recipe: Recipe) -> Config:
     """A recipe's config, its teachers in float32 unless autocast says otherwise."""
     cfg = open_recipe(recipe)
-    teacher = cfg.model.teacher
+    teacher: Any = cfg.model.get('teacher') or {}
     single = 'cfg' in teacher or 'model' in teacher
     for each in [teacher] if single else teacher.values():
         each.fast = False

@@ -70,9 +70,16 @@ def choose(
         teachers: by name. Of several each has its pairs, named ``<pair>_<teacher>``,
             and an equal part of the shares.
 
-    Raises: ConfigError if nothing of a teacher can be compared, and no entry by hand
-        does; for a changed entry that there is not.
+    Raises: ConfigError without a teacher; if nothing of one can be compared, and no
+        entry by hand does; for a changed entry that there is not.
     """
+    if not teachers:
+        raise ConfigError(
+            "'auto' chooses what student and teacher both are, and this run has no "
+            'teacher (model.teacher=None). Set model.teacher, or write pairs whose '
+            'losses read none.',
+            key=WHERE,
+        )
     if teachers.ensembles:
         raise ConfigError(
             "'auto' chooses for single models, and a teacher is an Ensemble. Write its "
@@ -80,13 +87,14 @@ def choose(
             key=WHERE,
         )
     probes = build_probes(student, teachers)
+    number = len(teachers)
     with random_state_kept():
-        found = {name: _found(probe, len(probes)) for name, probe in probes.items()}
+        found = {name: _found(probes[name], number) for name in teachers}
         pairs = {key: item for one in found.values() for key, item in one.pairs.items()}
         left_out = tuple(line for one in found.values() for line in one.left_out)
         changes = read_changes(cfg, list(pairs), left_out)
         for name, one in found.items():
-            if not one.pairs and not _names(changes, name, len(probes)):
+            if not one.pairs and not _names(changes, name, number):
                 _refuse(one, probes[name])
         names = dict.fromkeys([*pairs, *changes])
         resolved = {

@@ -65,6 +65,8 @@ class FidelityHook(Hook):
         score_thr: lowest score of a detection that is compared.
         rois: how many of an image are compared at most.
 
+    Of a run without a teacher nothing is measured, and the log says so.
+
     Raises: ConfigError for arguments that cannot be, a model that is no distiller, a
         run without validation, and models whose predictions cannot be compared.
     """
@@ -116,6 +118,11 @@ class FidelityHook(Hook):
             )
         if self._predictions is not None:
             return
+        if not model.teachers:
+            self._warn(
+                runner, 'nothing is measured: this run has no teacher to compare with.'
+            )
+            return
         name = next(iter(model.teachers)) if self.teacher is None else self.teacher
         if name not in model.teachers:
             raise ConfigError(
@@ -131,12 +138,13 @@ class FidelityHook(Hook):
         self._features = PairFeatures(model.pairs, name)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        assert self._features is not None
         self._reader = None
-        self._features.moments.clear()
         predictions = self._predictions
+        if predictions is None:
+            return
+        assert self._features is not None
+        self._features.moments.clear()
         student = _student(runner)
-        assert predictions is not None
         teacher = predictions.teacher
         self._rois = roi_fidelity(
             student, teacher.model, teacher.class_map, self.rois, teacher.scale
@@ -257,6 +265,8 @@ class FidelityHook(Hook):
         return [*self._features.recorders(side), *rois]
 
     def _measured(self, batch_idx: int) -> bool:
+        if self._predictions is None:
+            return False
         return self.max_batches is None or batch_idx < self.max_batches
 
     def _warn(self, runner: Runner, message: str) -> None:

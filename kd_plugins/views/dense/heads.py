@@ -83,7 +83,7 @@ def check_same_points(student: HostModule, teacher: HostModule, probe: Probe) ->
     probe.check_images('bbox_head')
 
 
-def student_outputs(student: ModelRun, teacher: FrozenRun, view: str) -> Any:
+def student_outputs(student: ModelRun, view: str) -> Any:
     """What the student's head gave while it computed its losses.
 
     Raises: DistillationError if it did not run, or on other images than the batch's.
@@ -94,7 +94,7 @@ def student_outputs(student: ModelRun, teacher: FrozenRun, view: str) -> Any:
             "the student's bbox_head did not run while it computed its losses, so "
             f"'{view}' has nothing to match."
         )
-    check_same_images(len(outputs[-1][0][0]), teacher.batch_size, 'bbox_head')
+    check_same_images(len(outputs[-1][0][0]), student.batch_size, 'bbox_head')
     return outputs[-1]
 
 

@@ -1,5 +1,6 @@
 """One-stage heads: both models at the same points or anchors, level by level."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -99,6 +100,7 @@ class DenseLogitsView(View):
             has_target=labelled,
             requires_same_classes=True,
             maps=matching.maps,
+            match_alone=matching.match_alone,
         )
 
 
@@ -111,26 +113,36 @@ class _Logits:
     def match(
         self, student: ModelRun, teacher: FrozenRun, samples: Samples
     ) -> list[MatchedTensors | None]:
+        logits = class_logits(teacher.model.bbox_head, teacher_outputs(teacher))
+        cropped = [teacher.crop(item) for item in logits]
+        return self._levels(student, samples, cropped)
+
+    def match_alone(
+        self, student: ModelRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        """Of the student alone: the other half are its logits, without their graph."""
+        return self._levels(student, samples, None)
+
+    def _levels(
+        self, student: ModelRun, samples: Samples, teacher: Sequence[Tensor] | None
+    ) -> list[MatchedTensors | None]:
         head = student.model.bbox_head
-        output = student_outputs(student, teacher, 'head.logits')
+        logits = class_logits(head, student_outputs(student, 'head.logits'))
+        if teacher is None:
+            teacher = [item.detach() for item in logits]
         assignment = None
         if self.labelled:
             assignment = assignment_of(student, samples, 'head.logits')
-        teacher_head = teacher.model.bbox_head
-        levels = zip(
-            self.contexts,
-            class_logits(head, output),
-            class_logits(teacher_head, teacher_outputs(teacher)),
-            strict=True,
-        )
         matched: list[MatchedTensors | None] = []
-        for context, student_logits, teacher_logits in levels:
+        for context, student_level, teacher_level in zip(
+            self.contexts, logits, teacher, strict=True
+        ):
             assert context.level is not None
-            inside = inside_image(samples, student_logits, head, context.level)
+            inside = inside_image(samples, student_level, head, context.level)
             matched.append(
                 match_logits(
-                    student_logits,
-                    teacher.crop(teacher_logits),
+                    student_level,
+                    teacher_level,
                     inside,
                     context,
                     assignment,
@@ -171,7 +183,7 @@ class DenseDeltasView(View):
 def _match_deltas(
     student: ModelRun, teacher: FrozenRun, samples: Samples
 ) -> list[MatchedTensors | None]:
-    output = student_outputs(student, teacher, 'head.deltas')
+    output = student_outputs(student, 'head.deltas')
     return [
         match_deltas(
             student.model.bbox_head,
@@ -227,7 +239,7 @@ class _Distributions:
             match_distributions(
                 self.region,
                 student.model.bbox_head,
-                student_outputs(student, teacher, view),
+                student_outputs(student, view),
                 [teacher.crop(item) for item in teacher_outputs(teacher)[1]],
                 targets_of(student, view),
                 samples,

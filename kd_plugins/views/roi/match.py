@@ -32,10 +32,11 @@ def match_logits(
         student_logits = classes.of_student(student_logits, background=True)
         teacher_logits = classes.of_teacher(teacher_logits, background=True)
     context = softmax_context(stage, student_logits.shape[1])
+    images = student.rois[:, 0].long()
     if not student.targets:
         count = float(student_logits.shape[0])
         return MatchedTensors(
-            student_logits, teacher_logits, count=count, context=context
+            student_logits, teacher_logits, count=count, context=context, images=images
         )
     labels, weights = student.targets[:2]
     mask = (weights > 0).float()
@@ -43,7 +44,13 @@ def match_logits(
         labels, shared = classes.shared_labels(labels, background=True)
         mask = mask * shared
     return MatchedTensors(
-        student_logits, teacher_logits, labels, mask, mask.sum(), context
+        student_logits,
+        teacher_logits,
+        labels,
+        mask,
+        mask.sum(),
+        context,
+        images=images,
     )
 
 

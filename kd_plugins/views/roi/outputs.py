@@ -26,6 +26,7 @@ class RoIOutputs:
         logits: (R, K + 1), background last.
         deltas: (R, 4 K), or (R, 4) where the head is class-agnostic.
         features: (R, D), what the classifier reads.
+        pooled: (R, C, h, w), what the box head reads.
         maps: feature maps the RoIs were pooled from.
         targets: labels (R,), label weights (R,), deltas (R, 4), delta weights (R, 4).
     """
@@ -34,6 +35,7 @@ class RoIOutputs:
     logits: Tensor | None = None
     deltas: Tensor | None = None
     features: Tensor | None = None
+    pooled: Tensor | None = None
     maps: Sequence[Tensor] = ()
     targets: tuple[Tensor, ...] = ()
 
@@ -124,7 +126,9 @@ def _record_stage(
 
     def answered(module: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> None:
         logits, deltas = output
-        outputs[number] = replace(pooled_last, logits=logits, deltas=deltas)
+        outputs[number] = replace(
+            pooled_last, logits=logits, deltas=deltas, pooled=args[0]
+        )
 
     def assigned(args: Any, result: dict[str, Any]) -> None:
         outputs[number].targets = tuple(result['bbox_targets'])
@@ -174,11 +178,12 @@ def teacher_scores(
     """
     scaled = rois.detach().clone()
     scaled[:, 1:] *= run.scale
-    return run.once(
-        rois_key(stage, source),
-        lambda: replace(score_rois(run.model, stage, run.features, scaled), maps=()),
-        per_image=False,
-    )
+
+    def score() -> RoIOutputs:
+        outputs = score_rois(run.model, stage, run.features, scaled)
+        return replace(outputs, maps=(), pooled=None)  # large, and read by nobody
+
+    return run.once(rois_key(stage, source), score, per_image=False)
 
 
 def teacher_proposals(run: FrozenRun, samples: Samples, number: int) -> Tensor:

@@ -83,17 +83,9 @@ class RoISource:
 
         Raises: DistillationError if the student's RoI head did not run at all.
         """
-        recorded = student.records[RoIRecorder()]
-        if not recorded:
-            raise DistillationError(
-                "the student's RoI head did not run while it computed its losses, so "
-                f"'{view}' has nothing to match."
-            )
-        # A cascade stops early when a stage leaves no proposal.
-        if stage.student not in recorded:
+        outputs = scored_by_student(student, stage.student, view)
+        if outputs is None:
             return None
-        outputs = recorded[stage.student]
-        check_same_images(len(outputs.maps[0]), teacher.batch_size, 'the RoI head')
         source: Hashable = ('student', stage.student)
         if not self.is_student:
             source = (self.roi_source, stage.student, self.num_rois)
@@ -128,6 +120,31 @@ class RoISource:
 
         # The proposals are this teacher's: another one's pairs have others.
         return student.once((source, teacher), score)
+
+
+def scored_by_student(student: ModelRun, stage: int, view: str) -> RoIOutputs | None:
+    """What the student made of its own RoIs; None for a stage that did not run.
+
+    Args:
+        student: run of the student.
+        stage: of its head.
+        view: which asks, for messages.
+
+    Raises: DistillationError if its RoI head did not run at all, or on other images
+        than the batch's.
+    """
+    recorded = student.records[RoIRecorder()]
+    if not recorded:
+        raise DistillationError(
+            "the student's RoI head did not run while it computed its losses, so "
+            f"'{view}' has nothing to match."
+        )
+    # A cascade stops early when a stage leaves no proposal.
+    if stage not in recorded:
+        return None
+    outputs = recorded[stage]
+    check_same_images(len(outputs.maps[0]), student.batch_size, 'the RoI head')
+    return outputs
 
 
 def pair_stages(stage: Stage, student: int, teacher: int) -> tuple[StagePair, ...]:

@@ -1,8 +1,9 @@
 """Second-stage heads: both models score the same RoIs, each on its own features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from ...teachers.class_map import ClassMap
 from ..base import SIDES, MatchedTensors, Side, TensorSpec, UnservedError
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
-from ..view import BoundView, Classifier, Match, View
+from ..view import BoundView, Classifier, FeatureSource, Match, View
 from .match import match_deltas, match_features, match_logits, softmax_context
 from .outputs import RoIOutputs, RoIRecorder, roi_stages
 from .stages import (
@@ -26,6 +27,7 @@ from .stages import (
     box_heads,
     check_same_classes,
     pair_stages,
+    scored_by_student,
     stage_name,
 )
 
@@ -76,14 +78,23 @@ class RoILogitsView(View):
                     (-1, number + 1),
                     context=softmax_context(stage.student, number + 1),
                     target=(-1,) if has_target else None,
+                    images=(-1,),
                 )
             )
-        return _bound(
+        matching = _Logits(self.source, stages, classes)
+        bound = _bound(
             specs,
-            _Logits(self.source, stages, classes).match,
+            matching.match,
             self.source,
             has_target=has_target,
             requires_same_classes=True,
+        )
+        if not self.source.is_student:
+            return bound
+        return replace(
+            bound,
+            match_alone=matching.match_alone,
+            features=_features(probe, stages),
         )
 
 
@@ -227,6 +238,53 @@ class _Logits(_Stages):
             return match_logits(of_student, of_teacher, stage.student, self.classes)
 
         return self.each(student, teacher, samples, 'roi.logits', logits)
+
+    def match_alone(
+        self, student: ModelRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        """Of the student alone: the other half are its logits, without their graph."""
+        matched: list[MatchedTensors | None] = []
+        for stage in self.stages:
+            outputs = scored_by_student(student, stage.student, 'roi.logits')
+            if outputs is None:
+                matched.append(None)
+                continue
+            check_assigned(outputs, 'roi.logits')
+            assert outputs.logits is not None
+            same = replace(outputs, logits=outputs.logits.detach())
+            matched.append(match_logits(outputs, same, stage.student))
+        return matched
+
+
+def _features(probe: Probe, stages: Sequence[StagePair]) -> Mapping[str, FeatureSource]:
+    """What the student's classifiers read of a RoI, and what their heads do."""
+    parts = roi_stages(probe.student)
+    numbers = [stage.student for stage in stages]
+
+    def outputs(student: ModelRun) -> list[RoIOutputs | None]:
+        recorded = student.records[RoIRecorder()]
+        return [recorded.get(number) for number in numbers]
+
+    return {
+        'features': FeatureSource(
+            tuple((-1, parts[number][1].fc_cls.in_features) for number in numbers),
+            lambda student, _: [
+                None if each is None else each.features for each in outputs(student)
+            ],
+        ),
+        'early_features': FeatureSource(
+            tuple((-1, cast(int, parts[number][0].out_channels)) for number in numbers),
+            lambda student, _: [
+                None if each is None or each.pooled is None else _mean(each.pooled)
+                for each in outputs(student)
+            ],
+        ),
+    }
+
+
+def _mean(pooled: Tensor) -> Tensor:
+    """Of maps (R, C, h, w) over their places; rows stay rows."""
+    return pooled.flatten(2).mean(dim=2) if pooled.dim() > 2 else pooled
 
 
 class _Deltas(_Stages):

@@ -20,7 +20,7 @@ from ..probe import Probe
 from ..run import FrozenRun, ModelRun
 from ..view import BoundView, Classifier, View
 from .decode import DECODE_HEAD, DecodeRecorder, resized
-from .features import ClassifierRecorder
+from .features import ClassifierRecorder, features_of
 from .heads import activation_of, check_classes, main_logits, seg_head, seg_heads
 from .labels import LabelCheck, labels_at
 
@@ -80,6 +80,19 @@ class PixelMatching:
             MatchedTensors(
                 student_map, teacher_map, target, mask, mask.sum(), self.context
             )
+        ]
+
+    def match_alone(
+        self, student: ModelRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        """Of the student alone: the other half is its own map, without its graph."""
+        stage = self.stages['student']
+        output = student.records[DecodeRecorder(stage)].output(self.name)
+        own = self.student_map(student, output)
+        head = seg_head(student.model, stage)
+        target, mask = labels_at(own.shape[2:], samples, head.ignore_index)
+        return [
+            MatchedTensors(own, own.detach(), target, mask, mask.sum(), self.context)
         ]
 
     def maps(self, run: FrozenRun, side: Side) -> list[Tensor]:
@@ -195,7 +208,12 @@ class SegLogitsView(View):
 
     def bind(self, probe: Probe) -> BoundView:
         matching, activations = bind_logits(probe, self.stage, self.size)
-        return replace(matching.bound(probe), activations=activations)
+        bound = replace(matching.bound(probe), activations=activations)
+        if self.size != 'student':
+            return bound
+        stage = matching.stages['student']
+        features = features_of(probe, stage, bound.tensors[0].student)
+        return replace(bound, match_alone=matching.match_alone, features=features)
 
 
 @VIEWS.register_module(name='seg.features')

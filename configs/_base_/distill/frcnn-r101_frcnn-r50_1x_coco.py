@@ -1,0 +1,12 @@
+# Faster R-CNN R101 teaches R50, COCO, 1x. What is compared there inherits it and adds
+# its pairs.
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    '../distill.py',
+    '../teachers/frcnn-r101_2x_coco.py',
+]
+model = dict(
+    _delete_=True,
+    type='kd_plugins.Distiller',
+    student={{_base_.model}},
+    teacher=_base_.pop('teacher'))
