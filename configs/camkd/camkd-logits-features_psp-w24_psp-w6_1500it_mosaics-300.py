@@ -5,8 +5,10 @@
 #     configs/camkd/camkd-logits-features_psp-w24_psp-w6_1500it_mosaics-300.py
 # Cost and result: not run yet.  Needs: two more teachers, of other seeds than the one
 # whose weights are here. Train each first, SEED=1 and SEED=2, to iter_4000.pth:
-#         python tools/train.py configs/mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py \
-#             --work-dir work_dirs/pspnet-w24-seed-SEED --cfg-options randomness.seed=SEED
+#         python tools/train.py \
+#             configs/mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py \
+#             --work-dir work_dirs/pspnet-w24-seed-SEED \
+#             --cfg-options randomness.seed=SEED
 # Alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
 _base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']

@@ -1,5 +1,5 @@
-# Generalized distillation: the student sees noisy images, the teacher the clean ones, on
-# mosaics of photographs.
+# Generalized distillation: the student sees noisy images, the teacher the clean ones,
+# on mosaics of photographs.
 # Lopez-Paz et al., ICLR 2016, arXiv:1511.03643; temperature, weight and noise are ours.
 # Run:    python tools/train.py \
 #     configs/gd/gd-noise_psp-w24_psp-w6_1500it_mosaics-300.py

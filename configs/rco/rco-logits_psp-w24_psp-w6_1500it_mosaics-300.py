@@ -5,7 +5,8 @@
 #     configs/rco/rco-logits_psp-w24_psp-w6_1500it_mosaics-300.py
 # Cost and result: not run yet.  Needs: the teacher's route. Train it first, and keep
 # every checkpoint:
-#         python tools/train.py configs/mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py \
+#         python tools/train.py \
+#             configs/mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py \
 #             --work-dir work_dirs/pspnet-w24-route \
 #             --cfg-options default_hooks.checkpoint.max_keep_ckpts=-1
 # Greedy: python tools/next_anchor.py, in the place of equal intervals.
