@@ -6,16 +6,9 @@
 # Cost and result: not run yet.
 # Student alone:  the same, with
 #     --cfg-options model.pairs.noise.loss.loss_weight=0
-_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/psp-w24_psp-w6_1500it_mosaics-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
-    teacher=dict(
-        type='kd_plugins.Privileged',
-        cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
-        checkpoint='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
+    teacher=dict(type='kd_plugins.Privileged'),
     pairs=dict(
         # Soft labels of the image before the noise.
         noise=dict(

@@ -12,13 +12,10 @@
 # Greedy: python tools/next_anchor.py, in the place of equal intervals.
 # Alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
-_base_ = ['../_base_/mosaics_student.py', '../_base_/distill.py']
-
+_base_ = ['../_base_/distill/psp-w24_psp-w6_1500it_mosaics-300.py']
 model = dict(
-    _delete_=True,
-    type='kd_plugins.Distiller',
-    student={{_base_.model}},
     teacher=dict(
+        _delete_=True,
         type='kd_plugins.Route',
         cfg='kd_plugins::mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py',
         checkpoints=[
