@@ -1,15 +1,15 @@
 """Knowledge distillation as a plugin of mmdet and mmsegmentation.
 
-Losses, adapters, schedules and recorders need torch alone. Everything else needs
-OpenMMLab: where it is missing, the first thing that needs it says which command
-installs it. What is exported here is imported when it is first asked for.
+Losses, adapters, schedules, recorders and combinations need torch alone. Everything
+else needs OpenMMLab: where it is missing, the first thing that needs it says which
+command installs it. What is exported here is imported when it is first asked for.
 
 Where OpenMMLab is installed, importing the package prepares it. It checks that the
 installed packages are of one family, whole and new enough, and then
 
 - registers, under the scope ``kd_plugins``, a child of each of mmengine's registries
-  ``MODELS``, ``DATASETS``, ``HOOKS``, ``METRICS``, ``RUNNERS``, ``MODEL_WRAPPERS``,
-  ``OPTIM_WRAPPERS`` and ``OPTIM_WRAPPER_CONSTRUCTORS``
+  ``MODELS``, ``DATASETS``, ``TRANSFORMS``, ``HOOKS``, ``METRICS``, ``RUNNERS``,
+  ``MODEL_WRAPPERS``, ``OPTIM_WRAPPERS`` and ``OPTIM_WRAPPER_CONSTRUCTORS``
   (:mod:`kd_plugins.hosts.registries`);
 - puts a module of torchvision's operators in place of ``mmcv._ext``
   (``sys.modules``), if mmcv was installed without compiling

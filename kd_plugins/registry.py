@@ -1,10 +1,10 @@
 """What configurations name by ``type``: our own registries, and children of mmengine's.
 
-Losses, adapters, target transforms, schedules and views are known to this package
-alone, with or without OpenMMLab. Models, hooks, metrics and the like are built by
-mmengine, from registries of :mod:`kd_plugins.hosts.registries`: they are made when one
-of them is first asked for, and ``type='kd_plugins.Distiller'`` then resolves from any
-``default_scope``.
+Losses, adapters, target transforms, schedules, combinations, kinds of teachers and
+views are known to this package alone; but for teachers, with or without OpenMMLab.
+Models, hooks, metrics and the like are built by mmengine, from registries of
+:mod:`kd_plugins.hosts.registries`: they are made when one of them is first asked for,
+and ``type='kd_plugins.Distiller'`` then resolves from any ``default_scope``.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         OPTIM_WRAPPER_CONSTRUCTORS,
         OPTIM_WRAPPERS,
         RUNNERS,
+        TRANSFORMS,
     )
 
 __all__ = [
     'ADAPTERS',
+    'COMBINATIONS',
     'DATASETS',
     'HOOKS',
     'LOSSES',
@@ -36,6 +38,8 @@ __all__ = [
     'RUNNERS',
     'SCHEDULES',
     'TARGET_TRANSFORMS',
+    'TEACHERS',
+    'TRANSFORMS',
     'VIEWS',
     'Registry',
 ]
@@ -123,6 +127,8 @@ class Registry:
 LOSSES = Registry('distillation loss', 'kd_plugins.losses')
 ADAPTERS = Registry('adapter', 'kd_plugins.adapters')
 SCHEDULES = Registry('weight schedule', 'kd_plugins.schedules')
+COMBINATIONS = Registry('combination of teachers', 'kd_plugins.combinations')
+TEACHERS = Registry('kind of teacher', 'kd_plugins.teachers')
 TARGET_TRANSFORMS = Registry('target transform', 'kd_plugins.target_transforms')
 VIEWS = Registry('view', 'kd_plugins.views')
 

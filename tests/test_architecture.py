@@ -17,6 +17,7 @@ FOLDERS = (
     'distillers',
     'views',
     'teachers',
+    'combinations',
     'target_transforms',
     'losses',
     'adapters',
@@ -26,7 +27,8 @@ FOLDERS = (
     'hosts',
 )
 TORCH_ALONE = (
-    *('losses', 'target_transforms', 'adapters', 'recorders', 'schedules'),
+    *('combinations', 'losses', 'target_transforms'),
+    *('adapters', 'recorders', 'schedules'),
     'checkpoints',
 )
 MODULES = sorted(

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'losses_in_plain_pytorch.md'
 FOREIGN = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torchvision', 'cv2', 'numpy')
 ALONE = (
-    *('losses', 'target_transforms', 'adapters', 'schedules', 'recorders'),
+    *('losses', 'target_transforms', 'combinations'),
+    *('adapters', 'schedules', 'recorders'),
     'checkpoints',
 )
 
@@ -151,8 +152,8 @@ messages = {
     refusal(lambda: registry.VIEWS.get('roi.logits')),
 }
 for info in pkgutil.iter_modules(kd_plugins.__path__):
-    alone = ('losses', 'target_transforms', 'adapters', 'schedules', 'recorders')
-    if info.ispkg and info.name not in (*alone, 'checkpoints', 'hosts'):
+    alone = ('losses', 'target_transforms', 'combinations', 'adapters', 'schedules')
+    if info.ispkg and info.name not in (*alone, 'recorders', 'checkpoints', 'hosts'):
         messages.add(refusal(lambda: import_module(f'kd_plugins.{info.name}')))
 (message,) = messages
 print(message)

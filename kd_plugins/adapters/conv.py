@@ -22,6 +22,8 @@ class ConvAdapter(nn.Module):
         resize: resize after the convolution; without it another size is an error.
         norm: a batch norm after the convolution, which then has no bias, as in Heo et
             al. (AAAI 2019, ICCV 2019); in training it uses the statistics of the batch.
+        relu: a ReLU at last, for a teacher's feature that is behind one, as in Zhang et
+            al. (ICASSP 2022).
 
     Raises: ConfigError for invalid values.
 
@@ -39,6 +41,7 @@ class ConvAdapter(nn.Module):
         kernel_size: int = 1,
         resize: bool = True,
         norm: bool = False,
+        relu: bool = False,
     ) -> None:
         super().__init__()
         check_channels(student_channels, teacher_channels)
@@ -53,6 +56,7 @@ class ConvAdapter(nn.Module):
             bias=not norm,
         )
         self.norm = nn.BatchNorm2d(teacher_channels) if norm else None
+        self.relu = relu
 
     def forward(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Adapt a map.
@@ -78,6 +82,8 @@ class ConvAdapter(nn.Module):
         adapted: Tensor = self.conv(feature)
         if self.norm is not None:
             adapted = self.norm(adapted)
+        if self.relu:
+            adapted = adapted.relu()
         if self.resize:
             return resize_map(adapted, size)
         if size is not None and tuple(adapted.shape[2:]) != tuple(size):

@@ -109,7 +109,7 @@ class _Filling:
             if teacher.cache is not None
         }
         self._pairs = [
-            pair.name for pair in model.pairs if pair.teacher in self._caches
+            pair.name for pair in model.pairs if self._caches.keys() & pair.views.keys()
         ]
         if not self._pairs:
             raise ConfigError(

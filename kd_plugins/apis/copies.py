@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.gradients.balance import assume_weights
 from ..evaluation.gradients.gradients import restore_forwards
 from ..schedules import Clock
-from ..teachers import Teacher
+from ..teachers import Teacher, Teachers
 
 # Of a loader: nothing without workers.
 _OF_WORKERS = (
@@ -59,7 +59,7 @@ def copy_model(runner: Runner) -> tuple[Distiller, Any]:
     memo = {id(hub): apart for hub in hubs}
     copied = copy.deepcopy((original, runner.optim_wrapper), memo)
     model: Distiller = copied[0]
-    model.teachers = {}  # a copy of a distiller shares them
+    model.teachers = Teachers([])  # a copy of a distiller shares them
     try:
         restore_forwards(model)
     except ConfigError as error:

@@ -20,7 +20,7 @@ from ..random_stream import RandomStream
 from ..recorders import LayerRecorder, recording
 from ..registry import MODELS
 from ..schedules import Clock
-from ..teachers import Teacher, build_teachers, model_config
+from ..teachers import Teachers, build_teachers, model_config
 from ..teachers.checkpoints import is_distiller
 from ..views import FrozenRun, ModelRun
 from ..views.run import frozen as run_frozen
@@ -35,7 +35,7 @@ from .inheritance import (
     includes_class_head,
     read_parts,
 )
-from .pair import NO_TEACHER, Pair
+from .pair import Pair
 from .pair_config import build_pairs
 from .step import Matched, Step, average_counts
 from .summary import summary_table
@@ -61,8 +61,9 @@ class Distiller(BaseModel):
         pairs: what is compared, by name; None removes an inherited pair. 'auto', or
             ``dict(type='auto', ...)`` with changes by name, chooses by what both models
             are, see :mod:`kd_plugins.distillers.auto.table`.
-        teacher: ``dict(cfg=..., checkpoint=...)``, or several by name. None where no
-            loss of a pair reads one.
+        teacher: ``dict(cfg=..., checkpoint=...)``, or one of a kind that
+            :mod:`kd_plugins.teachers` knows (``type='Ensemble'``, 'Route' or
+            'Privileged'), or several by name. None where no loss of a pair reads one.
         task_loss_weights: factors on the student's own losses, by key or glob.
         init_from_teacher: parts of the student, such as 'neck', that start from the
             teacher's weights, tensor by tensor where names and shapes are equal; None
@@ -112,7 +113,7 @@ class Distiller(BaseModel):
         self.random_stream = RandomStream(_SEED)
         self.choice: Choice | None = None
         with self.random_stream.active():
-            self.teachers: dict[str, Teacher] = {}
+            self.teachers = Teachers([])
             if teacher is not None:
                 with located('model.teacher'):
                     self.teachers = build_teachers(teacher, built.data_preprocessor)
@@ -133,7 +134,7 @@ class Distiller(BaseModel):
             recorders = [
                 recorder
                 for pair in self.pairs_of(name)
-                for recorder in pair.view.teacher_recorders
+                for recorder in pair.views[name].teacher_recorders
                 if isinstance(recorder, LayerRecorder)
             ]
             entry.fast.require(self.teacher_parts(name), recorders)
@@ -295,9 +296,10 @@ class Distiller(BaseModel):
         matches class by class, or a head is inherited.
         """
         teachers = {
-            pair.teacher
+            name
             for pair in self.pairs
-            if pair.view.requires_same_classes and pair.teacher != NO_TEACHER
+            for name, view in pair.views.items()
+            if view.requires_same_classes and name in self.teachers
         }
         if includes_class_head(self._inherited):
             teachers |= self.teachers.keys()
@@ -306,12 +308,12 @@ class Distiller(BaseModel):
 
     def pairs_of(self, teacher: str) -> list[Pair]:
         """Pairs that ask this teacher."""
-        return [pair for pair in self.pairs if pair.teacher == teacher]
+        return [pair for pair in self.pairs if teacher in pair.views]
 
     def teacher_parts(self, teacher: str) -> list[str]:
         """Parts of a teacher that run for its pairs, in the order of its model."""
         pairs = self.pairs_of(teacher)
-        parts = {part for pair in pairs for part in pair.view.teacher_parts}
+        parts = {part for pair in pairs for part in pair.views[teacher].teacher_parts}
         children = self.teachers[teacher].model.named_children()
         return [
             name
@@ -393,12 +395,15 @@ class Distiller(BaseModel):
         if pairs is None or not frozen:  # else no weight is asked, nor the time
             for pair in self.pairs:
                 pair.set_weight(self.clock)
+            for teacher in self.teachers.values():
+                teacher.set_clock(self.clock)
         active = [
             pair
             for pair in self.pairs
             if (pair.is_active() if pairs is None else pair.name in pairs)
         ]
-        recorders = [item for pair in active for item in pair.view.student_recorders]
+        views = [view for pair in active for view in pair.views.values()]
+        recorders = [item for view in views for item in view.student_recorders]
         with ExitStack() as stack:
             if frozen:
                 stack.enter_context(run_frozen(self))
@@ -407,7 +412,7 @@ class Distiller(BaseModel):
                     name: stack.enter_context(
                         teacher_run(
                             self.teachers[name],
-                            [pair.view for pair in active if pair.teacher == name],
+                            [pair.views[name] for pair in active if name in pair.views],
                             inputs,
                             samples,
                             cached=not frozen,
@@ -417,7 +422,7 @@ class Distiller(BaseModel):
                         )
                     )
                     for name in self.teachers
-                    if any(pair.teacher == name for pair in active)
+                    if any(name in pair.views for pair in active)
                 }
             model = self.inner_student
             open_recorders = stack.enter_context(ExitStack())

@@ -109,11 +109,11 @@ def decide(
 def _match_fast(teacher: Teacher, pairs: Sequence[Pair], step: Step) -> Matched:
     device = step.inputs.device
     fast = teacher.fast.copy_of(teacher.model, device)
-    views = [pair.view for pair in pairs]
+    views = [pair.views[teacher.name] for pair in pairs]
     with teacher_run(teacher, views, step.inputs, step.samples, fast=fast) as run:
         run.take_proposals(step.teachers[teacher.name])
-        alone = replace(step, teachers={teacher.name: run})
-        return {pair.name: pair.match(alone) for pair in pairs}
+        copied = replace(step, teachers={**step.teachers, teacher.name: run})
+        return {pair.name: pair.match(copied) for pair in pairs}
 
 
 def _difference(

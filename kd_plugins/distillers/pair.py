@@ -1,7 +1,7 @@
 """One pair at work: view -> adapter -> loss -> weight schedule."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -158,6 +158,14 @@ class Pair:
         return self.view.tensors
 
     @property
+    def views(self) -> Mapping[str, BoundView]:
+        """Its view of each teacher that it asks, by the teacher's name.
+
+        Without a teacher that of the student alone, under ``NO_TEACHER``.
+        """
+        return {self.teacher: self.view}
+
+    @property
     def statistic(self) -> str:
         """Its name in a key of what is no loss."""
         return statistic_name(self.name)
@@ -168,6 +176,13 @@ class Pair:
         if self.per_level:
             return [f'{key}_{number}' for number in range(len(self.tensors))]
         return [key]
+
+    def shown_loss(self) -> str:
+        """Name of the loss, and of what changes its target, for the summary."""
+        name = type(self.loss).__name__
+        if self.target_transform is None:
+            return name
+        return f'{name} behind {type(self.target_transform).__name__}'
 
     def shown_weight(self) -> str:
         """The weight, or its schedule, for the summary."""
@@ -205,14 +220,24 @@ class Pair:
         Raises: ConfigError or DistillationError naming the pair.
         """
         with located(self.key):
-            if self.teacher == NO_TEACHER:
-                assert self.view.match_alone is not None
-                matched = self.view.match_alone(step.student, step.samples)
-            else:
-                teacher = step.teachers[self.teacher]
-                matched = self.view.match(step.student, teacher, step.samples)
-            self.view.add_features(step.student, matched)
+            return self._match_with(self.teacher, step)
+
+    def _match_with(self, teacher: str, step: Step) -> list[MatchedTensors | None]:
+        """What its view matches of the student and one teacher."""
+        view = self.views[teacher]
+        if teacher == NO_TEACHER:
+            assert view.match_alone is not None
+            matched = view.match_alone(step.student, step.samples)
+        else:
+            run = step.teachers[teacher]
+            matched = view.match(step.student, run, step.samples)
+        view.add_features(step.student, matched)
         return matched
+
+    def teacher_maps(self, step: Step) -> list[Tensor]:
+        """Of a view that has maps, those of the teacher as it predicts."""
+        assert self.view.maps is not None
+        return self.view.maps(step.teachers[self.teacher], 'teacher')
 
     def losses(
         self, step: Step, matched: Sequence[MatchedTensors | None] | None
@@ -244,7 +269,7 @@ class Pair:
         with located(self.key):
             values = [
                 self._level(number, item, step, first)
-                for number, item in enumerate(matched)
+                for number, item in enumerate(self._levels(matched))
             ]
         mean = self.levels_reduction == 'mean'
         if self.per_level:  # the host adds them up
@@ -264,13 +289,15 @@ class Pair:
             step: in which they were matched.
             matched: tensors of each level or stage, None for one that did not run.
         """
-        several = get_world_size() > 1
+        if get_world_size() > 1:
+            matched = [
+                no_rows(spec, step.inputs.device) if item is None else item
+                for spec, item in zip(self.tensors, matched, strict=True)
+            ]
         values = []
-        for number, item in enumerate(matched):
-            if item is None and several:
-                item = no_rows(self.tensors[number], step.inputs.device)
+        for number, item in enumerate(self._levels(matched)):
             if item is not None:
-                adapter = None if self.adapters is None else self.adapters[number]
+                adapter = self._adapter_of(number)
                 with located(self.key):
                     values.append(self._try(item, adapter, step, weight=1.0).detach())
         return torch.stack(values).sum() if values else step.inputs.new_zeros(())
@@ -283,7 +310,7 @@ class Pair:
         What is computed, here or for a level that did not run here, depends on nothing
         that differs between processes.
         """
-        adapter = None if self.adapters is None else self.adapters[number]
+        adapter = self._adapter_of(number)
         weight = self.loss.loss_weight
         # Without gradients nothing trains: whether one would flow is not known.
         check = self.check and number in self._unchecked and torch.is_grad_enabled()
@@ -297,10 +324,23 @@ class Pair:
         if isinstance(item, NoRows):
             value = value + self._zero(adapter, step.inputs.device)
         elif check:
-            spec, loss = self.tensors[number], type(self.loss)
-            check_alive(item.student, value, spec.name, loss.__name__, self.key)
+            self._check_alive(number, item, value)
             self._unchecked.discard(number)
         return value if weight else self._zero(adapter, step.inputs.device)
+
+    def _levels(
+        self, matched: Sequence[MatchedTensors | None]
+    ) -> Sequence[MatchedTensors | None]:
+        """What is matched, level by level or stage by stage."""
+        return matched
+
+    def _adapter_of(self, number: int) -> nn.Module | None:
+        """Of a level or stage."""
+        return None if self.adapters is None else self.adapters[number]
+
+    def _check_alive(self, number: int, item: MatchedTensors, value: Tensor) -> None:
+        name, loss = self.tensors[number].name, type(self.loss).__name__
+        check_alive(item.student, value, name, loss, self.key)
 
     def _try(
         self,

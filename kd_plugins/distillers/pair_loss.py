@@ -183,7 +183,7 @@ def check_alone(cfg: Mapping[str, Any], view: BoundView | None) -> None:
     Raises: ConfigError naming the key to remove, or another view.
     """
     loss = cfg['loss']['type']
-    for key in ('teacher', 'adapter'):
+    for key in ('teacher', 'combine', 'adapter'):
         if cfg.get(key) is not None:
             raise ConfigError(
                 f'{loss} reads no teacher. Remove {key} from this pair.', key=key

@@ -37,7 +37,7 @@ def summary_table(
                     _shape(spec.student),
                     '-' if pair.teacher == NO_TEACHER else f'-> {_shape(spec.teacher)}',
                     '-' if pair.adapters is None else _adapter(pair.adapters[number]),
-                    _loss(pair) if number == 0 else '',
+                    pair.shown_loss() if number == 0 else '',
                     pair.shown_weight() if number == 0 else '',
                 )
             )
@@ -55,13 +55,6 @@ def summary_table(
     if inherited:
         lines.append(f'the student starts from its {", ".join(inherited)}')
     return '\n'.join(lines)
-
-
-def _loss(pair: Pair) -> str:
-    name = type(pair.loss).__name__
-    if pair.target_transform is None:
-        return name
-    return f'{name} behind {type(pair.target_transform).__name__}'
 
 
 def _shape(shape: Sequence[int]) -> str:

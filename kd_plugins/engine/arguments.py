@@ -12,7 +12,14 @@ from mmengine.registry import Registry
 from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
-from ..registry import ADAPTERS, LOSSES, SCHEDULES, TARGET_TRANSFORMS, VIEWS
+from ..registry import (
+    ADAPTERS,
+    COMBINATIONS,
+    LOSSES,
+    SCHEDULES,
+    TARGET_TRANSFORMS,
+    VIEWS,
+)
 from ..signatures import arguments
 
 _SCOPES = ('mmdet', 'mmseg', 'mmcv', 'mmengine', 'kd_plugins')
@@ -42,7 +49,8 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
-    for registry in (LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES, VIEWS):
+    ours = (LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES, COMBINATIONS, VIEWS)
+    for registry in ours:
         cls = registry.get(name)
         if cls is not None:
             yield cls
@@ -78,10 +86,10 @@ def _default_hooks(_node: Mapping[str, Any]) -> Keys:
 
 
 def _teachers(node: Mapping[str, Any]) -> Keys:
-    from ..teachers.teacher import _KEYS
+    from ..teachers.build import is_single
 
-    named = bool(node) and not set(_KEYS) & set(node)
-    return Keys(() if named else _KEYS, given_whole=named)
+    named = not is_single(node)
+    return Keys((), given_whole=True) if named else _teacher(node)
 
 
 def _cache(_node: Mapping[str, Any]) -> Keys:
@@ -96,10 +104,10 @@ def _fast(_node: Mapping[str, Any]) -> Keys:
     return Keys(KEYS)
 
 
-def _teacher(_node: Mapping[str, Any]) -> Keys:
-    from ..teachers.teacher import _KEYS
+def _teacher(node: Mapping[str, Any]) -> Keys:
+    from ..teachers.ensemble import kind_named
 
-    return Keys(_KEYS)
+    return Keys(kind_named(node).keys)
 
 
 def _pairs(node: Mapping[str, Any]) -> Keys:
@@ -124,6 +132,8 @@ def _of(*targets: Any, also: Iterable[str] = ()) -> Callable[[Any], Keys]:
     return keys
 
 
+# One of several, by name; one of an ensemble.
+_TEACHER = r'(.+\.)?teacher(\.\w+)?(\.members\.\d+)?'
 # By path of the dict in the config; the first that matches. None: it may hold anything.
 _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     (
@@ -144,15 +154,14 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     ),
     (r'(.+\.)?pairs', _pairs),
     (r'(.+\.)?pairs\.\w+', _pair),
-    (
-        r'(.+\.)?teacher(\.\w+)?\.class_map',
-        lambda _node: Keys(('student', 'teacher', 'rename')),
-    ),
-    (r'(.+\.)?teacher(\.\w+)?\.class_map\.rename', None),  # by names of classes
+    (rf'{_TEACHER}\.class_map', lambda _node: Keys(('student', 'teacher', 'rename'))),
+    (rf'{_TEACHER}\.class_map\.rename', None),  # by names of classes
+    (rf'{_TEACHER}\.checkpoints', None),  # by iterations
     (r'(.+\.)?teacher', _teachers),
-    (r'(.+\.)?teacher(\.\w+)?\.cache', _cache),
-    (r'(.+\.)?teacher(\.\w+)?\.fast', _fast),
-    (r'(.+\.)?teacher\.\w+', _teacher),
+    (rf'{_TEACHER}\.cache', _cache),
+    (rf'{_TEACHER}\.fast', _fast),
+    (rf'{_TEACHER}\.combine', lambda _node: Keys()),
+    (_TEACHER, _teacher),
     (r'(.+\.)?pairs\.\w+\.layer', lambda _node: Keys(('student', 'teacher'))),
     (
         r'\w+_dataloader',

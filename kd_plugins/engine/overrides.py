@@ -156,13 +156,18 @@ def _unknown(
 
 
 def _is_model(path: Sequence[str]) -> bool:
-    """Whether a path is that of the student, of the teacher, or of a named one."""
-    return path[-1:] in (['student'], ['teacher']) or path[-2:-1] == ['teacher']
+    """Whether a path is that of the student, of a teacher, or of a member."""
+    return path[-1:] in (['student'], ['teacher']) or path[-2:-1] in (
+        ['teacher'],
+        ['members'],
+    )
 
 
 def _model_of_file(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """Model of ``dict(cfg='mmdet::...')``, into which what stands beside is merged."""
-    if 'type' in node or 'cfg' not in node:
+    from ..teachers.ensemble import is_kind
+
+    if 'cfg' not in node or ('type' in node and not is_kind(node['type'])):
         return {}
     with suppress(ConfigError):  # of a file that is not there, building will tell
         return read_config(node['cfg']).to_dict().get('model', {})  # type: ignore[no-any-return]

@@ -28,7 +28,7 @@ class PairedEvaluation:
         images: how many were looked at.
         student: metrics of the student, as the evaluator names them.
         teachers: those of each teacher, by its name. One of other classes than the data
-            has none.
+            has none, nor one of other images, which this data does not hold.
         fidelity: agreement, kl, ece_student, ece_teacher and more, by teacher; see
             :class:`~kd_plugins.evaluation.fidelity.PixelFidelity` and
             :class:`~kd_plugins.evaluation.fidelity.BoxFidelity`.
@@ -87,7 +87,7 @@ def evaluate_paired(
         {
             name: other.scored.metrics()
             for name, other in others.items()
-            if other.teacher.class_map is None
+            if other.teacher.class_map is None and other.scored.images
         },
         {
             name: other.fidelity
@@ -151,7 +151,13 @@ class _Compared:
         batch: Mapping[str, Any],
         device: torch.device,
     ) -> None:
-        samples = self._predictions.predict(batch, device)
+        try:
+            samples = self._predictions.predict(batch, device)
+        except ConfigError as error:
+            if self.teacher.same_images:
+                raise
+            self.without = str(error)  # the images of this data hold none of its own
+            return
         if self.teacher.class_map is None:
             self.scored.add(samples, batch)
         if self.without:

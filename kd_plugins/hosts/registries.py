@@ -28,6 +28,12 @@ DATASETS = Registry(
     scope=_SCOPE,
     locations=['kd_plugins.datasets'],
 )
+TRANSFORMS = Registry(
+    'transform',
+    parent=registry.TRANSFORMS,
+    scope=_SCOPE,
+    locations=['kd_plugins.datasets'],
+)
 METRICS = Registry(
     'metric',
     parent=registry.METRICS,

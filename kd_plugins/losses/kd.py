@@ -19,6 +19,7 @@ def softened_divergence(
     teacher: Tensor,
     *,
     temperature: float = 1.0,
+    student_temperature: float | None = None,
     standardize: bool = False,
     use_sigmoid: bool = False,
     mask: Tensor | None = None,
@@ -30,13 +31,19 @@ def softened_divergence(
     .. math:: L_i = \tau^2 \sum_c p^T_{i,c} \log (p^T_{i,c} / p^S_{i,c})
 
     with :math:`p = \mathrm{softmax}(z / \tau)`; for sigmoid logits each column is a
-    Bernoulli distribution, and the divergences of the columns are summed.
+    Bernoulli distribution, and the divergences of the columns are summed. Where the
+    student has a temperature of its own, the factor is the square of that.
 
     Args:
         student: logits, shape (M, K), or maps (N, K, H, W) whose pixels are rows; any
             float dtype.
         teacher: same shape and rows; no gradient is needed.
         temperature: > 0, no unit; larger is flatter.
+        student_temperature: of the student alone, > 0; None: the same. At 1 it is
+            generalized distillation (Lopez-Paz et al., ICLR 2016,
+            https://arxiv.org/abs/1511.03643, eq. 6) but for a constant, the entropy of
+            the teacher; its released code, not the paper, multiplies by the square of
+            ``temperature``.
         standardize: first scale each row of both to mean 0 and standard deviation 1, so
             that the student learns only the shape of the logits (Sun et al., CVPR 2024,
             https://arxiv.org/abs/2403.01427); for softmax of three classes or more.
@@ -62,15 +69,18 @@ def softened_divergence(
     check_same_shape(student, teacher, layout='MK|NKHW')
     student, teacher, mask = pixel_rows(student, teacher, mask)
     check_float('temperature', temperature, strict=True)
+    if student_temperature is None:
+        student_temperature = temperature
+    check_float('student_temperature', student_temperature, strict=True)
     check_columns(student, use_sigmoid, standardize)
     with float32_rows(student, teacher, mask=mask) as (student, teacher):
-        student = softened(student, temperature, standardize)
+        student = softened(student, student_temperature, standardize)
         teacher = softened(teacher, temperature, standardize)
         if use_sigmoid:
             divergence = bernoulli_divergence(student, teacher).sum(dim=1)  # (M,)
         else:
             divergence = softmax_divergence(student, teacher)
-        return temperature**2 * reduce_loss(
+        return student_temperature**2 * reduce_loss(
             divergence, reduction, mask=mask, avg_factor=avg_factor
         )
 
@@ -93,12 +103,18 @@ class KDLoss(DistillationLoss):
         self,
         loss_weight: float = 1.0,
         temperature: float = 1.0,
+        student_temperature: float | None = None,
         standardize: bool = False,
         use_sigmoid: bool | None = None,
         reduction: str = 'mean',
     ) -> None:
         super().__init__(loss_weight, reduction)
         self.temperature = check_float('temperature', temperature, strict=True)
+        self.student_temperature = (
+            None
+            if student_temperature is None
+            else check_float('student_temperature', student_temperature, strict=True)
+        )
         self.standardize = standardize
         self.use_sigmoid = use_sigmoid
 
@@ -116,6 +132,7 @@ class KDLoss(DistillationLoss):
             student,
             teacher.detach(),
             temperature=self.temperature,
+            student_temperature=self.student_temperature,
             standardize=self.standardize,
             use_sigmoid=is_sigmoid(self.use_sigmoid, context, student),
             mask=mask,

@@ -123,8 +123,45 @@ def load_strictly(
 
     Raises: CheckpointError that tells another architecture from other classes.
     """
-    source = f"{key}: '{getattr(weights, 'source', 'the checkpoint')}'"
-    adjusted = OrderedDict(weights)
+    source = _source_of(weights, key)
+    adjusted = _adjusted(module, weights)
+    try:
+        module.load_state_dict(adjusted)
+    except RuntimeError as error:
+        message = explain_mismatch(module, adjusted, source, _owner_of(key))
+        raise CheckpointError(message or f'{source}: {error}') from error
+    check_classes(getattr(weights, 'classes', None), classes, source)
+
+
+def check_fits(
+    module: nn.Module,
+    weights: Mapping[str, Tensor],
+    key: str,
+    *,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Refuse weights as :func:`load_strictly` would, but load nothing."""
+    source = _source_of(weights, key)
+    adjusted = _adjusted(module, weights)
+    if message := explain_mismatch(module, adjusted, source, _owner_of(key)):
+        raise CheckpointError(message)
+    check_classes(getattr(weights, 'classes', None), classes, source)
+
+
+def _source_of(weights: Mapping[str, Tensor], key: str) -> str:
+    return f"{key}: '{getattr(weights, 'source', 'the checkpoint')}'"
+
+
+def _owner_of(key: str) -> str:
+    """Of a teacher, and of one of several: the key of what is merged into its model."""
+    return key.partition('.checkpoint')[0] if key.startswith(_TEACHER) else ''
+
+
+def _adjusted(
+    module: nn.Module, weights: Mapping[str, Tensor]
+) -> OrderedDict[str, Any]:
+    """The weights with the module's counters of batches, no more and no fewer."""
+    adjusted: OrderedDict[str, Any] = OrderedDict(weights)
     adjusted._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
     expected = module.state_dict()
     for name in [*adjusted, *expected]:
@@ -133,14 +170,7 @@ def load_strictly(
                 del adjusted[name]
             elif name not in adjusted:
                 adjusted[name] = expected[name]
-    try:
-        module.load_state_dict(adjusted)
-    except RuntimeError as error:
-        # Of a teacher, and of one of several: what is merged into its model.
-        owner = key.removesuffix('.checkpoint') if key.startswith(_TEACHER) else ''
-        message = explain_mismatch(module, adjusted, source, owner)
-        raise CheckpointError(message or f'{source}: {error}') from error
-    check_classes(getattr(weights, 'classes', None), classes, source)
+    return adjusted
 
 
 def check_classes(

@@ -107,6 +107,10 @@ class FastTeacher:
         """Make copy and decision anew: the model has moved to another device."""
         self._copy, self._failure, self._used = None, None, None
 
+    def renew(self) -> None:
+        """Make the copy anew, as was decided: the model has other weights."""
+        self._copy, self._failure = None, None
+
     def state_dict(self, device: torch.device) -> dict[str, Any] | None:
         """What was decided; None: nothing yet."""
         self.is_used(device)

@@ -1,7 +1,7 @@
 """The student's preprocessed batch as the teacher's own preprocessing would give it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,19 @@ from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
 from ..host_types import HostModule
+
+
+class Translator(Protocol):
+    """Makes the inputs of a teacher."""
+
+    def __call__(self, inputs: Tensor, data_samples: Sequence[Any] | None) -> Tensor:
+        """Inputs (N, C, H', W') for the teacher, of those of the student."""
+
+    def unpadded(self, inputs: Tensor) -> tuple[int, int]:
+        """Height and width without the padding that is the teacher's alone."""
+
+    def identity(self) -> dict[str, Any]:
+        """What they depend on, beside those of the student."""
 
 
 class InputTranslator:
@@ -29,10 +42,10 @@ class InputTranslator:
         self, student: HostModule, teacher: HostModule, scale: float = 1.0
     ) -> None:
         self.scale = scale
-        self._divisor = int(_first(teacher, 'pad_size_divisor', 'size_divisor') or 1)
-        self._pad_value = _pad_value(teacher)
-        self._same_padding = _pad_value(student) == self._pad_value
-        before, after = _Normalisation(student), _Normalisation(teacher)
+        self._divisor = size_divisor_of(teacher)
+        self._pad_value = pad_value_of(teacher)
+        self._same_padding = pad_value_of(student) == self._pad_value
+        before, after = Normalisation(student), Normalisation(teacher)
         self._channels = _shared_channels(before, after)
         self._same_statistics = before.has_statistics_of(after)
         self._swaps_channels = before.swaps_channels != after.swaps_channels
@@ -82,8 +95,7 @@ class InputTranslator:
             )
         swaps = self._swaps_channels and channels == 3
         same_values = self._same_statistics and not swaps
-        height, width = self.unpadded(inputs)
-        size = (height + -height % self._divisor, width + -width % self._divisor)
+        size = padded_size(self.unpadded(inputs), self._divisor)
         if size == inputs.shape[-2:] and same_values and self._same_padding:
             return inputs
         values = inputs.flip(1) if swaps else inputs
@@ -95,8 +107,9 @@ class InputTranslator:
             translated, values, areas, strict=True
         ):
             # Each image alone: resized together with it, padding would blend in.
-            resized = self._resize(source[:, :valid_height, :valid_width])
-            image[:, : resized.shape[1], : resized.shape[2]] = resized
+            valid = source[:, :valid_height, :valid_width]
+            scaled = valid if self.scale == 1 else resized(valid, self.scale)
+            image[:, : scaled.shape[1], : scaled.shape[2]] = scaled
         return translated
 
     def _normalise(self, values: Tensor) -> Tensor:
@@ -109,17 +122,20 @@ class InputTranslator:
         factor, shift = self._constants[key]
         return values * factor + shift
 
-    def _resize(self, image: Tensor) -> Tensor:
-        if self.scale == 1:
-            return image
-        size = [max(round(side * self.scale), 1) for side in image.shape[-2:]]
-        return F.interpolate(
-            image[None], size=size, mode='bilinear', align_corners=False
-        )[0]
+
+def resized(image: Tensor, scale: float) -> Tensor:
+    """An image (C, H, W) at another size, bilinear."""
+    size = [max(round(side * scale), 1) for side in image.shape[-2:]]
+    return F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[
+        0
+    ]
 
 
-class _Normalisation:
+class Normalisation:
     """What a data preprocessor does to raw values.
+
+    Args:
+        preprocessor: of either host.
 
     Attributes:
         swaps_channels: whether it swaps the first and the third of three channels.
@@ -142,12 +158,12 @@ class _Normalisation:
         """How many it is for; 1 if for any."""
         return max(len(self.mean), len(self.std))
 
-    def has_statistics_of(self, other: '_Normalisation') -> bool:
+    def has_statistics_of(self, other: 'Normalisation') -> bool:
         """Whether mean and standard deviation are the same."""
         return bool((self.mean == other.mean).all() and (self.std == other.std).all())
 
 
-def _shared_channels(student: _Normalisation, teacher: _Normalisation) -> int:
+def _shared_channels(student: Normalisation, teacher: Normalisation) -> int:
     channels = {student.channels, teacher.channels} - {1}
     if len(channels) > 1:
         raise ConfigError(
@@ -158,13 +174,30 @@ def _shared_channels(student: _Normalisation, teacher: _Normalisation) -> int:
     return channels.pop() if channels else 1
 
 
+def padded_size(size: tuple[int, int], divisor: int) -> tuple[int, int]:
+    """Height and width, enlarged to multiples of a number.
+
+    Example:
+        >>> padded_size((60, 64), 32)
+        (64, 64)
+    """
+    height, width = size
+    return height + -height % divisor, width + -width % divisor
+
+
 def _first(preprocessor: HostModule, *names: str) -> Any:
     """The first of these attributes that is there and not None."""
     values = (getattr(preprocessor, name, None) for name in names)
     return next((value for value in values if value is not None), None)
 
 
-def _pad_value(preprocessor: HostModule) -> float:
+def size_divisor_of(preprocessor: HostModule) -> int:
+    """What a preprocessor makes the sides of a batch multiples of."""
+    return int(_first(preprocessor, 'pad_size_divisor', 'size_divisor') or 1)
+
+
+def pad_value_of(preprocessor: HostModule) -> float:
+    """What a preprocessor pads images with, after normalisation."""
     return float(_first(preprocessor, 'pad_value', 'pad_val') or 0)
 
 

@@ -1,9 +1,9 @@
 """The frozen model that teaches."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.config import ConfigDict
@@ -18,13 +18,14 @@ from ..host_types import HostModule
 from ..inner_models import image_preprocessor, inner_path
 from ..random_stream import RandomStream
 from ..registry import MODELS
+from ..schedules import Clock
 from ..signatures import arguments
 from .cache import TeacherCache, check_batch_augments, read_cache_options
 from .checkpoints import check_classes, load_strictly, load_weights
 from .class_map import ClassMap, read_class_map
 from .fast import AUTO, read_fast
 from .fast_teacher import FastTeacher
-from .preprocess import InputTranslator
+from .preprocess import InputTranslator, Translator, resized
 
 _KEYS = (
     *('cfg', 'model', 'checkpoint', 'checkpoint_prefix', 'allow_random'),
@@ -142,8 +143,16 @@ class Teacher:
         checkpoint: path of its weights; None for random ones.
         loaded: whether the weights are there.
 
+    Class attributes:
+        keys: what a configuration may hold, beside changes of its model.
+        same_images: whether it sees the images of the student, as its own preprocessing
+            would give them.
+
     Raises: ConfigError, with the key below its own.
     """
+
+    keys: ClassVar[tuple[str, ...]] = _KEYS
+    same_images: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -153,9 +162,9 @@ class Teacher:
     ) -> None:
         self.name = name
         self.key = 'model.teacher'
-        model = _model_of(cfg)
-        self.checkpoint = _text_or_none('checkpoint', cfg)
-        self._prefix = _text_or_none('checkpoint_prefix', cfg)
+        model = self._model_of(cfg)
+        self.checkpoint = text_or_none('checkpoint', cfg)
+        self._prefix = text_or_none('checkpoint_prefix', cfg)
         self.scale = check_float(
             'input_scale', cfg.get('input_scale', 1.0), strict=True
         )
@@ -168,12 +177,7 @@ class Teacher:
         if cfg.get('class_map') is not None:
             with located('class_map'):
                 self.class_map = read_class_map(cfg['class_map'])
-        allow_random = check_bool('allow_random', cfg.get('allow_random', False))
-        if self.checkpoint is None and not allow_random:
-            raise ConfigError(
-                f"teacher '{name}' has no checkpoint, and a random teacher teaches "
-                "nothing. Set checkpoint='...pth' beside its cfg or model."
-            )
+        self._check_weights(cfg)
         self.config = without_pretrained(model)
         self._built: HostModule = MODELS.build(self.config)
         self._built.eval()
@@ -204,11 +208,49 @@ class Teacher:
                 )
             fast = False
         self.fast = FastTeacher(read_fast(fast))
-        self._translator = InputTranslator(
+        self._translator = self._translator_of(preprocessor, student_preprocessor)
+
+    def _check_weights(self, cfg: dict[str, Any]) -> None:
+        """Refuse a teacher of random weights, but in a test."""
+        allow_random = check_bool('allow_random', cfg.get('allow_random', False))
+        if self.checkpoint is None and not allow_random:
+            raise ConfigError(
+                f"teacher '{self.name}' has no checkpoint, and a random teacher "
+                "teaches nothing. Set checkpoint='...pth' beside its cfg or model."
+            )
+
+    def _translator_of(
+        self, preprocessor: HostModule, student_preprocessor: HostModule | None
+    ) -> Translator:
+        """What makes its inputs of the student's batch."""
+        return InputTranslator(
             preprocessor if student_preprocessor is None else student_preprocessor,
             preprocessor,
             self.scale,
         )
+
+    @classmethod
+    def _model_of(cls, cfg: dict[str, Any]) -> ConfigDict:
+        """The model of a configuration, of either way to write it."""
+        if ('cfg' in cfg) == ('model' in cfg):
+            raise ConfigError(
+                "needs either cfg='<configuration file>' or model=dict(...), got the "
+                f'keys {sorted(cfg)}.'
+            )
+        if 'cfg' in cfg:
+            return model_config(cfg, beside=cls.keys)
+        unknown = [key for key in cfg if key not in cls.keys]
+        if unknown:
+            raise ConfigError(
+                f"no argument '{unknown[0]}'. {nearest(unknown[0], cls.keys)} What "
+                'belongs to the model is written within model=dict(...).'
+            )
+        with located('model'):
+            return model_config(cfg['model'])
+
+    def put_under(self, key: str) -> None:
+        """Say which configuration key is its own."""
+        self.key = key
 
     def __deepcopy__(self, memo: dict[int, Any]) -> 'Teacher':
         return self
@@ -220,17 +262,27 @@ class Teacher:
                 with RandomStream(_SEED).active():
                     self._built.init_weights()
             else:
-                key = f'{self.key}.checkpoint'
-                weights = load_weights(self.checkpoint, key=key, prefix=self._prefix)
-                load_strictly(self._built, weights, key, classes=self._expected)
-                self._classes = weights.classes
-                print_log(
-                    f"Teacher '{self.name}' loaded from {self.checkpoint}", 'current'
-                )
+                self._load(self.checkpoint, f'{self.key}.checkpoint')
             self._built.eval()
             self.loaded = True
         self.to(device)
         return self.model
+
+    def _load(self, checkpoint: str, key: str) -> None:
+        """Take the weights of a checkpoint, of this configuration key."""
+        weights = load_weights(checkpoint, key=key, prefix=self._prefix)
+        load_strictly(self._built, weights, key, classes=self._expected)
+        self._classes = weights.classes
+        print_log(f"Teacher '{self.name}' loaded from {checkpoint}", 'current')
+
+    def set_clock(self, clock: Clock | None) -> None:
+        """Tell how far training is, before it runs: its weights may follow.
+
+        Args:
+            clock: None where it is not known.
+
+        Raises: ConfigError for a teacher that cannot do without.
+        """
 
     def running(self) -> HostModule:
         """The model that runs in a step: the plain one, or its fast copy."""
@@ -283,6 +335,18 @@ class Teacher:
         dtype = next(self.model.parameters()).dtype
         return translated.to(dtype), self._translator.unpadded(inputs)
 
+    def images(self, batch: Mapping[str, Any]) -> list[Tensor] | None:
+        """The images (C, H, W) of a batch that it sees, as the host's loader gives it.
+
+        Args:
+            batch: 'inputs' and 'data_samples' of the loader.
+
+        Returns: for its own preprocessor; None: those of the batch, as they are.
+        """
+        if self.scale == 1:
+            return None
+        return [resized(image.float(), self.scale) for image in batch['inputs']]
+
     def identity(self) -> dict[str, Any]:
         """What the tensors that it gives depend on, once its weights are there."""
         return {
@@ -292,14 +356,18 @@ class Teacher:
             'inputs': self._translator.identity(),
         }
 
+    @property
+    def source(self) -> str:
+        """Where the weights come from, for the summary."""
+        return self.checkpoint or 'random weights (allow_random)'
+
     def describe(self) -> str:
         """Kind, size and where the weights come from."""
         number = sum(parameter.numel() for parameter in self.model.parameters())
-        source = self.checkpoint or 'random weights (allow_random)'
         kind = type(self.model).__name__
         if self.inner_path:
             kind += f" ('{self.inner_path}' of {type(self._built).__name__})"
-        parts = [kind, f'{number / 1e6:.2f} M parameters', source]
+        parts = [kind, f'{number / 1e6:.2f} M parameters', self.source]
         if self.class_map is not None:
             parts.append(self.class_map.describe())
         if self.cache is not None:
@@ -307,57 +375,12 @@ class Teacher:
         return ', '.join(parts)
 
 
-def _model_of(cfg: dict[str, Any]) -> ConfigDict:
-    """A teacher's model, of either way to write it."""
-    if ('cfg' in cfg) == ('model' in cfg):
-        raise ConfigError(
-            "needs either cfg='<configuration file>' or model=dict(...), got the keys "
-            f'{sorted(cfg)}.'
-        )
-    if 'cfg' in cfg:
-        return model_config(cfg, beside=_KEYS)
-    unknown = [key for key in cfg if key not in _KEYS]
-    if unknown:
-        raise ConfigError(
-            f"no argument '{unknown[0]}'. {nearest(unknown[0], _KEYS)} What belongs to "
-            'the model is written within model=dict(...).'
-        )
-    with located('model'):
-        return model_config(cfg['model'])
+def text_or_none(key: str, cfg: dict[str, Any]) -> str | None:
+    """A text in a configuration; None where there is none.
 
-
-def _text_or_none(key: str, cfg: dict[str, Any]) -> str | None:
+    Raises: ConfigError for anything else.
+    """
     value = cfg.get(key)
     if value is not None and not (isinstance(value, (str, Path)) and str(value)):
         raise ConfigError(f'must be a text, or None, got {value!r}.', key)
     return None if value is None else str(value)
-
-
-def build_teachers(
-    cfg: dict[str, Any], student_preprocessor: HostModule | None
-) -> dict[str, Teacher]:
-    """Teachers by name, of one dict or of a dict of named ones.
-
-    Args:
-        cfg: ``teacher`` of a Distiller.
-        student_preprocessor: the student's data preprocessor; None for its own.
-
-    Raises: ConfigError, with the key below that of ``teacher``.
-    """
-    if not isinstance(cfg, dict):
-        raise ConfigError(
-            f'must be a dict with cfg or model, or a dict of such by name, got {cfg!r}.'
-        )
-    if any(key in cfg for key in _KEYS) or not cfg:
-        return {'teacher': Teacher('teacher', cfg, student_preprocessor)}
-    teachers = {}
-    for name, entry in cfg.items():
-        with located(name):
-            if not isinstance(entry, dict):
-                raise ConfigError(
-                    f'must be a dict with cfg or model, got {entry!r}. '
-                    f'{nearest(name, _KEYS)}'
-                )
-            teachers[name] = Teacher(name, entry, student_preprocessor)
-        teachers[name].key += f'.{name}'
-    return teachers

@@ -44,6 +44,7 @@ class Probe:
         size: height and width of the black image that the student is shown.
         prefixes: with what names of layers may begin: where in larger models the two
             lie.
+        same_images: whether both models see the same images.
     """
 
     student: HostModule
@@ -53,6 +54,7 @@ class Probe:
     class_map: ClassMap | None = None
     size: Size = field(default=(STANDARD_SIZES[0], STANDARD_SIZES[0]))
     prefixes: tuple[str, ...] = ()
+    same_images: bool = True
 
     def model(self, side: Side) -> HostModule:
         """The student or the teacher."""
@@ -68,7 +70,7 @@ class Probe:
         Raises: ConfigError with both numbers of channels.
         """
         student, teacher = (input_channels(self.model(side)) for side in SIDES)
-        if student != teacher:
+        if self.same_images and student != teacher:
             raise ConfigError(
                 f'the student reads images of {student} channels, the teacher of '
                 f'{teacher}, and both see the same images. Choose a teacher of as many.'

@@ -20,6 +20,21 @@ Maps = Callable[[FrozenRun, Side], list[Tensor]]
 
 
 @dataclass(frozen=True)
+class Classifier:
+    """How a teacher tells the classes of features that a view reads.
+
+    Attributes:
+        of: its classifier, of a run: from features to class logits of the same rows.
+        activation: how it turns them into probabilities.
+        classes: columns of its logits.
+    """
+
+    of: Callable[[FrozenRun], Callable[[Tensor], Tensor]]
+    activation: Activation
+    classes: int
+
+
+@dataclass(frozen=True)
 class FeatureSource:
     """What the student knows of the rows of its own logits, beside them.
 
@@ -55,6 +70,8 @@ class BoundView:
             as it predicts, its recorders attached: as many as ``tensors``, or more
             where one of these holds all levels. None where rows are compared.
         layers: of a view of layers, what is read of 'student' and 'teacher'.
+        classifier: of features, how the teacher tells their classes; None where the
+            view does not know it, or reads no features.
         activations: of logits, how each model turns its own into probabilities, where
             they may do it differently; then the context knows of none.
         match_alone: as ``match``, of the student's run alone, for a loss that reads no
@@ -73,6 +90,7 @@ class BoundView:
     requires_same_classes: bool = False
     maps: Maps | None = None
     layers: dict[Side, BoundLayer] | None = None
+    classifier: Classifier | None = None
     activations: dict[Side, Activation] | None = None
     match_alone: MatchAlone | None = None
     features: Mapping[str, FeatureSource] = field(default_factory=dict)

@@ -97,8 +97,8 @@ def _maps_of(pair: Pair, step: Step) -> Iterator[PairMap]:
         return
     assert isinstance(step.student, FrozenRun)
     student_maps = maps(step.student, 'student')
-    teacher_maps = maps(step.teachers[pair.teacher], 'teacher')
-    by_level = len(student_maps) == len(pair.tensors)
+    teacher_maps = pair.teacher_maps(step)
+    by_level = len(student_maps) == len(pair.view.tensors)
     for number, (student, teacher) in enumerate(
         zip(student_maps, teacher_maps, strict=True)
     ):

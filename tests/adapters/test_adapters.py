@@ -47,6 +47,16 @@ def test_conv_adapter_gives_the_teachers_shape(
     assert_close(adapted, resize_map(adapter.conv(feature), size))
 
 
+def test_a_relu_comes_last() -> None:
+    adapter = ConvAdapter(2, 3, norm=True, relu=True)
+    plain = ConvAdapter(2, 3, norm=True)
+    plain.load_state_dict(adapter.state_dict())
+    feature = torch.randn(2, 2, 4, 4)
+    expected = plain(feature)
+    assert expected.min() < 0
+    assert torch.equal(adapter(feature), expected.clamp(min=0))
+
+
 def test_norm_follows_a_convolution_without_bias() -> None:
     adapter = ConvAdapter(2, 3, norm=True)
     feature = 5 + 3 * torch.randn(4, 2, 6, 6)

@@ -38,6 +38,7 @@ _DEPTH_HEAD = dict(
     num_deconv_filters=(8, 8),
 )
 _CROP = (64, 96)
+_OF_TEACHERS = ('type', 'cache', 'checkpoints', 'interval', 'input_scale', 'input')
 _MOST = dict(num=16, nms_pre=64, max_per_img=32, num_queries=32, num_dn_queries=4)
 
 
@@ -51,12 +52,7 @@ def reduced(cfg: Config) -> Config:
     """
     small = copy.deepcopy(cfg)
     if cfg.model.get('teacher') is not None:
-        teacher = model_config({'cfg': cfg.model.teacher.cfg})
-        cache = cfg.model.teacher.get('cache')
-        kept = {} if cache is None else {'cache': cache}
-        small.model.teacher = ConfigDict(
-            model=_model(teacher), allow_random=True, **kept
-        )
+        small.model.teacher = _teacher(cfg.model.teacher)
     elif 'student' not in cfg.model:
         small.model = _model(cfg.model)
     if 'student' in cfg.model:
@@ -77,6 +73,19 @@ def reduced(cfg: Config) -> Config:
         if hook.type == 'kd_plugins.PrepareDataHook':
             hook.update(train=8, val=4)  # as `tiny_digits` and the like
     return small
+
+
+def _teacher(cfg: Any) -> Any:
+    """A narrow teacher of the same kind, random but for a route's checkpoints."""
+    if 'members' in cfg:
+        members = [_teacher(member) for member in cfg.members]
+        return ConfigDict(cfg, members=members)
+    kept = {key: value for key, value in cfg.items() if key in _OF_TEACHERS}
+    if 'checkpoints' in cfg:  # a test makes them; each teaches one iteration
+        kept['interval'] = 1
+    else:
+        kept['allow_random'] = True
+    return ConfigDict(model=_model(model_config({'cfg': cfg.cfg})), **kept)
 
 
 def _model(cfg: Any) -> Any:

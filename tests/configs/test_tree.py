@@ -78,9 +78,19 @@ TERMS['pair'] = {'pair': 'PairWiseLoss'}
 TERMS['pair-holistic'] = TERMS['pair'] | {'holistic': 'HolisticLoss'}
 TERMS['pixel'] = {'pixel': 'PixelWiseLoss'}
 TERMS['pixel-pair'] = TERMS['pixel'] | TERMS['pair']
+TERMS['logits'] = {'logits': 'KDLoss'}
+TERMS |= dict.fromkeys(('entropy', 'average'), TERMS['logits'])
+TERMS['logits-features'] = TERMS['logits'] | {'features': 'ConvAdapter'}
+TERMS |= {name: {name: 'KDLoss'} for name in ('resolution', 'noise')}
+# What such a name says of the teachers.
+COMBINATIONS = {
+    'logits-features': 'ConfidenceWeights',
+    'entropy': 'EntropyWeights',
+    'average': 'MeanLosses',
+}
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
-# Of several terms; every other method is one loss, that of its name.
-OF_TERMS = ('chen2017', 'skd')
+# Of several terms, or of teachers; every other method is one loss, that of its name.
+OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
@@ -93,7 +103,10 @@ TRANSFORM_OF = {
 
 
 def teacher_model(cfg: Config) -> Any:
-    return read_config(cfg.model.teacher.cfg).model
+    """Of an ensemble that of all members."""
+    teacher = cfg.model.teacher
+    (config,) = {member.cfg for member in teacher.get('members', [teacher])}
+    return read_config(config).model
 
 
 @every_file
@@ -193,6 +206,12 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     if method not in OF_TERMS:
         assert_pairs_are_told(cfg, method, where)
         return
+    kind = cfg.model.teacher.get('type', '').removeprefix('kd_plugins.')
+    assert kind == {'camkd': 'Ensemble', 'rco': 'Route', 'gd': 'Privileged'}.get(
+        method, ''
+    )
+    if kind == 'Ensemble':
+        assert cfg.model.teacher.combine.type == COMBINATIONS[where]
     full = FULL.get(method) if where == 'full' else None
     assert what_is_compared(cfg) == (full or TERMS[where])
 
@@ -207,7 +226,8 @@ def test_two_models_that_have_a_part_are_wrapped_there_alone(path: Path) -> None
         assert [base.stem.split('_')[:2] for base in inherited] == [same]
         return
     assert inherited in ([], [part])
-    if part.is_file():
+    students = {base for base in own_bases(path) if base.stem.endswith('_student')}
+    if part.is_file() and students <= set(own_bases(part)):
         assert "type='kd_plugins.Distiller'" not in path.read_text()
 
 

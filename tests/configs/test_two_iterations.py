@@ -1,5 +1,6 @@
 """Every config builds, trains two iterations and validates."""
 
+import copy
 import math
 import os
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from kd_plugins.apis.stages import read_stages
 from kd_plugins.apis.train import train
+from kd_plugins.registry import MODELS
 from tests.configs.made_data import (
     make_ade20k,
     make_bccd,
@@ -66,12 +70,26 @@ def data_at_hand(
 
 
 def small_runner(path: Path, small: Config, work_dir: Path) -> Any:
+    if 'checkpoints' in (small.model.get('teacher') or {}):
+        make_checkpoints(small.model.teacher, small.default_scope, work_dir)
     small.work_dir = str(work_dir)
     # The hosts keep loggers, hubs and visualizers by name, for the whole process.
     small.experiment_name = f'{path.stem}_{os.getpid()}_{work_dir.name}'
     small.visualizer.name = small.experiment_name
     small.log_level = 'WARNING'
     return build(small)
+
+
+def make_checkpoints(teacher: ConfigDict, scope: str, folder: Path) -> None:
+    """Give a route's model random weights for each of its checkpoints."""
+    folder.mkdir(exist_ok=True)
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(copy.deepcopy(teacher.model))
+    for number, _ in enumerate(teacher.checkpoints):
+        model.init_weights()
+        path = folder / f'anchor_{number}.pth'
+        torch.save(model.state_dict(), path)
+        teacher.checkpoints[number] = str(path)
 
 
 def learn_before(path: Path, asked: dict[str, Any], work_dir: Path) -> None:

@@ -5,6 +5,7 @@ all images have the same boxes, since the host's own losses count what each proc
 """
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,24 @@ from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
 
 from .runs import run_config
-from .tiny import BOXES, SIDE, all_pairs, config, faster_rcnn, raw_batch, teacher_of
+from .tiny import (
+    BOXES,
+    SIDE,
+    all_pairs,
+    config,
+    faster_rcnn,
+    hint,
+    raw_batch,
+    teacher_of,
+)
 from .tiny_seg import head, raw_segments, segmentor
+from .tiny_teachers import (
+    ensemble,
+    privileged,
+    route,
+    save_anchors,
+    with_teacher_images,
+)
 
 FROZEN = dict(norm_eval=True, norm_cfg=dict(type='BN', requires_grad=False))
 SEGMENT_PAIRS = dict(
@@ -57,6 +74,15 @@ class EqualBoxes(_Images):
 
 
 @DATASETS.register_module()
+class EqualPairs(_Images):
+    """As :class:`EqualBoxes`, and each holds another image for the teacher."""
+
+    def __init__(self) -> None:
+        images = raw_batch(boxes=[BOXES[0]] * 4, sizes=[(SIDE, SIDE)] * 4)
+        super().__init__(with_teacher_images(images))
+
+
+@DATASETS.register_module()
 class FixedSegments(_Images):
     """Four images of noise with labels; of the first a corner is ignored."""
 
@@ -66,15 +92,46 @@ class FixedSegments(_Images):
 
 def split_config(work_dir: Path, batch_size: int, **changes: Any) -> Config:
     """A detector's three iterations of SGD, with hint, RoI and RPN pairs."""
+    teacher = teacher_of(faster_rcnn(base=6, width=12), fast=False)  # in any process
+    model = config(all_pairs(), _student(), teacher)
+    return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
+
+
+def _student() -> dict[str, Any]:
     everything = dict(num=10_000, pos_fraction=1.0)
-    student = faster_rcnn(
+    return faster_rcnn(
         backbone=FROZEN,
         train_cfg__rpn__sampler=everything,
         train_cfg__rcnn__sampler=everything,
     )
-    teacher = teacher_of(faster_rcnn(base=6, width=12), fast=False)  # in any process
-    model = config(all_pairs(), student, teacher)
-    return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
+
+
+def split_kinds(work_dir: Path, batch_size: int, **changes: Any) -> Config:
+    """The same under an ensemble, a route that changes, and a privileged teacher."""
+    members = faster_rcnn(base=6, width=12), faster_rcnn(base=8)
+    many = ensemble(*members, combine=dict(type='ConfidenceWeights'))
+    for member in many['members']:
+        member['fast'] = False
+    anchors = work_dir / f'anchors_{os.getpid()}'  # each process has its own
+    anchors.mkdir(parents=True)
+    teachers = dict(
+        many=many,
+        road=route(save_anchors(anchors, 2), interval=2, fast=False),
+        rich=privileged(fast=False),
+    )
+    logits = dict(view='roi.logits', loss=dict(type='KDLoss', loss_weight=10.0))
+    pairs = dict(
+        many_cls=logits | dict(teacher='many'),
+        many_hint=dict(
+            hint(adapter=dict(type='ConvAdapter')),
+            teacher='many',
+            combine=dict(type='MeanLosses'),
+        ),
+        road=hint(teacher='road'),
+        rich=logits | dict(teacher='rich'),
+    )
+    model = config(pairs, _student(), teachers)
+    return _config(model, 'EqualPairs', work_dir, batch_size, changes)
 
 
 def split_alone(work_dir: Path, batch_size: int, **changes: Any) -> Config:

@@ -9,7 +9,7 @@ import torch
 
 from tests.engine.hooks.toy import build, same_state, unformatted
 
-from .split import far_apart, split_config, split_segments
+from .split import far_apart, split_config, split_kinds, split_segments
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -81,6 +81,11 @@ SPLITS = {
         split_config,
         ('hint', 'rcn_cls', 'rcn_reg', 'rpn_cls', 'rpn_reg'),
         ('adapters', 'student.backbone', 'student.rpn', 'student.roi'),
+    ),
+    'kinds': (
+        split_kinds,
+        ('many_cls', 'many_hint', 'road', 'rich'),
+        ('adapters', 'student.backbone', 'student.roi'),
     ),
     'segments': (
         split_segments,

@@ -19,7 +19,12 @@ from mmengine.config import Config
 
 import kd_plugins  # noqa: F401
 from tests.distillers.main_job import DETECTION, SEGMENTATION, short
-from tests.distillers.split import split_alone, split_config, split_segments
+from tests.distillers.split import (
+    split_alone,
+    split_config,
+    split_kinds,
+    split_segments,
+)
 from tests.engine.hooks.toy import build, toy_config, unformatted
 
 
@@ -88,7 +93,10 @@ def main(folder: Path) -> None:
     for run, job in (('detection', DETECTION), ('segmentation', SEGMENTATION)):
         _fork(folder, run, lambda run=run, job=job: _apart(short(job, folder / run)))
     _fork(folder, 'alone', lambda: _apart(split_alone(folder / 'alone', 1)))
-    for run, split in (('boxes', split_config), ('segments', split_segments)):
+    for run, split in (
+        *(('boxes', split_config), ('segments', split_segments)),
+        ('kinds', split_kinds),
+    ):
         _fork(folder, run, lambda run=run, split=split: split(folder / run, 1))
 
 

@@ -103,6 +103,62 @@ def test_a_key_that_names_something_is_legal(key: str) -> None:
     check_overrides(Config(CONFIG), {key: 1})
 
 
+KINDS = dict(
+    model=dict(
+        type='kd_plugins.Distiller',
+        teacher=dict(
+            many=dict(
+                type='kd_plugins.Ensemble',
+                members=[
+                    dict(cfg='kd_plugins::digits/gfl_r18-w32_fpn_3k_digits.py'),
+                    dict(model=dict(type='GFL'), checkpoint='a.pth'),
+                ],
+                combine=dict(type='MeanProbs'),
+            ),
+            road=dict(type='Route', model=dict(type='GFL'), checkpoints={0: 'a.pth'}),
+            rich=dict(type='Privileged', model=dict(type='GFL')),
+        ),
+        pairs=dict(kd=dict(view='head.logits', teacher='many')),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    'key',
+    [
+        'many.members.0.checkpoint',
+        'many.members.0.bbox_head.num_classes',  # of the file's model
+        'many.members.1.fast.dtype',
+        'many.members.1.cache.folder',
+        'many.combine.temperature',
+        'road.checkpoints.500',
+        'road.interval',
+        'road.by_epoch',
+        'rich.input',
+        'rich.input_scale',
+    ],
+)
+def test_keys_of_kinds_of_teachers_are_legal(key: str) -> None:
+    check_overrides(Config(KINDS), {f'model.teacher.{key}': 1})
+    check_overrides(Config(KINDS), {'model.pairs.kd.combine.type': 'MeanLosses'})
+
+
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        ('many.member', r"has no 'member'. Close: 'members'"),
+        ('many.members.2.checkpoint', 'is a list: expected an index from 0 to 1'),
+        ('many.members.1.checkpont', "has no 'checkpont'. Close: 'checkpoint'"),
+        ('many.combine.temprature', "has no 'temprature'. Close: 'temperature'"),
+        ('road.checkpoint', "has no 'checkpoint'. Close: 'checkpoints'"),
+        ('rich.inputs', "has no 'inputs'. Close: 'input'"),
+    ],
+)
+def test_keys_that_a_kind_of_teacher_has_not(key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_overrides(Config(KINDS), {f'model.teacher.{key}': 1})
+
+
 @pytest.mark.parametrize(
     ('key', 'message'),
     [

@@ -14,6 +14,7 @@ from kd_plugins.evaluation.paired import evaluate_paired
 from tests.distillers.runs import TinyImages
 from tests.distillers.tiny import distiller, faster_rcnn, hint, raw_batch, teacher_of
 from tests.distillers.tiny_seg import TinySegments, segmentor
+from tests.distillers.tiny_teachers import ensemble, with_teacher_images
 
 
 def batches(dataset: Any, size: int = 2) -> list[dict[str, Any]]:
@@ -148,3 +149,18 @@ def test_only_finite_numbers_are_metrics(value: Any, kept: bool) -> None:
 
     found = evaluate_paired(of_detectors(), [raw_batch()], odd)
     assert found.student == ({'odd': 0.5} if kept else {})
+
+
+def test_members_are_scored_one_by_one_and_a_privileged_teacher_by_its_images() -> None:
+    logits = dict(view='seg.logits', loss=dict(type='PixelWiseLoss'))
+    pairs = dict(a=logits | dict(teacher='many'), b=logits | dict(teacher='rich'))
+    rich = dict(type='Privileged', **teacher_of(segmentor(), input_scale=2.0))
+    teachers = dict(many=ensemble(segmentor(8), segmentor(6)), rich=rich)
+    model = distiller(pairs, segmentor(), teachers)
+    found = evaluate_paired(model, batches(TinySegments()), iou)
+    assert list(found.teachers) == ['many.0', 'many.1']  # the others hold no image
+    assert "holds no image 'teacher_image'" in found.without['rich']
+    given = [with_teacher_images(each, scale=2.0) for each in batches(TinySegments())]
+    found = evaluate_paired(model, given, iou)
+    assert list(found.teachers) == ['many.0', 'many.1', 'rich']
+    assert found.without == {} and found.teachers['rich']['mIoU'] > 0

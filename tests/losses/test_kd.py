@@ -26,6 +26,17 @@ CASES = [
         'kd-standardized', KDLoss, logits(4), {'temperature': 2.0, 'standardize': True}
     ),
     LossCase('kd-maps', KDLoss, features(3, 1, 1), mask_sides=(1, 1)),
+    LossCase(
+        'kd-student_temperature',
+        KDLoss,
+        logits(4),
+        {'temperature': 3.0, 'student_temperature': 1.0},
+        opt_outs={
+            'test_zero_where_student_equals_teacher': (
+                'the teacher alone is softened: equal logits then differ'
+            ),
+        },
+    ),
 ]
 
 
@@ -58,6 +69,67 @@ def test_one_yes_or_no_question_by_hand() -> None:
 def test_high_temperature_becomes_centred_logit_regression() -> None:
     value = softened_divergence(STUDENT, TEACHER, temperature=1000.0)
     assert value.item() == pytest.approx(1 / 9, rel=1e-3)
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Of the student at temperature 1, under the softened teacher; row by row."""
+    probs = (teacher / temperature).softmax(1)
+    return -(probs * student.log_softmax(1)).sum(1)
+
+
+def test_generalized_distillation_softens_the_teacher_alone() -> None:
+    """Teacher at T = 2, student at 1: a soft cross-entropy of 1.044964, but for H."""
+    value = KDLoss(temperature=2.0, student_temperature=1.0)(STUDENT, TEACHER)
+    probs = (TEACHER / 2).softmax(1)
+    entropy = -(probs * probs.log()).sum()
+    assert (value + entropy).item() == pytest.approx(1.044964, abs=1e-6)
+    expected = soft_cross_entropy(STUDENT, TEACHER, 2.0).item()
+    assert expected == pytest.approx(1.044964, abs=1e-6)
+
+
+@given(pair=row_pairs(), temperature=temperatures)
+def test_its_gradient_is_that_of_the_soft_cross_entropy(
+    pair: tuple[Tensor, Tensor], temperature: float
+) -> None:
+    student, teacher = pair
+    student.requires_grad_()
+    value = softened_divergence(
+        student, teacher, temperature=temperature, student_temperature=1.0
+    )
+    expected = soft_cross_entropy(student, teacher, temperature).mean()
+    assert_close(gradient(value, student), gradient(expected, student))
+
+
+def test_generalized_distillation_between_its_two_ends() -> None:
+    """Lambda 0 is the hard loss, 1 at T = 1 the soft one; no label, no hard term."""
+    logits = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 1.0]]).double()
+    teacher = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 3.0]]).double()
+    labels = torch.tensor([0, -100])  # the second has none
+
+    def objective(share: float, temperature: float) -> Tensor:
+        hard = torch.nn.functional.cross_entropy(logits, labels, reduction='none')
+        soft = softened_divergence(
+            logits,
+            teacher,
+            temperature=temperature,
+            student_temperature=1.0,
+            reduction='none',
+        )
+        return (1 - share) * hard + share * soft
+
+    hard = torch.nn.functional.cross_entropy(logits[:1], labels[:1])
+    assert_close(objective(0.0, 2.0), torch.stack([hard, hard * 0]))
+    plain = softened_divergence(logits, teacher, reduction='none')
+    assert_close(objective(1.0, 1.0), plain)
+    assert_close(objective(0.25, 1.0)[1], 0.25 * plain[1])
+
+
+def test_a_students_temperature_is_checked() -> None:
+    message = 'student_temperature must be a finite number > 0, got 0'
+    with pytest.raises(ConfigError, match=message):
+        KDLoss(student_temperature=0)
+    with pytest.raises(ConfigError, match=message):
+        softened_divergence(STUDENT, TEACHER, student_temperature=0)
 
 
 @given(pair=row_pairs(), temperature=temperatures)

@@ -12,8 +12,10 @@ from ...checkpoints import read_checkpoint
 from ...config_files import config_path, read_config
 from ...errors import CheckpointError
 from ...teachers import model_config
+from ...teachers.build import is_single
 from ...teachers.checkpoints import classes_of
-from ...teachers.teacher import _KEYS
+from ...teachers.ensemble import kind_of
+from ...teachers.route import read_anchors
 from ..recorded import recorded_score
 from ..stored_config import stored_config
 from .finding import NotCheckedError
@@ -28,27 +30,25 @@ class TeacherFacts:
         name: under which pairs ask for it.
         entry: its configuration in the distillation.
         several: whether there are others.
+        key: its configuration key.
     """
 
     name: str
     entry: Mapping[str, Any]
     several: bool = False
+    key: str = 'model.teacher'
 
     @property
     def title(self) -> str:
         """Subject of a sentence."""
         return f"The teacher '{self.name}'" if self.several else 'The teacher'
 
-    @property
-    def key(self) -> str:
-        """Its configuration key."""
-        return f'model.teacher.{self.name}' if self.several else 'model.teacher'
-
     @cached_property
     def model(self) -> ConfigDict:
         """Configuration of its model."""
         if 'cfg' in self.entry:
-            return model_config(dict(self.entry), beside=_KEYS)
+            kind, entry = kind_of(dict(self.entry))
+            return model_config(entry, beside=kind.keys)
         return model_config(dict(self.entry['model']))
 
     @cached_property
@@ -60,9 +60,17 @@ class TeacherFacts:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """Its checkpoint, as it was read; empty for random weights."""
-        checkpoint = self.entry.get('checkpoint')
-        return {} if checkpoint is None else read_checkpoint(checkpoint)
+        """Its checkpoint, of a route the last; empty for random weights."""
+        return {} if self.checkpoint is None else read_checkpoint(self.checkpoint)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The file of its weights, of a route the last."""
+        if 'checkpoints' in self.entry:
+            route = read_anchors(self.entry['checkpoints'], self.entry.get('interval'))
+            return route[-1].checkpoint
+        checkpoint: str | None = self.entry.get('checkpoint')
+        return checkpoint
 
     @cached_property
     def stored(self) -> Config | None:
@@ -70,7 +78,7 @@ class TeacherFacts:
         if not isinstance((self.content.get('meta') or {}).get('cfg'), str):
             return None
         try:
-            return stored_config(self.content, str(self.entry.get('checkpoint')))
+            return stored_config(self.content, str(self.checkpoint))
         except CheckpointError as error:
             raise NotCheckedError(str(error)) from error
 
@@ -119,14 +127,30 @@ def teachers_of(cfg: Config) -> tuple[TeacherFacts, ...]:
         cfg: of the distillation.
     """
     entries = cfg.model.get('teacher') or {}
-    if set(_KEYS) & set(entries):
-        return (TeacherFacts('teacher', entries),)
-    several = len(entries) > 1
-    return tuple(
-        TeacherFacts(name, entry, several or name != 'teacher')
-        for name, entry in entries.items()
-        if isinstance(entry, Mapping)
-    )
+    key = 'model.teacher'
+    if entries and is_single(entries):
+        found = _members('teacher', entries, key)
+    else:
+        found = [
+            each
+            for name, entry in entries.items()
+            if isinstance(entry, Mapping)
+            for each in _members(name, entry, f'{key}.{name}')
+        ]
+    several = len(found) > 1 or [name for name, _, _ in found] != ['teacher']
+    return tuple(TeacherFacts(name, entry, several, key) for name, entry, key in found)
+
+
+def _members(
+    name: str, entry: Mapping[str, Any], key: str
+) -> list[tuple[str, Mapping[str, Any], str]]:
+    """Name, configuration and key of a teacher; of an ensemble those of each member."""
+    if 'members' not in entry:
+        return [(name, entry, key)]
+    return [
+        (f'{name}.{number}', member, f'{key}.members.{number}')
+        for number, member in enumerate(entry['members'])
+    ]
 
 
 def _score_in_meta(content: Mapping[str, Any], kind: Kind) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import ConfigError
 from ...host_types import HostModule
 from ...random_stream import random_state_kept
-from ...teachers import Teacher
+from ...teachers import Teachers
 from ...views import Probe
 from ...views.binding import bind_as_it_is, comparable
 from ..pair_config import WHERE, build_pair, build_probes
@@ -57,7 +57,7 @@ def is_auto(cfg: object) -> bool:
 
 
 def choose(
-    cfg: str | Mapping[str, Any], student: HostModule, teachers: Mapping[str, Teacher]
+    cfg: str | Mapping[str, Any], student: HostModule, teachers: Teachers
 ) -> Choice:
     """The pairs of the table that both models can serve.
 
@@ -78,6 +78,12 @@ def choose(
             "'auto' chooses what student and teacher both are, and this run has no "
             'teacher (model.teacher=None). Set model.teacher, or write pairs whose '
             'losses read none.',
+            key=WHERE,
+        )
+    if teachers.ensembles:
+        raise ConfigError(
+            "'auto' chooses for single models, and a teacher is an Ensemble. Write its "
+            'pairs, or let it choose for one member and copy what the log prints.',
             key=WHERE,
         )
     probes = build_probes(student, teachers)

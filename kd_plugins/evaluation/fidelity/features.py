@@ -28,12 +28,13 @@ class PairFeatures:
     """
 
     def __init__(self, pairs: Sequence[Pair], teacher: str) -> None:
+        self._teacher = teacher
         self._pairs = [
             pair
             for pair in pairs
-            if pair.teacher == teacher
-            and pair.view.layers is not None
-            and pair.view.maps is not None
+            if teacher in pair.views
+            and pair.views[teacher].layers is not None
+            and pair.views[teacher].maps is not None
             and all(len(spec.student) == 4 for spec in pair.tensors)
         ]
         self._keys = {pair.name: f'cka_{pair.statistic}' for pair in self._pairs}
@@ -45,11 +46,8 @@ class PairFeatures:
         return [layer.recorder for _, layer in self._layers(side)]
 
     def _layers(self, side: Side) -> list[tuple[Pair, BoundLayer]]:
-        return [
-            (pair, pair.view.layers[side])
-            for pair in self._pairs
-            if pair.view.layers is not None
-        ]
+        layers = [(pair, pair.views[self._teacher].layers) for pair in self._pairs]
+        return [(pair, each[side]) for pair, each in layers if each is not None]
 
     def read(self, records: Records, samples: Samples, side: Side) -> Rows:
         """Rows of every level of each pair, on the CPU.
@@ -67,7 +65,10 @@ class PairFeatures:
             if layer.levels is not None:
                 levels = [level for level in layer.levels if level < len(outputs)]
                 outputs = [outputs[level] for level in levels]
-            fits = len(outputs) == len(pair.tensors) and not record.overwritten
+            fits = (
+                len(outputs) == len(pair.views[self._teacher].tensors)
+                and not record.overwritten
+            )
             if fits and all(len(feature) == len(samples) for feature in outputs):
                 rows[pair.name] = [
                     feature_rows(feature, valid).cpu() for feature in outputs

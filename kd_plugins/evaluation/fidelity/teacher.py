@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...host_types import HostModule
@@ -73,8 +72,9 @@ class TeacherPredictions:
         try:
             model: HostModule = self.teacher.prepare(device)
             data = copy.deepcopy(dict(batch))
-            if self.teacher.scale != 1:
-                _scale(data, self.teacher.scale)
+            images = self.teacher.images(data)
+            if images is not None:
+                _replace(data, images, self.teacher.scale)
             data = model.data_preprocessor(data, False)
             dtype = next(model.parameters()).dtype
             data['inputs'] = data['inputs'].to(dtype)
@@ -92,10 +92,10 @@ def _fingerprint(inputs: Any) -> int:
     return value
 
 
-def _scale(data: dict[str, Any], scale: float) -> None:
-    """Resize the images for a teacher of another input size, as in the training."""
-    data['inputs'] = [_resized(image, scale) for image in data['inputs']]
-    for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
+def _replace(data: dict[str, Any], images: list[Tensor], scale: float) -> None:
+    """Show a teacher its own images, of another size, as in the training."""
+    data['inputs'] = images
+    for image, sample in zip(images, data['data_samples'], strict=True):
         meta = sample.metainfo
         changed: dict[str, Any] = {'img_shape': tuple(image.shape[-2:])}
         if 'pad_shape' in meta:
@@ -105,10 +105,3 @@ def _scale(data: dict[str, Any], scale: float) -> None:
                 float(factor) * scale for factor in meta['scale_factor']
             )
         sample.set_metainfo(changed)
-
-
-def _resized(image: Tensor, scale: float) -> Tensor:
-    size = [max(round(side * scale), 1) for side in image.shape[-2:]]
-    return F.interpolate(
-        image[None].float(), size=size, mode='bilinear', align_corners=False
-    )[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from torch import Tensor
@@ -11,10 +12,10 @@ from ...host_types import HostModule, Samples
 from ...losses import LossContext
 from ...registry import VIEWS
 from ...teachers.class_map import ClassMap
-from ..base import SIDES, MatchedTensors, TensorSpec, UnservedError
+from ..base import SIDES, MatchedTensors, Side, TensorSpec, UnservedError
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
-from ..view import BoundView, FeatureSource, Match, View
+from ..view import BoundView, Classifier, FeatureSource, Match, View
 from .match import match_deltas, match_features, match_logits, softmax_context
 from .outputs import RoIOutputs, RoIRecorder, roi_stages
 from .stages import (
@@ -175,7 +176,31 @@ class RoIFeaturesView(View):
             for stage in stages
         ]
         match = _Features(self.source, stages, None).match
-        return _bound(specs, match, self.source, has_target=has_target)
+        bound = _bound(specs, match, self.source, has_target=has_target)
+        classifier = _classifier(probe, heads, stages) if has_target else None
+        return replace(bound, classifier=classifier)
+
+
+def _classifier(
+    probe: Probe,
+    heads: dict[Side, list[HostModule]],
+    stages: tuple[StagePair, ...],
+) -> Classifier | None:
+    """That of a teacher's only stage, where its classes are the student's."""
+    if len(stages) > 1 or probe.class_map is not None:
+        return None
+    student, teacher = (
+        heads[side][getattr(stages[0], side)].fc_cls.out_features for side in SIDES
+    )
+    if student != teacher:
+        return None
+    return Classifier(partial(_fc_cls, stages[0].teacher), 'softmax', teacher)
+
+
+def _fc_cls(stage: int, run: FrozenRun) -> Callable[[Tensor], Tensor]:
+    _, head = roi_stages(run.exact)[stage]
+    classify: Callable[[Tensor], Tensor] = head.fc_cls
+    return classify
 
 
 @dataclass(frozen=True)

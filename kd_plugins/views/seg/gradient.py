@@ -81,6 +81,11 @@ class SegGradientView(View):
                 'gradients by the image are compared of the same image and the same '
                 "classes. Remove the teacher's class_map and input_scale."
             )
+        if not probe.same_images:
+            raise ConfigError(
+                'gradients by the image are compared of the same image, and teacher '
+                f"'{probe.teacher_name}' sees another one. Compare seg.logits."
+            )
         for side in SIDES:
             with located(f'({side})'):
                 if activations[side] != 'softmax':

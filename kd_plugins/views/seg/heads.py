@@ -108,7 +108,7 @@ def check_classes(
             f'the student scores {student} classes, the teacher {teacher}. Choose a '
             'teacher of the same classes, or name those of both in its class_map.'
         )
-    kinds = {side: _activation(heads[side]) for side in SIDES}
+    kinds = {side: activation_of(heads[side]) for side in SIDES}
     if class_map and 'softmax' in kinds.values() and len(class_map.shared) == 1:
         raise ConfigError(
             f"only '{class_map.shared[0]}' is shared, and a softmax over one class is "
@@ -117,7 +117,8 @@ def check_classes(
     return kinds
 
 
-def _activation(head: HostModule) -> Activation:
+def activation_of(head: HostModule) -> Activation:
+    """How a decode head turns logits into probabilities."""
     losses = getattr(head, 'loss_decode', None)
     every = losses if isinstance(losses, nn.ModuleList) else [losses]
     # Beside a cross-entropy over classes others, such as Dice, may say otherwise.

@@ -1,7 +1,9 @@
 """Segmentation heads: class logits or features of every pixel, at the head's stride."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -16,10 +18,10 @@ from ..base import SIDES, Activation, MatchedTensors, Side, TensorSpec
 from ..heads import head_outputs
 from ..probe import Probe
 from ..run import FrozenRun, ModelRun
-from ..view import BoundView, View
+from ..view import BoundView, Classifier, View
 from .decode import DECODE_HEAD, DecodeRecorder, resized
 from .features import ClassifierRecorder, features_of
-from .heads import check_classes, main_logits, seg_head, seg_heads
+from .heads import activation_of, check_classes, main_logits, seg_head, seg_heads
 from .labels import LabelCheck, labels_at
 
 
@@ -228,5 +230,21 @@ class SegFeaturesView(View):
         self.size = check_choice('size', size, SIDES)
 
     def bind(self, probe: Probe) -> BoundView:
-        _, stages = seg_heads(probe, self.stage)
-        return FeaturesMatching(stages, self.size, LossContext()).bound(probe)
+        heads, stages = seg_heads(probe, self.stage)
+        bound = FeaturesMatching(stages, self.size, LossContext()).bound(probe)
+        teacher = heads['teacher']
+        if probe.class_map is not None or (
+            heads['student'].out_channels != teacher.out_channels
+        ):
+            return bound  # labels of the student's classes say nothing of the teacher's
+        classifier = Classifier(
+            partial(_classifier, stages['teacher']),
+            activation_of(teacher),
+            teacher.out_channels,
+        )
+        return replace(bound, classifier=classifier)
+
+
+def _classifier(stage: int | None, run: FrozenRun) -> Callable[[Tensor], Tensor]:
+    classify: Callable[[Tensor], Tensor] = seg_head(run.exact, stage).cls_seg
+    return classify

@@ -99,7 +99,9 @@ def _of_map(
 def _needs_same_classes(case: Case, facts: TeacherFacts) -> bool:
     pairs: list[Any] = case.distiller.pairs
     return any(
-        pair.view.requires_same_classes for pair in pairs if pair.teacher == facts.name
+        pair.views[facts.name].requires_same_classes
+        for pair in pairs
+        if facts.name in pair.views
     )
 
 
