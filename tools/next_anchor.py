@@ -23,6 +23,7 @@ from mmengine.config import DictAction
 
 from kd_plugins.apis.anchors import measure_route
 from kd_plugins.apis.train import prepare_config
+from kd_plugins.run_tool import run_tool
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -73,4 +74,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
