@@ -180,12 +180,12 @@ class EnsemblePair(Pair):
 
     def _adapter_of(self, number: int) -> nn.Module | None:
         if self.adapters is None or self._merges or len(self.views) == 1:
-            return super()._adapter_of(number)
+            return Pair._adapter_of(self, number)
         return self.adapters[number :: len(self.view.tensors)]
 
     def _check_alive(self, number: int, item: MatchedTensors, value: Tensor) -> None:
         if not isinstance(item, Members):
-            super()._check_alive(number, item, value)
+            Pair._check_alive(self, number, item, value)
             return
         loss = type(self.loss).__name__
         specs = self.tensors[number :: len(self.view.tensors)]
@@ -200,7 +200,7 @@ class EnsemblePair(Pair):
         step: Step,
     ) -> Tensor:
         if not isinstance(item, Members):
-            return super()._compare(loss, item, adapter, step)
+            return Pair._compare(self, loss, item, adapter, step)
         adapters = [None] * len(item.items) if adapter is None else list(adapter)  # type: ignore[call-overload]
         items = [
             replace(one, student=adapt(each, one.student, one.teacher.shape))
@@ -210,10 +210,12 @@ class EnsemblePair(Pair):
         values = []
         for one, weight in zip(items, weights, strict=True):
             if weight.dim() == 0:
-                values.append(weight * super()._compare(loss, one, None, step))
+                values.append(weight * Pair._compare(self, loss, one, None, step))
                 continue
             mask = weight if one.mask is None else weight * one.mask
-            values.append(super()._compare(loss, replace(one, mask=mask), None, step))
+            values.append(
+                Pair._compare(self, loss, replace(one, mask=mask), None, step)
+            )
         return torch.stack(values).sum()
 
     def _weights(self, items: Sequence[MatchedTensors], step: Step) -> Tensor:
