@@ -17,6 +17,7 @@ from ._common import DISTILLERS, read_json, write_json
 from .longer import length_key_of, scaled_options
 from .plan import Run, key_of, plan_runs, write_configs
 from .protocol import Protocol, Recipe
+from .stages import scored_config
 from .statistics import Gain, Summary, paired_gain, summarise
 
 FILE = 'equal_time.json'
@@ -244,5 +245,5 @@ def _ratio_of(
 
 
 def _distills(recipe: Recipe) -> bool:
-    cfg = Config.fromfile(recipe.config, use_environment_variables=False)
+    cfg = scored_config(recipe.config)
     return (cfg.get('model') or {}).get('type') in DISTILLERS
