@@ -4,7 +4,8 @@
 # Run:    python tools/train.py \
 #     configs/ab/ab-first_psp-w24_psp-w6_1500it_mosaics-300.py
 # Cost and result: not run yet. 300 and 1,200 iterations, as many as in one run:
-#         python tools/train.py configs/ab/ab-backbone_psp-w24_psp-w6_1500it_mosaics-300.py
+#         python tools/train.py \
+#     configs/ab/ab-backbone_psp-w24_psp-w6_1500it_mosaics-300.py
 # The student alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
 _base_ = ['../_base_/distill/psp-w24_psp-w6_1500it_mosaics-300.py']

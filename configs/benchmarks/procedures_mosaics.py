@@ -1,7 +1,7 @@
 # What is trained one after the other, or by several teachers, on the mosaics: over the
-# student alone, from the same initial weights and on the same batches, and over plain KD
-# of as many seconds. Time is that of every stage; a teacher that a recipe is given costs
-# nothing, in any row.
+# student alone, from the same initial weights and on the same batches, and over plain
+# KD of as many seconds. Time is that of every stage; a teacher that a recipe is given
+# costs nothing, in any row.
 # Run:    python tools/benchmark.py configs/benchmarks/procedures_mosaics.py
 # As long: the same, with --equal-time.
 # Cost and result: not run yet.  Needs: the teachers of camkd, rco and eskd, trained as
@@ -10,8 +10,9 @@ title = 'Segmentation: procedures'
 metric = 'mIoU'
 unit = 'mIoU'
 details = ['mAcc', 'aAcc']
-# As in methods_mosaics.py, whose finished runs may be copied beside these.
-options = {
+# Of recipes that are in methods_mosaics.py too, whose finished runs may be copied
+# beside these.
+as_there = {
     'val_evaluator.type': 'kd_plugins.ClasswiseIoUMetric',
     'test_evaluator.type': 'kd_plugins.ClasswiseIoUMetric',
 }
@@ -28,10 +29,12 @@ recipes = {
     'alone': dict(
         config='../mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py',
         method='the student alone',
+        options=as_there,
     ),
     'pixel': dict(
         config='../skd/skd-pixel_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='KD of pixels',
+        options=as_there,
     ),
     'takd': dict(
         config='../takd/takd-w12_psp-w24_psp-w6_3k_mosaics-300.py',
@@ -75,6 +78,7 @@ recipes = {
     'ab': dict(
         config='../ab/ab-backbone_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='AB, in one run',
+        options=as_there,
         seeds=[0],
     ),
     'ab-first': dict(
@@ -97,4 +101,5 @@ comparisons = [
     ('camkd', 'average'),
     ('ab-first', 'ab'),
 ]
+del as_there
 cost = {name: None for name in recipes if name != 'alone'}

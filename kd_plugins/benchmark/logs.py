@@ -80,7 +80,7 @@ class _Lines(NamedTuple):
     @property
     def seconds(self) -> float:
         times = (line['time'] for line in self.windows.values())
-        return self.iterations * statistics.median(times)
+        return self.iterations * float(statistics.median(times))
 
     @property
     def memory(self) -> list[float]:

@@ -174,7 +174,7 @@ def _ratios(
     times = _step_times(protocol, work_dir, options)
     if times is not None:
         measured['steps'] = {protocol.baseline: 1.0, **times.ratios}
-    ratios = {}
+    ratios: dict[str, Ratio] = {}
     for source, values in measured.items():
         own = values.get(trained)
         if own is not None:

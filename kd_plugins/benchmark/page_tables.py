@@ -150,7 +150,7 @@ class Tables:
         return 'student alone' if baseline else self.protocol.recipes[name].title
 
     def _equal_time(self, trained: str, row: Row) -> Cell:
-        """A recipe, such as the student alone, at equal time; the row's gain over it."""
+        """A recipe, such as the student alone, at equal time, and the row's gain."""
         if trained not in row.equal_time:
             return Cell()
         alone = self._summary(row.equal_time[trained].summary, NOT_RUN)

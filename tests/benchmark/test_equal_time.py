@@ -208,7 +208,7 @@ def test_only_one_training_is_made_longer(pieces):
     with pytest.raises(ConfigError, match="equal_time names 'plain', which has stages"):
         run(pieces, equal_time=True, seeds=[0])
     protocol.write_text(protocol.read_text().replace("['plain']", "['plian']"))
-    with pytest.raises(ConfigError, match="equal_time names 'plian', .*'plain'"):
+    with pytest.raises(ConfigError, match=r"equal_time names 'plian', .*'plain'"):
         read_protocol(protocol)
 
 
