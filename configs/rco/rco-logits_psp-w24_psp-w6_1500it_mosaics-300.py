@@ -27,4 +27,4 @@ model = dict(
     pairs=dict(
         logits=dict(
             view='seg.logits',
-            loss=dict(type='KDLoss', temperature=1.0, loss_weight=1.0))))
+            loss=dict(type='KDLoss', temperature=4.0, loss_weight=1.0))))

@@ -1,7 +1,9 @@
-"""The student alone, trained for as many seconds as each row took.
+"""The student alone, or another recipe, trained for as many seconds as each row took.
 
-What is trained is the protocol's baseline: the same student from the same weights. Its
-iterations, and its schedule with them, are multiplied by the row's step ratio.
+What is trained is the protocol's baseline, the same student from the same weights, or
+what ``equal_time`` of the protocol names, such as plain KD beside procedures of several
+stages. Its iterations, and its schedule with them, are multiplied by what the row takes
+of its time.
 """
 
 import math
@@ -12,22 +14,33 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..apis.stages import has_stages
 from ..engine.overrides import apply_overrides
+from ..errors import ConfigError
 from ._common import DISTILLERS, read_json, write_json
 from .longer import length_key_of, scaled_options
 from .plan import Run, key_of, plan_runs, write_configs
 from .protocol import Protocol, Recipe
+from .stages import scored_config
 from .statistics import Gain, Summary, paired_gain, summarise
 
-FILE = 'equal_time.json'
 _SHARE = 20  # ratios are rounded up to a twentieth: rows of like cost share runs
 _DRIFT = 0.05  # a ratio measured again within this keeps its runs
 _UNITS = {'max_iters': 'iterations', 'max_epochs': 'epochs'}
 
 
+def file_of(protocol: Protocol, trained: str) -> str:
+    """Name of the file that says how long a recipe is trained, for each row."""
+    return f'equal_time{_suffix(protocol, trained, "_")}.json'
+
+
+def _suffix(protocol: Protocol, trained: str, before: str) -> str:
+    return '' if trained == protocol.baseline else f'{before}{trained}'
+
+
 @dataclass(frozen=True)
 class Ratio:
-    """How many steps of the student alone a step of a row takes.
+    """How many trainings of a recipe, such as the student alone, one of a row takes.
 
     Attributes:
         value: as measured.
@@ -40,10 +53,10 @@ class Ratio:
 
 @dataclass(frozen=True)
 class EqualTime:
-    """The trainings of the student alone that take as long as a row.
+    """The trainings of a recipe, such as the student alone, that take as long as a row.
 
     Attributes:
-        ratio: to the length of the baseline's training.
+        ratio: to the length of the recipe's own training.
         measured: the ratio as it was measured.
         length: of the trainings, in words.
         recipe: what is trained.
@@ -61,10 +74,10 @@ class EqualTime:
 
 @dataclass(frozen=True)
 class EqualTimeScores:
-    """What the student alone scores after as many seconds as a row took.
+    """What a recipe, such as the student alone, scores in as many seconds as a row.
 
     Attributes:
-        ratio: to the length of the baseline's training.
+        ratio: to the length of the recipe's own training.
         length: of the trainings, in words.
         scores: by seed, times the protocol's scale.
         missing: seeds without a run.
@@ -88,6 +101,7 @@ def plan_equal_time(
     ratios: Mapping[str, Ratio],
     overrides: Mapping[str, Any] | None = None,
     lengths: Sequence[float] = (),
+    trained: str = '',
 ) -> dict[str, EqualTime]:
     """The runs for each distillation among the recipes whose ratio is known.
 
@@ -101,18 +115,20 @@ def plan_equal_time(
         seeds: to train with, whatever seeds a row has.
         ratios: as measured, by name.
         overrides: options for every run.
-        lengths: of trainings, as multiples of the baseline's; a row takes the next
-            longer one, so that many rows share few runs. Above the longest, and
-            without any: its own ratio, rounded up to a twentieth.
+        lengths: of trainings, as multiples of its own; a row takes the next longer one,
+            so that many rows share few runs. Above the longest, and without any: its
+            own ratio, rounded up to a twentieth.
+        trained: name of the recipe that is trained; default: the baseline.
+
+    Raises: ConfigError for a recipe without a length, or of several stages.
     """
-    earlier = (read_json(work_dir / FILE) or {}).get('rows', {})
-    baseline = protocol.recipes[protocol.baseline]
+    trained = trained or protocol.baseline
+    earlier = _planned(protocol, work_dir, trained)
     overrides = dict(overrides or {})
-    options = {**baseline.options, **overrides}
     planned: dict[float, EqualTime] = {}
     rows = {}
     for name, recipe in recipes.items():
-        if name == protocol.baseline or not _distills(recipe):
+        if name in (protocol.baseline, trained) or not _distills(recipe):
             continue
         key = key_of(recipe.config, {**recipe.options, **overrides})
         before = earlier.get(name)
@@ -124,7 +140,7 @@ def plan_equal_time(
             ratio = float(before['ratio'])
         if ratio not in planned:
             planned[ratio] = _equal_time(
-                protocol, work_dir, ratio, measured, options, seeds
+                protocol, work_dir, trained, ratio, measured, overrides, seeds
             )
         found = planned[ratio]
         rows[name] = EqualTime(
@@ -138,16 +154,19 @@ def write_equal_time(
     work_dir: Path,
     rows: Mapping[str, EqualTime],
     overrides: Mapping[str, Any] | None = None,
+    trained: str = '',
 ) -> None:
     """Write the configs of the runs, and ``equal_time.json``: what was scaled by what.
 
-    Rows that were planned before, and are not among these, stay in the file.
+    Of another recipe than the baseline it is ``equal_time_<recipe>.json``. Rows that
+    were planned before, and are not among these, stay in the file.
     """
+    trained = trained or protocol.baseline
     recipes = {
         item.recipe.name: item.recipe for item in rows.values() if item.ratio > 1
     }
     write_configs(work_dir, recipes)
-    earlier = (read_json(work_dir / FILE) or {}).get('rows', {})
+    earlier = _planned(protocol, work_dir, trained)
     written = {
         name: {
             'key': key_of(
@@ -157,13 +176,19 @@ def write_equal_time(
             'measured': item.measured.value,
             'source': item.measured.source,
             'ratio': item.ratio,
-            'trained': protocol.baseline,
+            'trained': trained,
             'length': item.length,
             'scaled': dict(item.options),
         }
         for name, item in rows.items()
     }
-    write_json(work_dir / FILE, {'rows': {**earlier, **written}})
+    file = work_dir / file_of(protocol, trained)
+    write_json(file, {'rows': {**earlier, **written}})
+
+
+def _planned(protocol: Protocol, work_dir: Path, trained: str) -> dict[str, Any]:
+    rows = (read_json(work_dir / file_of(protocol, trained)) or {}).get('rows', {})
+    return dict(rows)
 
 
 def equal_time_scores(
@@ -195,23 +220,32 @@ def equal_time_scores(
 def _equal_time(
     protocol: Protocol,
     work_dir: Path,
+    trained: str,
     ratio: float,
     measured: Ratio,
-    options: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     seeds: Sequence[int],
 ) -> EqualTime:
-    """The baseline's training, ``ratio`` times as long; for 1 the baseline itself."""
-    baseline = protocol.recipes[protocol.baseline]
-    cfg = Config.fromfile(baseline.config, use_environment_variables=False)
+    """The training of a recipe, ``ratio`` times as long; for 1 the recipe itself."""
+    own = protocol.recipes[trained]
+    options = {**own.options, **overrides}
+    cfg = Config.fromfile(own.config, use_environment_variables=False)
+    if has_stages(cfg):
+        raise ConfigError(
+            f"{protocol.path}: equal_time names '{trained}', which has stages: only "
+            'what is one training is made longer. Name another recipe.'
+        )
     apply_overrides(cfg, options)
     unit = length_key_of(cfg)
     scaled = scaled_options(cfg, ratio) if ratio > 1 else {}
     length = scaled.get(f'train_cfg.{unit}', cfg.train_cfg[unit])
     recipe = Recipe(
-        f'equal-time-{ratio:.2f}' if ratio > 1 else baseline.name,
-        baseline.config,
+        f'equal-time{_suffix(protocol, trained, "-")}-{ratio:.2f}'
+        if ratio > 1
+        else own.name,
+        own.config,
         {**options, **scaled},
-        fidelity=ratio == 1 and baseline.fidelity,
+        fidelity=ratio == 1 and own.fidelity,
     )
     runs = plan_runs(protocol, work_dir, {recipe.name: recipe}, seeds)
     return EqualTime(
@@ -244,5 +278,5 @@ def _ratio_of(
 
 
 def _distills(recipe: Recipe) -> bool:
-    cfg = Config.fromfile(recipe.config, use_environment_variables=False)
+    cfg = scored_config(recipe.config)
     return (cfg.get('model') or {}).get('type') in DISTILLERS

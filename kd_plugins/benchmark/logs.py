@@ -3,9 +3,10 @@
 import json
 import math
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError, DistillationError, nearest
 from ..run_logs import scalar_lines
@@ -15,57 +16,87 @@ _NO_METRIC = ('data_time', 'time', 'step')
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """A training run, over all its attempts.
+    """A training run, over all its attempts, and over all its stages.
 
     Attributes:
         metrics: of the last validation, finite numbers only.
         iterations: number of finished iterations.
-        iteration_seconds: median over the logged windows. The median ignores validation
-            and saving, which fall into single windows.
+        seconds: time of training: of each stage the iterations times the median
+            iteration, over the logged windows. The median ignores validation and
+            saving, which fall into single windows.
         cuda_memory: largest amount allocated, MiB; None on a CPU.
+        stages: iterations and seconds of each stage, by name; empty for one training.
     """
 
     metrics: dict[str, float]
     iterations: int
-    iteration_seconds: float
+    seconds: float
     cuda_memory: float | None
-
-    @property
-    def seconds(self) -> float:
-        """Time of training: iterations times the median iteration."""
-        return self.iterations * self.iteration_seconds
+    stages: Mapping[str, Mapping[str, float]]
 
 
-def read_training(folder: Path, metric: str) -> TrainingLog | None:
+def read_training(
+    folder: Path, metric: str, stages: Sequence[str] = ()
+) -> TrainingLog | None:
     """Read ``<timestamp>/vis_data/scalars.json`` of all attempts in a work directory.
 
     Args:
         folder: the work directory.
-        metric: key that the lines of validations must have.
+        metric: key that the lines of validations must have, with stages those of the
+            last one.
+        stages: names of the stages, in order, each in its folder below.
 
-    Returns: None without a logged iteration or validation.
+    Returns: None without a logged iteration of each stage, or a validation of the last.
 
     Raises: ConfigError if the validations have no such metric, DistillationError if it
         is not a finite number.
     """
-    windows: dict[int, dict[str, Any]] = {}
-    validations: list[dict[str, Any]] = []
+    logs = [_read(folder / stage) for stage in stages or ('',)]
+    if any(not log.windows for log in logs) or not logs[-1].validations:
+        return None
+    memory = [value for log in logs for value in log.memory]
+    return TrainingLog(
+        _metrics(logs[-1].validations[-1], metric),
+        sum(log.iterations for log in logs),
+        sum(log.seconds for log in logs),
+        float(max(memory)) if memory else None,
+        {
+            stage: {'iterations': log.iterations, 'seconds': log.seconds}
+            for stage, log in zip(stages, logs, strict=False)
+        },
+    )
+
+
+class _Lines(NamedTuple):
+    """Lines of one work directory: of training by their step, and of validations."""
+
+    windows: dict[int, dict[str, Any]]
+    validations: list[dict[str, Any]]
+
+    @property
+    def iterations(self) -> int:
+        return max(self.windows)
+
+    @property
+    def seconds(self) -> float:
+        times = (line['time'] for line in self.windows.values())
+        return self.iterations * float(statistics.median(times))
+
+    @property
+    def memory(self) -> list[float]:
+        lines = self.windows.values()
+        return [line['memory'] for line in lines if 'memory' in line]
+
+
+def _read(folder: Path) -> _Lines:
+    lines = _Lines({}, [])
     for line in scalar_lines(folder):
         if 'loss' in line:
             # Of a step repeated after a resume, the last line counts.
-            windows[int(line['step'])] = line
+            lines.windows[int(line['step'])] = line
         else:
-            validations.append(line)
-    if not windows or not validations:
-        return None
-    metrics = _metrics(validations[-1], metric)
-    memory = [line['memory'] for line in windows.values() if 'memory' in line]
-    return TrainingLog(
-        metrics,
-        max(windows),
-        statistics.median(line['time'] for line in windows.values()),
-        float(max(memory)) if memory else None,
-    )
+            lines.validations.append(line)
+    return lines
 
 
 def read_validation(folder: Path, metric: str) -> dict[str, float] | None:

@@ -16,8 +16,7 @@ from ._common import read_json, write_json, write_text
 from .cluster import Cluster, ClusterExecutor
 from .cost import Cost, measure_cost
 from .cost_table import cost_json, cost_markdown
-from .equal_time import FILE as EQUAL_TIME
-from .equal_time import EqualTime, Ratio, plan_equal_time, write_equal_time
+from .equal_time import EqualTime, Ratio, file_of, plan_equal_time, write_equal_time
 from .machine import cores, in_words, machine, versions
 from .plan import Run, key_of, plan_runs, teacher_run, write_configs
 from .protocol import Protocol
@@ -71,8 +70,9 @@ def benchmark(
         jobs: parallel runs; default: the protocol's, or one for each core (on a GPU 1);
             of a Slurm cluster all.
         report_only: only report, without runs.
-        equal_time: run the student alone instead, for as many seconds as a step of each
-            recipe costs more: see :mod:`~kd_plugins.benchmark.equal_time`.
+        equal_time: run the student alone instead, or what the protocol's ``equal_time``
+            names, for as many seconds as each recipe takes: see
+            :mod:`~kd_plugins.benchmark.equal_time`.
         lengths: of these runs, as multiples of the baseline's; a recipe takes the next
             longer one.
         cluster: where each run is a job; None: processes of this machine.
@@ -94,8 +94,9 @@ def benchmark(
         protocol, work_dir, runs, options, plan_anew=equal_time, lengths=lengths
     )
     if equal_time:
-        _check_timed(protocol, rows, recipes)
-        write_equal_time(protocol, work_dir, rows, options)
+        for trained, found in rows.items():
+            _check_timed(protocol, trained, found, recipes)
+            write_equal_time(protocol, work_dir, found, options, trained)
 
     def write_report() -> tuple[Report, str]:
         report = Report(protocol, runs, teacher, equal_time=rows)
@@ -136,43 +137,74 @@ def _equal_time(
     *,
     plan_anew: bool = False,
     lengths: Sequence[float] = (),
-) -> dict[str, EqualTime]:
-    """The student alone at equal time, by recipe: planned before, or anew."""
+) -> dict[str, dict[str, EqualTime]]:
+    """Each recipe that is trained as long as others: planned before, or anew.
+
+    Returns: by its name, and by the recipe that it is trained as long as.
+    """
     names = dict.fromkeys(run.recipe for run in runs)
-    planned = (read_json(work_dir / EQUAL_TIME) or {}).get('rows', {})
-    recipes = {
-        name: protocol.recipes[name] for name in names if plan_anew or name in planned
-    }
-    if not recipes:
-        return {}
+    seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
+    rows = {}
+    for trained in protocol.equal_time:
+        file = work_dir / file_of(protocol, trained)
+        planned = (read_json(file) or {}).get('rows', {})
+        recipes = {
+            name: protocol.recipes[name]
+            for name in names
+            if plan_anew or name in planned
+        }
+        if recipes:
+            ratios = _ratios(protocol, work_dir, options, trained)
+            rows[trained] = plan_equal_time(
+                protocol, work_dir, recipes, seeds, ratios, options, lengths, trained
+            )
+    return rows
+
+
+def _ratios(
+    protocol: Protocol,
+    work_dir: Path,
+    options: Mapping[str, Any] | None,
+    trained: str,
+) -> dict[str, Ratio]:
+    """The time of each recipe over that of one, by steps where both were timed."""
+    runs = plan_runs(protocol, work_dir, protocol.recipes, protocol.seeds, options)
     trainings = {row.name: row.time_ratio for row in Report(protocol, runs).rows}
-    ratios = {
-        name: Ratio(ratio, 'trainings')
-        for name, ratio in trainings.items()
-        if ratio is not None
-    }
+    measured: dict[str, Mapping[str, float | None]] = {'trainings': trainings}
     times = _step_times(protocol, work_dir, options)
     if times is not None:
-        ratios |= {name: Ratio(value, 'steps') for name, value in times.ratios.items()}
-    seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
-    return plan_equal_time(protocol, work_dir, recipes, seeds, ratios, options, lengths)
+        measured['steps'] = {protocol.baseline: 1.0, **times.ratios}
+    ratios: dict[str, Ratio] = {}
+    for source, values in measured.items():
+        own = values.get(trained)
+        if own is not None:
+            ratios |= {
+                name: Ratio(value / own, source)
+                for name, value in values.items()
+                if value is not None
+            }
+    return ratios
 
 
 def _check_timed(
-    protocol: Protocol, rows: Mapping[str, EqualTime], names: Sequence[str] | None
+    protocol: Protocol,
+    trained: str,
+    rows: Mapping[str, EqualTime],
+    names: Sequence[str] | None,
 ) -> None:
-    untimed = [name for name in names or () if name not in rows]
+    untimed = [name for name in names or () if name not in (trained, *rows)]
     if untimed or not rows:
         raise ConfigError(
             f'{protocol.path}: --equal-time: it is not known what a step costs of '
-            f'{", ".join(untimed) or "any distillation"}. Run the benchmark, or '
-            '--cost, first. (Of a recipe that is no distillation there is no '
-            'equal time.)'
+            f'{", ".join(untimed) or "any distillation"} over one of {trained}. Run '
+            'the benchmark, or --cost, first, of both. (Of a recipe that is no '
+            'distillation there is no equal time.)'
         )
 
 
-def _each_once(rows: Mapping[str, EqualTime]) -> list[Run]:
-    runs = [run for item in rows.values() for run in item.runs]
+def _each_once(rows: Mapping[str, Mapping[str, EqualTime]]) -> list[Run]:
+    items = [item for found in rows.values() for item in found.values()]
+    runs = [run for item in items for run in item.runs]
     return list({run.folder: run for run in runs}.values())
 
 

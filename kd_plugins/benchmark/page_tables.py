@@ -72,7 +72,10 @@ class Tables:
 
     def _methods(self, caption: str) -> Table:
         fidelity = {'fidelity/agreement': 'agrees', 'fidelity/kl': 'KL'}
-        equal_time = ('student alone, equal time', self._equal_time)
+        equal_time = [
+            (f'{self._trained(each)}, equal time', partial(self._equal_time, each))
+            for each in self.report.equal_time
+        ]
         return self._table(
             'methods',
             caption,
@@ -80,7 +83,7 @@ class Tables:
             (self.protocol.unit, lambda row: self._summary(row.summary)),
             ('gap closed', lambda row: _number(row.gap_closed, '{:.0%}')),
             ('time', lambda row: _number(row.time_ratio, '{:.2f}x')),
-            *([equal_time] if self.report.equal_time else []),
+            *equal_time,
             ('memory', self._memory),
             *(
                 (fidelity[item.metric], partial(_mean, item, '{:.3f}'))
@@ -142,12 +145,16 @@ class Tables:
         first = row is self.report.rows[0]
         return Cell('baseline', 0.0) if first else self._gain(row.gain)
 
-    def _equal_time(self, row: Row) -> Cell:
-        """The student alone at equal time, and how far the row is above it."""
-        if row.equal_time is None:
+    def _trained(self, name: str) -> str:
+        baseline = name == self.protocol.baseline
+        return 'student alone' if baseline else self.protocol.recipes[name].title
+
+    def _equal_time(self, trained: str, row: Row) -> Cell:
+        """A recipe, such as the student alone, at equal time, and the row's gain."""
+        if trained not in row.equal_time:
             return Cell()
-        alone = self._summary(row.equal_time.summary, NOT_RUN)
-        over = self._gain(row.equal_time.gain)
+        alone = self._summary(row.equal_time[trained].summary, NOT_RUN)
+        over = self._gain(row.equal_time[trained].gain)
         text, small = (f'{each.text} {each.small}'.strip() for each in (alone, over))
         return Cell(text, over.value, small, over.kind)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from ..apis.stages import Stage
+from ..apis.stages.config import KEY as STAGES
 from ..checkpoints import locate
 from ..config_files import read_config
 from ..engine.opening import measures_fidelity
@@ -16,6 +18,7 @@ from ..engine.overrides import apply_overrides
 from ..errors import CheckpointError, ConfigError
 from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe
+from .stages import scored_config, seeds_of, stages_of, start_of
 
 RESULT = 'result.json'
 _WEIGHTS = ('.pth', '.pt', '.safetensors')
@@ -36,6 +39,8 @@ class Run:
         key: hash of config, options, seed and the weights in the config.
         fidelity: arguments of the hook that measures the last checkpoint after the
             training; None: it is not measured.
+        stages: names of the stages, each a folder below; empty for one training.
+        start: the stage in which the student starts; empty for one training.
     """
 
     recipe: str
@@ -45,6 +50,8 @@ class Run:
     options: Mapping[str, str]
     key: str
     fidelity: Mapping[str, Any] | None = None
+    stages: tuple[str, ...] = ()
+    start: str = ''
 
     @property
     def title(self) -> str:
@@ -101,15 +108,21 @@ def plan_runs(
         for name, recipe in recipes.items()
         if recipe.fidelity and _lacks_fidelity_hook(recipe.config)
     }
+    stages = {
+        name: stages_of(recipe.config, options[name])
+        for name, recipe in recipes.items()
+    }
     return [
         Run(
             name,
             seed,
             work_dir / name / f'seed{seed}',
             (str(work_dir / name / 'config.py'),),
-            {**_as_text(options[name]), 'randomness.seed': str(seed)},
+            {**_as_text(options[name]), **_seed_options(stages[name], seed)},
             _digest([keys[name], seed]),
             fidelity.get(name),
+            tuple(stage.name for stage in stages[name]),
+            start_of(stages[name]) if stages[name] else '',
         )
         for seed in seeds
         for name, recipe in recipes.items()
@@ -129,6 +142,15 @@ def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
     return Run('teacher', None, work_dir / 'teacher', arguments, _as_text(options), key)
 
 
+def _seed_options(stages: Sequence[Stage], seed: int) -> dict[str, str]:
+    if not stages:
+        return {'randomness.seed': str(seed)}
+    return {
+        f'{STAGES}.{name}.options.randomness.seed': str(each)
+        for name, each in seeds_of(stages, seed).items()
+    }
+
+
 def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
     """Write each recipe's ``config.py``, with the hook that records its start.
 
@@ -145,12 +167,17 @@ def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
             f'_base_ = [{str(recipe.config.resolve())!r}]\n'
             f'default_hooks = {hooks!r}\n'
         )
+        # A stage of a file of its own has nothing of the page.
+        own = [stage.name for stage in stages_of(recipe.config) if stage.source]
+        if own:
+            options = {'options': {'default_hooks': hooks}}
+            text += f'{STAGES} = {dict.fromkeys(own, options)!r}\n'
         write_text(folder / 'config.py', text)
 
 
 def _lacks_fidelity_hook(path: Path) -> bool:
     """Whether a config is a distillation without the hook that measures fidelity."""
-    cfg = Config.fromfile(path, use_environment_variables=False)
+    cfg = scored_config(path)
     distils = (cfg.get('model') or {}).get('type') in DISTILLERS
     return distils and not measures_fidelity(cfg)
 
@@ -160,6 +187,11 @@ def key_of(config: Path, options: Mapping[str, Any]) -> str:
 
     Raises: ConfigError for unknown options.
     """
+    stages = stages_of(config, options)
+    if stages:
+        return _digest(
+            {each.name: _with_contents(each.cfg.to_dict()) for each in stages}
+        )
     # Without environment variables: the folder of the data does not affect the result.
     cfg = Config.fromfile(config, use_environment_variables=False)
     apply_overrides(cfg, options)

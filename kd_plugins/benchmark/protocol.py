@@ -14,7 +14,7 @@ from ..errors import ConfigError, located, nearest
 _KEYS = (
     *('metric', 'lower_is_better', 'scale', 'unit', 'decimals', 'details'),
     *('seeds', 'baseline', 'recipes', 'options', 'teacher', 'comparisons'),
-    *('workers', 'cost', 'title', 'pictures', 'fidelity'),
+    *('workers', 'cost', 'title', 'pictures', 'fidelity', 'equal_time'),
 )
 _RECIPE_KEYS = (
     *('config', 'options', 'own_start', 'seeds', 'method', 'note', 'fidelity'),
@@ -112,6 +112,8 @@ class Protocol:
         fidelity: arguments of :class:`~kd_plugins.engine.hooks.FidelityHook`. After the
             training it measures the last checkpoint of every distillation whose config
             has no such hook, also of earlier runs. None: it is not measured.
+        equal_time: names of recipes of one training, each of which is trained for as
+            long as every other one, see :mod:`~kd_plugins.benchmark.equal_time`.
     """
 
     path: Path
@@ -132,6 +134,7 @@ class Protocol:
     title: str = ''
     pictures: tuple[Picture, ...] = ()
     fidelity: Mapping[str, Any] | None = None
+    equal_time: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -167,6 +170,7 @@ def read_protocol(path: str | Path) -> Protocol:
     seeds=[0], method='KD', note='...', fidelity=True)``, where only ``config`` is
     required; ``teacher`` is ``dict(config=..., checkpoint=..., score=...)``,
     ``pictures`` a list of ``dict(file=..., text=...)``. Paths are relative to the file.
+    ``equal_time`` is by default the baseline.
 
     Raises: ConfigError that names the key to change.
     """
@@ -211,7 +215,9 @@ def read_protocol(path: str | Path) -> Protocol:
     content['comparisons'] = tuple(
         (str(first), str(second)) for first, second in content.get('comparisons', ())
     )
+    content['equal_time'] = tuple(content.get('equal_time', (baseline,)))
     named = {
+        'equal_time': content['equal_time'],
         'comparisons': [name for pair in content['comparisons'] for name in pair],
         'cost': list(content.get('cost', {})),
     }

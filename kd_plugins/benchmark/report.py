@@ -32,7 +32,8 @@ class Report:
         runs: of all requested recipes and seeds.
         teacher: evaluation of the teacher, if the protocol does not give its score.
         times: of steps; used if each finished recipe but the baseline has one.
-        equal_time: the student alone for as long as each row, by recipe.
+        equal_time: recipes that are trained as long as others, such as the student
+            alone, by name; of each the runs by the recipe that they are as long as.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Report:
         teacher: Run | None = None,
         times: StepTimes | None = None,
         *,
-        equal_time: Mapping[str, EqualTime] | None = None,
+        equal_time: Mapping[str, Mapping[str, EqualTime]] | None = None,
     ) -> None:
         self.protocol = protocol
         self.title = protocol.title or protocol.name
@@ -125,6 +126,7 @@ class Row:
     def __init__(self, report: Report, name: str) -> None:
         protocol, base = report.protocol, report.protocol.baseline
         self.name, self.recipe = name, protocol.recipes[name]
+        self.protocol = protocol
         self.id = f'{report.page}--{name}'  # on the page
         options = (f'{key}={value}' for key, value in self.recipe.options.items())
         self.config = ' '.join([str(self.recipe.config), *options])
@@ -151,10 +153,12 @@ class Row:
         if self.scores and report.timed_with:
             self.time_ratio = report.step_ratios[name]
         self.start = self._start(report.results[name], report.results[base])
-        alone = report.equal_time.get(name)  # the student, after as many seconds
-        self.equal_time = (
-            equal_time_scores(protocol, alone, self.scores) if alone else None
-        )
+        # Of recipes, such as the student alone, after as many seconds, by their names.
+        self.equal_time = {
+            trained: equal_time_scores(protocol, rows[name], self.scores)
+            for trained, rows in report.equal_time.items()
+            if name in rows
+        }
 
     def _start(self, results: Results, baseline: Results) -> str:
         """The start compared with the baseline's; empty without a common seed."""

@@ -139,8 +139,9 @@ class Executor:
     ) -> dict[str, Any]:
         """The result, with fidelity in the metrics."""
         folder = run.folder / 'fidelity'
-        last = run.folder / 'last_checkpoint'
-        checkpoint = run.folder / (Path(last.read_text()).name if last.exists() else '')
+        trained, config, options = _scored(run)
+        last = trained / 'last_checkpoint'
+        checkpoint = trained / (Path(last.read_text()).name if last.exists() else '')
         if not checkpoint.is_file():
             raise DistillationError(
                 f"'{run.folder}' holds no checkpoint to measure fidelity of. Remove "
@@ -152,12 +153,12 @@ class Executor:
         hooks = {
             'fidelity': {'type': 'kd_plugins.FidelityHook', **(run.fidelity or {})}
         }
-        config = folder / 'config.py'
-        text = f"_base_ = ['../../config.py']\ndefault_hooks = {hooks!r}\n"
-        write_text(config, f'# The run, compared with its teacher.\n{text}')
-        command = [*self.commands.test, str(config), str(checkpoint), '--fidelity']
-        command += ['--work-dir', str(folder)]
-        self._call([*command, *_options(run)], folder / _OUTPUT, lock)
+        inherits = os.path.relpath(config, folder)
+        text = f'_base_ = [{inherits!r}]\ndefault_hooks = {hooks!r}\n'
+        write_text(folder / 'config.py', f'# The run, with its teacher.\n{text}')
+        command = [*self.commands.test, str(folder / 'config.py'), str(checkpoint)]
+        command += ['--fidelity', '--work-dir', str(folder), *options]
+        self._call(command, folder / _OUTPUT, lock)
         validation = read_validation(folder, self.metric)
         if validation is None:
             raise DistillationError(
@@ -250,7 +251,7 @@ class Executor:
             if metrics is None:
                 return None
         else:
-            log = read_training(run.folder, self.metric)
+            log = read_training(run.folder, self.metric, run.stages)
             if log is None:
                 return None
             metrics = log.metrics
@@ -258,8 +259,10 @@ class Executor:
                 iterations=log.iterations,
                 seconds=log.seconds,
                 peak_memory=peak if log.cuda_memory is None else log.cuda_memory,
-                start=read_json(run.folder / FINGERPRINT),
+                start=read_json(run.folder / run.start / FINGERPRINT),
             )
+            if log.stages:
+                content['stages'] = log.stages
         return {
             **content,
             'score': metrics[self.metric],
@@ -269,6 +272,21 @@ class Executor:
             'machine': machine(),
             'versions': versions(),
         }
+
+
+def _scored(run: Run) -> tuple[Path, Path, list[str]]:
+    """Folder, config and options of the training whose student is scored."""
+    if not run.stages:
+        return run.folder, run.folder.parent / 'config.py', _options(run)
+    # With what it took from the other stages, and all options.
+    folder = run.folder / run.stages[-1]
+    configs = sorted(folder.glob('*.py'))
+    if not configs:
+        raise DistillationError(
+            f"'{folder}' holds no config to measure fidelity with. Remove "
+            f"'{run.folder}' to train it anew, or set fidelity=False in the recipe."
+        )
+    return folder, configs[0], []
 
 
 def _options(run: Run) -> list[str]:

@@ -73,7 +73,6 @@ def _details(details: Sequence[Detail]) -> list[dict[str, Any]]:
 
 
 def _record(row: Row) -> dict[str, Any]:
-    alone = row.equal_time
     return {
         'recipe': row.name,
         'runs': len(row.scores),
@@ -85,10 +84,20 @@ def _record(row: Row) -> dict[str, Any]:
         'peak_memory_mib': row.peak_memory,
         'extra_memory_mib': row.extra_memory,
         'start': row.start,
-        'equal_time_ratio': alone.ratio if alone else None,
-        **_summary(alone.summary if alone else None, 'equal_time_'),
-        **_gain(alone.gain if alone else None, 'equal_time_'),
+        **_equal_time(row),
     }
+
+
+def _equal_time(row: Row) -> dict[str, float | None]:
+    """Of each recipe that is trained as long; the baseline's keys do not name it."""
+    found: dict[str, float | None] = {}
+    for trained in row.protocol.equal_time:
+        one = row.equal_time.get(trained)
+        of = 'equal_time_' + f'{trained}_' * (trained != row.protocol.baseline)
+        found[f'{of}ratio'] = one.ratio if one else None
+        found |= _summary(one.summary if one else None, of)
+        found |= _gain(one.gain if one else None, of)
+    return found
 
 
 def _summary(summary: Summary | None, of: str = '') -> dict[str, float | None]:

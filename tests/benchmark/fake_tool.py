@@ -39,29 +39,46 @@ def main(kind: str, config: str, *rest: str) -> None:
         sys.exit('out of luck')
     strength = strength_of(Path(config))
     if '--fidelity' in rest:
-        assert f'randomness.seed={Path(rest[0]).read_text()}' in rest
+        seed = f'randomness.seed={Path(rest[0]).read_text()}'
+        stage = Path(rest[0]).parent / 'stage.py'
+        assert (seed in rest) != stage.exists()  # what a stage left holds its options
         if mood == 'nothing logged':
             return
         validate(Path(rest[0]), folder, strength, mood)
         return
-    number = len(list(folder.glob('2*')))
-    attempt = folder / f'20300101_00000{number}'
     if kind == 'test':
+        number = len(list(folder.glob('2*')))
+        attempt = folder / f'20300101_00000{number}'
         attempt.mkdir()
         score = {'coco/bbox_mAP': 0.5, 'rmse': 0.05, 'IoU.sky': 0.9}
         times = {'data_time': 1.0, 'time': 1.0}
         (attempt / f'{attempt.name}.json').write_text(json.dumps({**score, **times}))
         return
-    seed = int(next(item for item in rest if item.startswith('randomness.seed='))[16:])
+    seeds = dict(item.split('.seed=') for item in rest if '.seed=' in item)
+    length = re.search(r'train_cfg\.max_iters=(\d+)', ' '.join(rest))
+    more = (int(length[1]) - 100) / 20 if length else 0
+    for key, seed in seeds.items():
+        # 'stages.<name>.options.randomness', of one training 'randomness'.
+        below = folder / key.split('.')[1] if '.options.' in key else folder
+        if below != folder:
+            below.mkdir(exist_ok=True)
+            (below / 'stage.py').write_text(f'strength = {strength}')
+        train(below, strength, int(seed), more, mood, '--resume' in rest)
+
+
+def train(
+    folder: Path, strength: int, seed: int, more: float, mood: str, resumes: bool
+) -> None:
+    """As tools/train.py: logs, checkpoint, record of the start."""
+    number = len(list(folder.glob('2*')))
+    attempt = folder / f'20300101_00000{number}'
     (attempt / 'vis_data').mkdir(parents=True)
     lines = [
         {'loss': 1.0, 'time': 0.1 * (1 + strength / 10) + (step == 50), 'step': step}
         for step in (25, 50, 75, 100)
     ]
-    if 'no validation' not in mood or '--resume' not in rest:
+    if 'no validation' not in mood or not resumes:
         # Longer helps: a point for each twenty iterations more.
-        length = re.search(r'train_cfg\.max_iters=(\d+)', ' '.join(rest))
-        more = (int(length[1]) - 100) / 20 if length else 0
         score = (20 + strength + seed + more) / 100
         metrics = {'coco/bbox_mAP': score, 'rmse': 0.5 - score, 'IoU.brick': 2 * score}
         if strength:  # a class that the baseline never meets

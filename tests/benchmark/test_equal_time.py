@@ -168,11 +168,48 @@ def test_options_of_every_run_come_before_what_is_scaled(pieces):
 def test_a_row_that_was_not_timed_is_named(folder):
     hint = folder / 'hint.py'
     hint.write_text(hint.read_text().replace('FasterRCNN', 'kd_plugins.Distiller'))
-    message = 'what a step costs of hint. Run the benchmark, or --cost, first'
+    message = 'costs of hint over one of baseline. Run the benchmark, or --cost, first'
     with pytest.raises(ConfigError, match=message):
         run(folder, equal_time=True, recipes=['hint'])
     with pytest.raises(ConfigError, match='costs of any distillation'):
         run(folder, equal_time=True)
+
+
+def test_another_recipe_is_trained_as_long_too(pieces):
+    protocol = pieces / 'protocol.py'
+    text = protocol.read_text()
+    protocol.write_text(text + "equal_time = ['plain', 'baseline']\n")
+    plain = pieces / 'plain.py'
+    plain.write_text(plain.read_text() + SCHEDULE)
+    assert run(pieces).failures == []  # 'plain' changed
+    first = len(calls(pieces))
+    outcome = run(pieces, equal_time=True, seeds=[0])
+    # 1.4 of the baseline's time, and 1.4 / 1.2 of that of 'plain'.
+    made = ['equal-time-1.40/seed0', 'equal-time-plain-1.20/seed0']
+    assert sorted(calls(pieces)[first:]) == made
+    assert 'student alone, equal time' in outcome.markdown
+    assert 'plain, equal time' in outcome.markdown
+    found = row(pieces)
+    assert found['equal_time_ratio'] == pytest.approx(1.4)
+    assert found['equal_time_plain_ratio'] == pytest.approx(1.2)
+    # Twenty iterations more are a point more than the 22 of 'plain'.
+    assert found['equal_time_plain_mean'] == pytest.approx(23.0)
+    assert found['equal_time_plain_gain'] == pytest.approx(24.0 - 23.0)
+    planned = pieces / 'work' / 'equal_time_plain.json'
+    assert json.loads(planned.read_text())['rows']['hint']['trained'] == 'plain'
+
+
+def test_only_one_training_is_made_longer(pieces):
+    protocol = pieces / 'protocol.py'
+    protocol.write_text(protocol.read_text() + "equal_time = ['plain']\n")
+    plain = pieces / 'plain.py'
+    plain.write_text(plain.read_text() + 'stages = dict(first=dict(), last=dict())\n')
+    assert run(pieces, seeds=[0]).failures == []
+    with pytest.raises(ConfigError, match="equal_time names 'plain', which has stages"):
+        run(pieces, equal_time=True, seeds=[0])
+    protocol.write_text(protocol.read_text().replace("['plain']", "['plian']"))
+    with pytest.raises(ConfigError, match=r"equal_time names 'plian', .*'plain'"):
+        read_protocol(protocol)
 
 
 def test_command_line(pieces, capsys):
@@ -204,10 +241,20 @@ TRAINED = [
 def test_shipped_protocols_can_be_stretched(path, tmp_path):
     protocol = read_protocol(path)
     ratios = {name: Ratio(1.83, 'steps') for name in protocol.recipes}
-    rows = plan_equal_time(protocol, tmp_path, protocol.recipes, protocol.seeds, ratios)
-    assert protocol.baseline not in rows
-    assert len(rows) >= 1
-    for item in rows.values():
+    items = []
+    for trained in protocol.equal_time:
+        rows = plan_equal_time(
+            protocol,
+            tmp_path,
+            protocol.recipes,
+            protocol.seeds,
+            ratios,
+            trained=trained,
+        )
+        assert rows
+        assert not {protocol.baseline, trained} & rows.keys()
+        items += rows.values()
+    for item in items:
         assert (item.ratio, len(item.runs)) == (1.85, len(protocol.seeds))
         length = item.options['train_cfg.max_iters']
         ends = [value for key, value in item.options.items() if key.endswith('.1.end')]

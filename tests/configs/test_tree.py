@@ -82,6 +82,7 @@ TERMS['logits'] = {'logits': 'KDLoss'}
 TERMS |= dict.fromkeys(('entropy', 'average'), TERMS['logits'])
 TERMS['logits-features'] = TERMS['logits'] | {'features': 'ConvAdapter'}
 TERMS |= {name: {name: 'KDLoss'} for name in ('resolution', 'noise')}
+TERMS |= dict.fromkeys(('gate', 'short-teacher'), TERMS['logits'])
 # What such a name says of the teachers.
 COMBINATIONS = {
     'logits-features': 'ConfidenceWeights',
@@ -90,7 +91,7 @@ COMBINATIONS = {
 }
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
 # Of several terms, or of teachers; every other method is one loss, that of its name.
-OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd')
+OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd', 'eskd')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
@@ -193,7 +194,8 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     assert method == path.parent.name
     assert where.endswith('-cached') == ('cache' in (cfg.model.teacher or {}))
     where = where.removesuffix('-cached')
-    assert teacher == ([model_of(teacher_model(first))] if has_teacher(cfg) else [])
+    # Of generations, the first has none.
+    assert teacher == ([model_of(teacher_model(first))] if has_teacher(first) else [])
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(*stages_of(path))
     assert dataset == dataset_of(cfg)
@@ -222,8 +224,8 @@ def test_two_models_that_have_a_part_are_wrapped_there_alone(path: Path) -> None
     part = CONFIGS / '_base_' / 'distill' / f'{models}.py'
     inherited = [base for base in own_bases(path) if base.parent == part.parent]
     if path in STAGED and not part.is_file():  # a stage is as long, not all together
-        same = models.split('_')[:2]
-        assert [base.stem.split('_')[:2] for base in inherited] == [same]
+        same = models.split('_')[:-2]
+        assert [base.stem.split('_')[:-2] for base in inherited] == [same]
         return
     assert inherited in ([], [part])
     students = {base for base in own_bases(path) if base.stem.endswith('_student')}

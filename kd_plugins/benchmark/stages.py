@@ -1,0 +1,64 @@
+"""Recipes of several stages: which there are, where the student starts, their seeds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..apis.stages import Stage, give_options, has_stages, read_stages
+
+_APART = 1000  # seeds of the stages of one run
+
+
+def stages_of(config: Path, options: Mapping[str, Any] | None = None) -> list[Stage]:
+    """The stages of a recipe, in order; empty for a recipe of one training.
+
+    Args:
+        config: its file.
+        options: dotted keys to values, for every stage.
+
+    Raises: ConfigError as of :func:`~kd_plugins.apis.stages.read_stages`.
+    """
+    # Without environment variables: the folder of the data does not affect the result.
+    cfg = Config.fromfile(config, use_environment_variables=False)
+    if not has_stages(cfg):
+        return []
+    give_options(cfg, options or {})
+    return read_stages(cfg)
+
+
+def scored_config(config: Path) -> Config:
+    """The config of a recipe; of stages that of the last one, which is scored."""
+    stages = stages_of(config)
+    if stages:
+        return stages[-1].cfg
+    return Config.fromfile(config, use_environment_variables=False)
+
+
+def start_of(stages: Sequence[Stage]) -> str:
+    """Name of the stage in which the student of the last one starts.
+
+    It is the last stage itself, or that whose weights it continues from
+    (``load_from``), or the one before that.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    stage = stages[-1]
+    while source := next(
+        (each.stage for each in stage.takes if each.key == 'load_from'), None
+    ):
+        stage = by_name[source]
+    return stage.name
+
+
+def seeds_of(stages: Sequence[Stage], seed: int) -> dict[str, int]:
+    """A seed for each stage, by its name.
+
+    The stage in which the last one's student starts has the seed of the run: the same
+    first weights and batches as of every other recipe. The others, in order, have 1000,
+    2000, ... more, so that no two generations begin alike.
+    """
+    start = start_of(stages)
+    others = [stage.name for stage in stages if stage.name != start]
+    more = {name: _APART * number for number, name in enumerate(others, start=1)}
+    return {stage.name: seed + more.get(stage.name, 0) for stage in stages}
