@@ -311,6 +311,12 @@ INTERNALS = (
         "Replaced on a head. The RoIs' labels and regression targets are not recorded.",
     ),
     Internal(
+        'mmdet.models.roi_heads.bbox_heads.BBoxHead.get_targets',
+        ('engine/hooks/box_weights.py',),
+        'Replaced on a head. Boxes of the ground truth cannot be weighed.',
+        ('sampling_results', 'rcnn_train_cfg', 'concat'),
+    ),
+    Internal(
         'mmdet.models.dense_heads.RPNHead.get_targets',
         ('views/rpn/outputs.py',),
         'Replaced on a head. Which anchors were sampled is not recorded.',
