@@ -8,7 +8,7 @@
 # Cost and result: not run yet.
 # Without the pseudo-labels:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
-_base_ = ['../_base_/distill/psp-w6_1500it_mosaics-300.py']
+_base_ = ['../_base_/distill/psp-w24_psp-w6_1500it_mosaics-300.py']
 model = dict(pairs=dict())
 
 data_root = '{{$KD_PLUGINS_DATA:data}}/mosaics/'
