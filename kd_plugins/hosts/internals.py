@@ -353,10 +353,15 @@ INTERNALS = (
     # Segmentors
     Internal(
         'mmseg.models.decode_heads.decode_head.BaseDecodeHead.loss_by_feat',
-        ('views/seg/decode.py',),
+        ('views/seg/decode.py', 'engine/mixed_labels.py'),
         'Replaced on a head, which calls its own forward, past all hooks. The logits '
         'of a decode head are not recorded.',
         ('seg_logits', 'batch_data_samples'),
+    ),
+    Internal(
+        'mmseg.models.decode_heads.decode_head.BaseDecodeHead.sampler',
+        ('engine/mixed_labels.py',),
+        'Replaced on a head. The pixels of mixed images cannot be weighed.',
     ),
     Internal(
         'mmseg.models.decode_heads.decode_head.BaseDecodeHead.cls_seg',

@@ -83,6 +83,7 @@ TERMS['logits'] = {'logits': 'KDLoss'}
 TERMS |= dict.fromkeys(('entropy', 'average'), TERMS['logits'])
 TERMS['logits-features'] = TERMS['logits'] | {'features': 'ConvAdapter'}
 TERMS |= {name: {name: 'KDLoss'} for name in ('resolution', 'noise')}
+TERMS['partial'] = TERMS['logits']
 # What such a name says of the teachers.
 COMBINATIONS = {
     'logits-features': 'ConfidenceWeights',
@@ -90,8 +91,9 @@ COMBINATIONS = {
     'average': 'MeanLosses',
 }
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
+FULL['mixkd'] = TERMS['logits']
 # Of several terms, or of teachers; every other method is one loss, that of its name.
-OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd')
+OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd', 'mixkd')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
@@ -288,6 +290,18 @@ def test_hints_come_first_and_alone() -> None:
     assert ramp.loss_weight.start == 4 / ramp.temperature**2
     for cfg in (hint, task):
         assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in DISTILLATIONS if path.parent.name == 'mixkd'], ids=name
+)
+def test_what_is_mixed_is_told_and_logits_are_scaled(path: Path) -> None:
+    cfg = load(path)
+    (mixing,) = [hook for hook in cfg.custom_hooks if 'MixedBatches' in hook.type]
+    assert mixing.share == {'full': 1.0, 'partial': 0.1}[path.stem.split('_')[0][6:]]
+    (pair,) = pairs(cfg).values()
+    assert pair.target_transform.type == 'StdScalingTransform'
+    assert (pair.loss.temperature, pair.loss.loss_weight) == (1.0, 0.9)
 
 
 def test_an_assistant_is_taught_and_teaches() -> None:

@@ -2,7 +2,7 @@
 
 And the pairs' gradients beside the task's, by which weights are balanced; for who asks
 for them, how well the student matches its teacher, and pictures of both; pseudo-labels,
-and weights of boxes.
+weights of boxes, and mixed batches.
 """
 
 from .box_weights import BoxWeightsHook
@@ -12,6 +12,7 @@ from .clock import ClockHook
 from .fast_teacher import FastTeacherHook
 from .fidelity import FidelityHook
 from .gradient_shares import GradientSharesHook
+from .mixed_batches import MixedBatchesHook
 from .pictures import DistillationPicturesHook
 from .pseudo_labels import PseudoLabelsHook
 from .random_state import RandomStateHook
@@ -26,6 +27,7 @@ __all__ = [
     'FastTeacherHook',
     'FidelityHook',
     'GradientSharesHook',
+    'MixedBatchesHook',
     'PseudoLabelsHook',
     'RandomStateHook',
     'SummaryHook',
