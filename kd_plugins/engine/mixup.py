@@ -1,6 +1,5 @@
 """Mixup of a batch: which images, how much of each, and the boxes of both."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,18 +34,18 @@ def draw_mixes(
         draw: source of the numbers.
         number: of the images.
         alpha: of the Beta distribution.
-        share: expected share of the images that are mixed; those are the same number
-            in each batch, or one more. One that is its own partner stays as it is.
+        share: expected share of the images that are mixed, of each batch as many as
+            of another or one more. None is its own partner: each is followed by the
+            next of a random order.
     """
-    partners = draw.permutation(number)
-    weights = draw.beta(alpha, alpha, number)
-    mixed = int(share * number + draw.random())
-    chosen = {int(each) for each in draw.permutation(number)[:mixed]}
+    order = draw.permutation(number).tolist()
+    partners = dict(zip(order, order[1:] + order[:1], strict=True))
+    weights = draw.beta(alpha, alpha, number).tolist()
+    mixed = int(share * number + draw.random()) if number > 1 else 0
+    chosen = set(draw.permutation(number)[:mixed].tolist())
     return [
-        Mix(int(partner), float(weight))
-        if at in chosen and partner != at
-        else Mix(at, 1.0)
-        for at, (partner, weight) in enumerate(zip(partners, weights, strict=True))
+        Mix(partners[at], weights[at]) if at in chosen else Mix(at, 1.0)
+        for at in range(number)
     ]
 
 
@@ -101,17 +100,23 @@ def joined_boxes(
     if mix.weight == 1:
         return first
     second = _weighed(instances[mix.partner], shares[1])
-    return InstanceData.cat([first, _within(second, sizes[at])])
+    return joined(first, second, sizes[at])
+
+
+def joined(first: Any, second: Any, size: Sequence[int]) -> Any:
+    """Boxes of two images in one, those of the second within its height and width."""
+    return InstanceData.cat([first, _within(second, size)])
 
 
 def _weighed(instances: Any, share: float) -> Any:
-    weighed = copy.copy(instances)
+    weighed = instances.new()
     weighed[WEIGHTS] = share * weighed.get(WEIGHTS, torch.ones(len(weighed)))
     return weighed
 
 
 def _within(instances: Any, size: Sequence[int]) -> Any:
     """Boxes clipped to a height and width; those without an area left out."""
+    instances = instances.new()
     boxes = instances.bboxes
     if isinstance(boxes, Tensor):
         boxes = boxes.clone()

@@ -16,7 +16,7 @@ from ...errors import ConfigError
 from ...host_types import HostModule
 from ...registry import HOOKS
 from ..mixed_labels import decode_heads, mixed_labels, second_map
-from ..mixup import draw_mixes, joined_boxes, mixed_image
+from ..mixup import draw_mixes, joined, joined_boxes, mixed_image
 from .box_weights import (
     BoxWeightsHook,
     box_heads,
@@ -32,7 +32,7 @@ class MixedBatchesHook(Hook):
 
     .. math:: x' = \lambda x_1 + (1 - \lambda) x_2, \qquad \lambda \sim B(a, a)
 
-    for each image, with another of the batch by a random permutation. What the student
+    for each image, with another of the batch at random. What the student
     learns of it by its labels:
 
     - of a segmentor ``lambda`` times the cross-entropy with the first label map plus
@@ -119,9 +119,13 @@ class MixedBatchesHook(Hook):
         else:
             sizes = [image.shape[1:] for image in images]
             instances = [sample.gt_instances for sample in samples]
+            ignored = [sample.get('ignored_instances') for sample in samples]
             for at, mix in enumerate(mixes):
                 boxes = joined_boxes(mix, at, sizes, instances, self.weigh_boxes)
                 samples[at].gt_instances = boxes
+                own, other = ignored[at], ignored[mix.partner]
+                if mix.weight < 1 and own is not None and other is not None:
+                    samples[at].ignored_instances = joined(own, other, sizes[at])
             if self._heads:
                 weights = weights_of(data_batch)
                 self._attached.enter_context(weighted_boxes(self._heads, weights))
