@@ -199,6 +199,9 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     assert method == path.parent.name
     assert where.endswith('-cached') == ('cache' in (cfg.model.teacher or {}))
     where = where.removesuffix('-cached')
+    sampler = cfg.train_dataloader.sampler.type
+    assert where.endswith('-sampled') == (sampler == 'ClassAwareSampler')
+    where = where.removesuffix('-sampled')
     assert teacher == ([model_of(teacher_model(first))] if has_teacher(cfg) else [])
     assert student == model_of(cfg.model.student)
     assert schedule == schedule_of(*stages_of(path))
