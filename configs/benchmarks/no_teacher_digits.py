@@ -23,4 +23,9 @@ recipes = {
         config='../bake/bake-logits_frcnn-w16_1k_digits-300.py',
         method='BAKE of RoIs',
     ),
+    'bake-sampled': dict(
+        config='../bake/bake-logits-sampled_frcnn-w16_1k_digits-300.py',
+        method='BAKE of RoIs, batches by class',
+        seeds=[0],
+    ),
 }

@@ -1,6 +1,5 @@
 """Evaluate a student: any checkpoint of it, by its distillation's config or its own."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..distillers.interface import unwrap
 from ..engine.opening import measures_fidelity
 from ..errors import ConfigError, located
 from ..teachers import model_config
+from ..teachers.augmentation import augmented_pipeline
 from ..teachers.checkpoints import load_strictly, weights_of
 from .stages import last_stage
 from .train import build_runner
@@ -164,16 +164,6 @@ def _augment(cfg: Config) -> None:
             'type': 'DetTTAModel',
             'tta_cfg': {'nms': nms, 'max_per_img': 100},
         }
-    if 'tta_pipeline' not in cfg:
-        inner = dataset
-        while 'dataset' in inner:
-            inner = inner['dataset']
-        meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-        pack = {'type': 'PackDetInputs', 'meta_keys': (*meta, 'flip', 'flip_direction')}
-        flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (1.0, 0.0)]
-        cfg.tta_pipeline = [
-            *copy.deepcopy(inner.pipeline[:-1]),
-            {'type': 'TestTimeAug', 'transforms': [flips, [pack]]},
-        ]
+    cfg.tta_pipeline = augmented_pipeline(cfg, 'mmdet')
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline

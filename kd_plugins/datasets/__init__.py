@@ -5,12 +5,14 @@ from .hook import PrepareDataHook
 from .noise import GaussianNoise
 from .paired_inputs import PackPairedInputs
 from .prepare import DATASETS, prepare
+from .pseudo_labels import PackPseudoLabels
 from .seeded_views import SeededView, SeededViews
 
 __all__ = [
     'DATASETS',
     'GaussianNoise',
     'PackPairedInputs',
+    'PackPseudoLabels',
     'PrepareDataHook',
     'SeededView',
     'SeededViews',

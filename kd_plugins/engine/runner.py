@@ -122,7 +122,11 @@ class DistillRunner(Runner):
         super().register_hook(with_atomic_checkpoints(hook), priority)
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
-        """Build it; data that are missing are told by their key."""
+        """Build it; data that are missing are told by their key.
+
+        Hooks that make data do so before: their ``before_train_data`` is called.
+        """
+        self.call_hook('before_train_data')
         with missing_data_named('train_dataloader'):
             return super().build_train_loop(loop)
 

@@ -311,6 +311,12 @@ INTERNALS = (
         "Replaced on a head. The RoIs' labels and regression targets are not recorded.",
     ),
     Internal(
+        'mmdet.models.roi_heads.bbox_heads.BBoxHead.get_targets',
+        ('engine/hooks/box_weights.py',),
+        'Replaced on a head. Boxes of the ground truth cannot be weighed.',
+        ('sampling_results', 'rcnn_train_cfg', 'concat'),
+    ),
+    Internal(
         'mmdet.models.dense_heads.RPNHead.get_targets',
         ('views/rpn/outputs.py',),
         'Replaced on a head. Which anchors were sampled is not recorded.',
@@ -347,10 +353,15 @@ INTERNALS = (
     # Segmentors
     Internal(
         'mmseg.models.decode_heads.decode_head.BaseDecodeHead.loss_by_feat',
-        ('views/seg/decode.py',),
+        ('views/seg/decode.py', 'engine/mixed_labels.py'),
         'Replaced on a head, which calls its own forward, past all hooks. The logits '
         'of a decode head are not recorded.',
         ('seg_logits', 'batch_data_samples'),
+    ),
+    Internal(
+        'mmseg.models.decode_heads.decode_head.BaseDecodeHead.sampler',
+        ('engine/mixed_labels.py',),
+        'Replaced on a head. The pixels of mixed images cannot be weighed.',
     ),
     Internal(
         'mmseg.models.decode_heads.decode_head.BaseDecodeHead.cls_seg',

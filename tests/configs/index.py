@@ -68,7 +68,8 @@ METRICS = {'mAP': 'box AP', 'mIoU': 'mIoU', 'RMSE': 'RMSE'}
 COLLECTIONS = {'auto': 'Pairs by what both models are', 'chen2017': 'Chen et al. 2017'}
 COLLECTIONS |= {'skd': 'SKD', 'takd': 'TAKD', 'camkd': 'CA-MKD', 'rco': 'RCO'}
 COLLECTIONS |= {'mtpd': 'MTPD', 'eskd': 'ESKD', 'ban': 'BAN'}
-COLLECTIONS['gd'] = 'Generalized distillation'
+COLLECTIONS |= {'gd': 'Generalized distillation', 'mixkd': 'MIX-KD'}
+COLLECTIONS['pseudolabel'] = 'Pseudo-labels'
 # What the names of the main jobs would be.
 LONG_NAMES = {
     'frcnn_kd': 'chen2017-full-no-adapter_frcnn-w32_frcnn-w16_1k_digits-300',

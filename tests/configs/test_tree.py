@@ -12,6 +12,7 @@ from kd_plugins import losses, target_transforms
 from kd_plugins.config_files import read_config
 from kd_plugins.teachers import model_config
 from tests.configs.tree import (
+    BY_LABELS,
     CONFIGS,
     DISTILLATIONS,
     FILES,
@@ -82,7 +83,7 @@ TERMS['logits'] = {'logits': 'KDLoss'}
 TERMS |= dict.fromkeys(('entropy', 'average'), TERMS['logits'])
 TERMS['logits-features'] = TERMS['logits'] | {'features': 'ConvAdapter'}
 TERMS |= {name: {name: 'KDLoss'} for name in ('resolution', 'noise')}
-TERMS |= dict.fromkeys(('gate', 'short-teacher'), TERMS['logits'])
+TERMS |= dict.fromkeys(('gate', 'short-teacher', 'partial'), TERMS['logits'])
 # What such a name says of the teachers.
 COMBINATIONS = {
     'logits-features': 'ConfidenceWeights',
@@ -90,8 +91,9 @@ COMBINATIONS = {
     'average': 'MeanLosses',
 }
 FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
+FULL['mixkd'] = TERMS['logits']
 # Of several terms, or of teachers; every other method is one loss, that of its name.
-OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd', 'eskd')
+OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd', 'eskd', 'mixkd')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
@@ -123,6 +125,7 @@ def test_header_says_command_cost_and_result(path: Path) -> None:
 @every_distillation
 def test_header_names_the_paper(path: Path) -> None:
     places = r'arxiv\.org/abs|papers\.nips\.cc|openreview\.net|openaccess\.thecvf\.com'
+    places += r'|doi\.org'
     paper = rf'arXiv:\d{{4}}\.\d{{5}}|https://({places})/\S+'
     assert re.search(paper, header(path))
 
@@ -145,6 +148,8 @@ def dataset_of(cfg: Config) -> str:
     dataset = cfg.train_dataloader.dataset
     if dataset.type == 'kd_plugins.SeededViews':
         dataset = dataset.dataset
+    if dataset.type == 'ConcatDataset':  # labels that people made come first
+        dataset = dataset.datasets[0]
     if dataset.type == 'RepeatDataset':
         years = [part.ann_file[:7] for part in dataset.dataset.datasets]
         assert years == ['VOC2007', 'VOC2012']
@@ -194,6 +199,9 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     assert method == path.parent.name
     assert where.endswith('-cached') == ('cache' in (cfg.model.teacher or {}))
     where = where.removesuffix('-cached')
+    sampler = cfg.train_dataloader.sampler.type
+    assert where.endswith('-sampled') == (sampler == 'ClassAwareSampler')
+    where = where.removesuffix('-sampled')
     # Of generations, the first has none.
     assert teacher == ([model_of(teacher_model(first))] if has_teacher(first) else [])
     assert student == model_of(cfg.model.student)
@@ -202,7 +210,7 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     if path in STAGED:  # what the stages do is told below
         return
     assert is_auto(cfg) == (method == 'auto')
-    if where == 'start' or is_auto(cfg):
+    if where == 'start' or is_auto(cfg) or method in BY_LABELS:
         assert not pairs(cfg)
         return
     if method not in OF_TERMS:
@@ -286,6 +294,18 @@ def test_hints_come_first_and_alone() -> None:
     assert ramp.loss_weight.start == 4 / ramp.temperature**2
     for cfg in (hint, task):
         assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in DISTILLATIONS if path.parent.name == 'mixkd'], ids=name
+)
+def test_what_is_mixed_is_told_and_logits_are_scaled(path: Path) -> None:
+    cfg = load(path)
+    (mixing,) = [hook for hook in cfg.custom_hooks if 'MixedBatches' in hook.type]
+    assert mixing.share == {'full': 1.0, 'partial': 0.1}[path.stem.split('_')[0][6:]]
+    (pair,) = pairs(cfg).values()
+    assert pair.target_transform.type == 'StdScalingTransform'
+    assert (pair.loss.temperature, pair.loss.loss_weight) == (1.0, 0.9)
 
 
 def test_an_assistant_is_taught_and_teaches() -> None:

@@ -157,6 +157,8 @@ def stages_of(path: Path) -> list[Config]:
     return [stage.cfg for stage in read_stages(cfg)] if has_stages(cfg) else [cfg]
 
 
+# What a teacher teaches by its labels alone: there are no pairs.
+BY_LABELS = ('pseudolabel',)
 DISTILLATIONS = [path for path in FILES if distils(path)]
 # Of several trainings in one process, by one config.
 STAGED = [path for path in DISTILLATIONS if '\nstages = ' in path.read_text()]

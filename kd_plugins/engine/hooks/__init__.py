@@ -1,27 +1,34 @@
 """Host hooks: checkpoints, random state, the clock of weight schedules, the summary.
 
 And the pairs' gradients beside the task's, by which weights are balanced; for who asks
-for them, how well the student matches its teacher, and pictures of both.
+for them, how well the student matches its teacher, and pictures of both; pseudo-labels,
+weights of boxes, and mixed batches.
 """
 
+from .box_weights import BoxWeightsHook
 from .checkpoint import AtomicCheckpointHook
 from .classes import ClassNamesHook
 from .clock import ClockHook
 from .fast_teacher import FastTeacherHook
 from .fidelity import FidelityHook
 from .gradient_shares import GradientSharesHook
+from .mixed_batches import MixedBatchesHook
 from .pictures import DistillationPicturesHook
+from .pseudo_labels import PseudoLabelsHook
 from .random_state import RandomStateHook
 from .summary import SummaryHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BoxWeightsHook',
     'ClassNamesHook',
     'ClockHook',
     'DistillationPicturesHook',
     'FastTeacherHook',
     'FidelityHook',
     'GradientSharesHook',
+    'MixedBatchesHook',
+    'PseudoLabelsHook',
     'RandomStateHook',
     'SummaryHook',
 ]
