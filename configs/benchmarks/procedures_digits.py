@@ -52,6 +52,16 @@ recipes = {
         config='../hint/hint-first_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='FitNets, the hint first',
     ),
+    'aht': dict(
+        config='../aht/aht-features_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='AHT beside the task',
+        seeds=[0],
+    ),
+    'aht-first': dict(
+        config='../aht/aht-first_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='AHT, the hints first, then AIL',
+        seeds=[0],
+    ),
     'fsp-first': dict(
         config='../fsp/fsp-first_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='FSP, the flow first',
@@ -59,5 +69,10 @@ recipes = {
     ),
 }
 # Is it the stages? The first is expected above the second.
-comparisons = [('takd', 'kd'), ('mtpd', 'takd'), ('hint-first', 'hint')]
+comparisons = [
+    ('takd', 'kd'),
+    ('mtpd', 'takd'),
+    ('hint-first', 'hint'),
+    ('aht-first', 'aht'),
+]
 cost = {name: None for name in recipes if name not in ('start', 'alone')}

@@ -86,6 +86,11 @@ recipes = {
         method='AB, the boundaries first',
         seeds=[0],
     ),
+    'posteriors': dict(
+        config='../kd/kd-posteriors_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='posteriors alone, no label (Li et al.)',
+        seeds=[0],
+    ),
     'tfnkd': dict(
         config='../tfnkd/tfnkd-logits_psp-w6_1500it_mosaics-300.py',
         method='tf-NKD, no teacher',

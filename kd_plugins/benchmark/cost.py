@@ -7,7 +7,9 @@ and backward on fixed tensors, and the distilling step; then that step with a te
 whose answers are read from a cache. Learning rates are 0, so that both students stay
 the same. With weight schedules, the time is that at the moment when most pairs have a
 weight, of five moments from the first iteration to the last. If at one of them no pair
-has a weight, as after a first stage, the step of that phase is timed too.
+has a weight, as after a first stage, the step of that phase is timed too. What whole
+trainings cost, and those of several stages, is in
+:mod:`~kd_plugins.benchmark.cost_trainings`.
 """
 
 import copy
@@ -42,6 +44,7 @@ STUDENT, TEACHER, ADAPTERS = 'student step', 'teacher forward', 'adapters'
 FAST = 'fast teacher forward'
 DISTILLING, IDLE = 'distilling step', 'step without pairs'
 CACHED = 'cached step'
+REFERENCE = 'step of the student of the last stage'
 ORDER = (STUDENT, TEACHER, FAST, ADAPTERS, DISTILLING)
 _PARTS = (STUDENT, TEACHER, ADAPTERS)
 _CONSTRUCTOR = f'kd_plugins.{DistillOptimWrapperConstructor.__name__}'
@@ -57,12 +60,14 @@ class Cost:
         stages: median seconds of each stage of a step, of the student alone and of the
             distiller; a label that begins with '- ' is part of the stage before it.
         bound: largest ratio allowed; None: there is none.
+        idle_share: of the training, in which no pair has a weight.
     """
 
     recipe: str
     seconds: Mapping[str, list[float]]
     stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     bound: float | None = None
+    idle_share: float = 0.0
 
     @property
     def medians(self) -> dict[str, float]:
@@ -92,9 +97,25 @@ class Cost:
         """As ``step_ratio``, of a cached teacher; None: it cannot be cached."""
         return self._over_student(CACHED) if CACHED in self.seconds else None
 
+    @property
+    def mean_ratio(self) -> float:
+        """Of the training's mean step, over the student's of the last stage.
+
+        With both kinds of steps, each by its share, where a phase has no pairs.
+        """
+        alone = REFERENCE if REFERENCE in self.seconds else STUDENT
+        ratio = self._over(DISTILLING, alone)
+        if IDLE not in self.seconds:
+            return ratio
+        idle = self._over(IDLE, alone)
+        return (1 - self.idle_share) * ratio + self.idle_share * idle
+
     def _over_student(self, part: str) -> float:
-        pairs = zip(self.seconds[part], self.seconds[STUDENT], strict=True)
-        return statistics.median(step / alone for step, alone in pairs)
+        return self._over(part, STUDENT)
+
+    def _over(self, part: str, alone: str) -> float:
+        pairs = zip(self.seconds[part], self.seconds[alone], strict=True)
+        return statistics.median(step / own for step, own in pairs)
 
     @property
     def paired_ratio(self) -> float:
@@ -115,6 +136,7 @@ def measure_cost(
     warmup: int = 10,
     bound: float | None = None,
     with_stages: bool = True,
+    last_student: Trainee | None = None,
 ) -> Cost:
     """Time a recipe's step and its parts, with the current threads of torch.
 
@@ -126,6 +148,7 @@ def measure_cost(
         warmup: rounds before them.
         bound: of the ratio, for the report.
         with_stages: time the stages of the steps too, which takes ten more of each.
+        last_student: of the last one of several trainings, timed in turn with these.
 
     Raises: ConfigError if ``cfg`` is no distillation.
     """
@@ -137,6 +160,8 @@ def measure_cost(
     alone = student_trainee(cfg, batch)
     distilling = distilling_trainee(cfg, batch, alone)
     parts = {STUDENT: alone.step, **_work(distilling), DISTILLING: distilling.step}
+    if last_student is not None:
+        parts[REFERENCE] = last_student.step
     busiest, idle = distilling.model.clock, moment_without_pairs(cfg, distilling.model)
     if idle is not None:
 
@@ -153,7 +178,8 @@ def measure_cost(
             parts[CACHED] = cached.step
         seconds = time_in_turn(parts, steps=steps, warmup=warmup)
     stages = stages_of(alone, distilling) if with_stages else {}
-    return Cost(recipe, seconds, stages, bound)
+    share = idle_share(cfg, distilling.model.pairs)
+    return Cost(recipe, seconds, stages, bound, share)
 
 
 def student_trainee(cfg: Config, batch: dict[str, Any]) -> Trainee:
@@ -194,8 +220,8 @@ def _holding_still(wrapper: OptimWrapper | OptimWrapperDict) -> Any:
     return wrapper
 
 
-def _moments(cfg: Config) -> list[Clock]:
-    """Five moments of a training, from its first iteration to its last.
+def _moments(cfg: Config, number: int = 5) -> list[Clock]:
+    """Moments of a training, from its first iteration to its last.
 
     For a loop of epochs, only by epochs: the config does not say how many iterations an
     epoch has.
@@ -203,9 +229,9 @@ def _moments(cfg: Config) -> list[Clock]:
     train_cfg = cfg.get('train_cfg') or {}
     iterations, epochs = train_cfg.get('max_iters'), train_cfg.get('max_epochs')
     clocks = []
-    for quarter in range(5):
+    for part in range(number):
         iteration, epoch = (
-            quarter * ((last or 1) - 1) // 4 for last in (iterations, epochs)
+            part * ((last or 1) - 1) // (number - 1) for last in (iterations, epochs)
         )
         by_epoch = epochs is not None
         clocks.append(Clock(iteration, epoch, iterations, epochs, by_epoch))
@@ -231,6 +257,13 @@ def moment_without_pairs(cfg: Config, distiller: Distiller) -> Clock | None:
         return None
     idle = (clock for clock in _moments(cfg) if not _at_work(pairs, clock))
     return next(idle, None)
+
+
+def idle_share(cfg: Config, pairs: Sequence[Pair]) -> float:
+    """The share of a training in which no pair has a weight, of pairs of a schedule."""
+    if not any(pair.schedule is not None for pair in pairs):
+        return 0.0
+    return statistics.fmean(not _at_work(pairs, each) for each in _moments(cfg, 1001))
 
 
 def _work(trainee: Trainee) -> dict[str, Callable[[], None]]:

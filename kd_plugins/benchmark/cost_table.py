@@ -1,6 +1,6 @@
 """Step costs as Markdown and JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..tables import markdown_table
@@ -16,8 +16,17 @@ def cost_markdown(
     machine: Mapping[str, Any],
     versions: Mapping[str, str],
     threads: int,
+    trainings: Iterable[tuple[str, str, str]] = (),
 ) -> str:
-    """A table of the parts of every recipe, then the stages of each step."""
+    """A table of the parts of every recipe, whole trainings, the stages of each step.
+
+    Args:
+        costs: at least one.
+        machine: of the measurement.
+        versions: of the packages.
+        threads: of torch.
+        trainings: rows of what whole trainings take.
+    """
     rounds = len(costs[0].seconds[DISTILLING])
     lines = [
         '# Step cost',
@@ -50,6 +59,16 @@ def cost_markdown(
             for cost in costs
         ],
     )
+    whole = list(trainings)
+    if whole:
+        lines += ['', '## Whole trainings', '']
+        columns = ('recipe', 'length x mean step', "over the student's training")
+        lines += markdown_table(columns, whole)
+        lines += [
+            '',
+            "Mean step: over the student's, of the last stage where there are several. "
+            'A phase without pairs counts as what it costs.',
+        ]
     for cost in costs:
         lines += ['', f'## Where the time goes: {cost.recipe}', '']
         lines += markdown_table(
@@ -92,6 +111,7 @@ def cost_json(
     same = all(earlier.get(key) == value for key, value in facts.items())
     return {
         **facts,
+        'trainings': dict(earlier.get('trainings', {}) if same else {}),
         'recipes': [
             *(
                 recipe
@@ -107,6 +127,7 @@ def cost_json(
                     'paired_ratio': cost.paired_ratio,
                     'step_ratio': cost.step_ratio,
                     'idle_ratio': cost.idle_ratio,
+                    'idle_share': cost.idle_share,
                     'cached_ratio': cost.cached_ratio,
                     'median_seconds': cost.medians,
                     'seconds': {

@@ -9,19 +9,21 @@ import torch
 from mmengine.logging import MMLogger
 
 from ..engine.hooks import FidelityHook
-from ..engine.opening import first_batch, open_config
+from ..engine.overrides import apply_overrides
 from ..errors import ConfigError
 from ..extras import extra
 from ._common import read_json, write_json, write_text
 from .cluster import Cluster, ClusterExecutor
-from .cost import Cost, measure_cost
+from .cost import Cost
 from .cost_table import cost_json, cost_markdown
+from .cost_trainings import Part, measure_trainings, rows, time_ratio, trainings_json
 from .equal_time import EqualTime, Ratio, file_of, plan_equal_time, write_equal_time
 from .machine import cores, in_words, machine, versions
 from .plan import Run, key_of, plan_runs, teacher_run, write_configs
 from .protocol import Protocol
 from .report import Report, StepTimes
 from .runs import Commands, Executor
+from .stages import scored_config, trainings_of
 from .table import to_csv, to_json
 
 _COST = 'cost.json'
@@ -276,6 +278,8 @@ def cost(
 ) -> str:
     """Measure the step cost of the protocol's ``cost`` recipes, or of named ones.
 
+    Of a recipe of several stages each stage is measured, and what all cost together.
+
     ``cost.{md,json}`` in the work directory hold the cost of each recipe; ``cost.json``
     keeps the costs of earlier calls with the same machine and versions.
 
@@ -296,6 +300,15 @@ def cost(
     MMLogger.get_instance('kd_plugins_cost', log_level='WARNING')
     costs: list[Cost] = []
     keys: dict[str, str] = {}
+    parts: dict[str, list[Part]] = {}
+    ratios: dict[str, float | None] = {}
+    base = protocol.recipes[protocol.baseline]
+    baseline = scored_config(base.config)
+    lengths = {**base.options, **(options or {})}  # others may be of distillations
+    apply_overrides(
+        baseline,
+        {key: value for key, value in lengths.items() if key.startswith('train_cfg.')},
+    )
     facts = (machine(), versions(), threads)
     earlier = read_json(work_dir / _COST)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -303,20 +316,21 @@ def cost(
         recipe = protocol.recipes[name]
         overrides = {**recipe.options, **(options or {})}
         keys[name] = key_of(recipe.config, overrides)
-        cfg = open_config(recipe.config, overrides)
-        costs.append(
-            measure_cost(
-                name,
-                cfg,
-                first_batch(cfg),
-                steps=steps,
-                warmup=warmup,
-                bound=protocol.cost.get(name),
-            )
+        found, parts[name] = measure_trainings(
+            name,
+            trainings_of(recipe.config, overrides),
+            steps=steps,
+            warmup=warmup,
+            bound=protocol.cost.get(name),
         )
-        markdown = cost_markdown(costs, *facts)
+        costs += found
+        keys |= dict.fromkeys((each.recipe for each in found), keys[name])
+        ratios[name] = time_ratio(parts[name], baseline)
+        markdown = cost_markdown(costs, *facts, trainings=rows(parts, ratios))
         write_text(work_dir / 'cost.md', markdown)
-        write_json(work_dir / _COST, cost_json(costs, *facts, keys, earlier))
+        content = cost_json(costs, *facts, keys, earlier)
+        content['trainings'] |= trainings_json(parts, ratios, keys)
+        write_json(work_dir / _COST, content)
     return markdown
 
 
@@ -327,12 +341,18 @@ def _step_times(
     measured = read_json(work_dir / _COST)
     if measured is None:
         return None
-    costs = {item['recipe']: item for item in measured['recipes']}
+    found = {item['recipe']: (item, 'step_ratio') for item in measured['recipes']}
+    trainings = measured.get('trainings', {}).items()
+    found |= {
+        name: (item, 'time_ratio')
+        for name, item in trainings
+        if item['time_ratio'] is not None
+    }
     ratios = {
-        name: float(costs[name]['step_ratio'])
+        name: float(found[name][0][found[name][1]])
         for name, recipe in protocol.recipes.items()
-        if name in costs
-        and costs[name].get('key')
+        if name in found
+        and found[name][0].get('key')
         == key_of(recipe.config, {**recipe.options, **(options or {})})
     }
     words = in_words(measured['machine'], measured['versions'])

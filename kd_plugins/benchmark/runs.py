@@ -138,8 +138,8 @@ class Executor:
         self, run: Run, result: Mapping[str, Any], lock: int
     ) -> dict[str, Any]:
         """The result, with fidelity in the metrics."""
-        folder = run.folder / 'fidelity'
         trained, config, options = _scored(run)
+        folder = trained / 'fidelity'  # no stage's
         last = trained / 'last_checkpoint'
         checkpoint = trained / (Path(last.read_text()).name if last.exists() else '')
         if not checkpoint.is_file():

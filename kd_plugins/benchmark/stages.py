@@ -7,6 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ..apis.stages import Stage, give_options, has_stages, read_stages
+from ..config_files import read_config
+from ..engine.overrides import apply_overrides
 
 _APART = 1000  # seeds of the stages of one run
 
@@ -26,6 +28,25 @@ def stages_of(config: Path, options: Mapping[str, Any] | None = None) -> list[St
         return []
     give_options(cfg, options or {})
     return read_stages(cfg)
+
+
+def trainings_of(
+    config: Path, options: Mapping[str, Any] | None = None
+) -> dict[str, Config]:
+    """The whole config of each training, by the name of its stage; '' of a single one.
+
+    Args:
+        config: of a recipe.
+        options: dotted keys to values, for every stage.
+
+    Raises: ConfigError as :func:`stages_of`.
+    """
+    cfg = read_config(config)
+    if not has_stages(cfg):
+        apply_overrides(cfg, options)
+        return {'': cfg}
+    give_options(cfg, options or {})
+    return {stage.name: stage.cfg for stage in read_stages(cfg)}
 
 
 def scored_config(config: Path) -> Config:

@@ -7,6 +7,7 @@ from kd_plugins.losses._base import (
     StepData,
 )
 from kd_plugins.losses.ab import ABLoss, activation_boundary
+from kd_plugins.losses.aht import AHTLoss, attentive_hint
 from kd_plugins.losses.ail import AILLoss, attentive_imitation
 from kd_plugins.losses.at import ATLoss, attention_transfer
 from kd_plugins.losses.bake import BAKELoss, batch_ensembled_divergence
@@ -74,6 +75,7 @@ from kd_plugins.losses.zipf_label_smoothing import (
 
 __all__ = [
     'ABLoss',
+    'AHTLoss',
     'AILLoss',
     'ATLoss',
     'AuxiliaryOptimizer',
@@ -119,6 +121,7 @@ __all__ = [
     'ZipfLabelSmoothingLoss',
     'activation_boundary',
     'attention_transfer',
+    'attentive_hint',
     'attentive_imitation',
     'balanced_divergence',
     'batch_ensembled_divergence',

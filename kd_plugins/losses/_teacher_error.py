@@ -6,11 +6,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kd_plugins.checks import check_float, check_int, check_same_shape
+from kd_plugins.checks import check_choice, check_float, check_int, check_same_shape
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses._reductions import float32_rows, pixel_rows
 
 LAYOUT = 'RD|NCHW'
+NORMALIZERS = ('running', 'batch')
 
 
 def teacher_reliability(
@@ -62,17 +63,41 @@ def error_range(
     teacher, target, mask = pixel_rows(teacher.detach(), target.detach(), mask)
     with float32_rows(teacher, target, mask=mask) as (teacher, target):
         error = (teacher - target).square().sum(dim=1)  # (R,)
-        kept = torch.ones_like(error) if mask is None else mask
-        dropped, count = kept <= 0, (kept > 0).sum()
-        end = error.new_full((1,), math.inf)  # the smallest of no rows
-        ascending = torch.cat([error.masked_fill(dropped, math.inf), end])
-        if percentile == 100:
-            highest = torch.cat([error.masked_fill(dropped, -math.inf), -end]).amax()
-        else:
-            last = (count.double() * (percentile / 100)).ceil().long() - 1
-            highest = ascending.sort().values.gather(0, last.clamp(min=0)[None])[0]
-            highest = torch.where(count > 0, highest, -end[0])
-        return torch.stack([ascending.amin(), highest])
+        return extremes_of(error, percentile=percentile, mask=mask)
+
+
+def extremes_of(
+    error: Tensor, *, percentile: float = 100.0, mask: Tensor | None = None
+) -> Tensor:
+    """As :func:`error_range`, of the errors (R,) themselves, float32 or float64."""
+    kept = torch.ones_like(error) if mask is None else mask
+    dropped, count = kept <= 0, (kept > 0).sum()
+    end = error.new_full((1,), math.inf)  # the smallest of no rows
+    ascending = torch.cat([error.masked_fill(dropped, math.inf), end])
+    if percentile == 100:
+        highest = torch.cat([error.masked_fill(dropped, -math.inf), -end]).amax()
+    else:
+        last = (count.double() * (percentile / 100)).ceil().long() - 1
+        highest = ascending.sort().values.gather(0, last.clamp(min=0)[None])[0]
+        highest = torch.where(count > 0, highest, -end[0])
+    return torch.stack([ascending.amin(), highest])
+
+
+def check_normalizer(normalizer: float | str, percentile: float) -> float | str:
+    """Refuse what is neither a number above 0 nor a name, and a percentile beyond 100.
+
+    Raises: ConfigError.
+    """
+    if check_float('percentile', percentile, strict=True) > 100:
+        raise ConfigError(f'percentile must be at most 100, got {percentile!r}.')
+    if isinstance(normalizer, str):
+        return check_choice('normalizer', normalizer, NORMALIZERS)
+    if percentile != 100:
+        raise ConfigError(
+            f"percentile={percentile} applies to normalizer='batch' or 'running', and "
+            f"normalizer is {normalizer!r}. Remove percentile, or use 'running'."
+        )
+    return check_float('normalizer', normalizer, strict=True)
 
 
 class BatchRange(nn.Module):

@@ -11,13 +11,13 @@ from kd_plugins.losses._teacher_error import (
     LAYOUT,
     BatchRange,
     RunningRange,
+    check_normalizer,
     error_range,
     teacher_reliability,
 )
 from kd_plugins.registry import LOSSES
 
 MODES = ('attentive', 'plain', 'bounded', 'minimum')
-NORMALIZERS = ('running', 'batch')
 
 
 def attentive_imitation(
@@ -156,7 +156,7 @@ class AILLoss(DistillationLoss):
         self.alpha = _check_alpha(alpha)
         self.with_task = with_task
         _check_once(mode, with_task)
-        self.normalizer = _check_normalizer(normalizer, percentile)
+        self.normalizer = check_normalizer(normalizer, percentile)
         self.percentile = percentile
         running = RunningRange(momentum, warmup)
         self.range: BatchRange | RunningRange | None = None
@@ -213,16 +213,3 @@ def _check_once(mode: str, with_task: bool) -> None:
         raise ConfigError(
             "mode='minimum' holds the task's term already. Remove with_task."
         )
-
-
-def _check_normalizer(normalizer: float | str, percentile: float) -> float | str:
-    if check_float('percentile', percentile, strict=True) > 100:
-        raise ConfigError(f'percentile must be at most 100, got {percentile!r}.')
-    if isinstance(normalizer, str):
-        return check_choice('normalizer', normalizer, NORMALIZERS)
-    if percentile != 100:
-        raise ConfigError(
-            f"percentile={percentile} applies to normalizer='batch' or 'running', and "
-            f"normalizer is {normalizer!r}. Remove percentile, or use 'running'."
-        )
-    return check_float('normalizer', normalizer, strict=True)

@@ -30,9 +30,10 @@ def validate(checkpoint: Path, folder: Path, strength: int, mood: str) -> None:
 def main(kind: str, config: str, *rest: str) -> None:
     folder = Path(rest[rest.index('--work-dir') + 1])
     depth = 1 if kind == 'train' else 2 if '--fidelity' in rest else 0
+    depth += (folder.parent / 'stage.py').exists()  # a folder of a stage lies deeper
     with open(folder.parents[depth] / 'calls.txt', 'a') as calls:
         name = f'{folder.parent.name}/{folder.name}' if kind == 'train' else 'teacher'
-        name = f'{folder.parent.parent.name} fidelity' if depth == 2 else name
+        name = f'{folder.parents[depth - 1].name} fidelity' if depth > 1 else name
         calls.write(name + (' --resume' if '--resume' in rest else '') + '\n')
     mood = os.environ.get('FAKE_TOOL', '')
     if mood == f'fail {folder.parent.name}/{folder.name}':

@@ -7,6 +7,7 @@ from typing import cast
 
 from torch import Tensor
 
+from ...checks import check_choice
 from ...errors import ConfigError, DistillationError, located
 from ...host_types import HostModule, Samples
 from ...losses import LossContext
@@ -30,6 +31,8 @@ from .stages import (
     scored_by_student,
     stage_name,
 )
+
+_TARGETS = ('labels', 'teacher_error')
 
 
 @VIEWS.register_module(name='roi.logits')
@@ -152,18 +155,35 @@ class RoIDeltasView(View):
 class RoIFeaturesView(View):
     """What the classifier of a RoI head reads, (R, D); D may differ.
 
-    Args: as of :class:`RoILogitsView`.
+    Args:
+        stage: as of :class:`RoILogitsView`.
+        roi_source: likewise.
+        num_rois: likewise.
+        target: 'labels', those of the student's RoIs; or 'teacher_error', the squared
+            error (R, 1) of the box that the teacher regresses of each, as of
+            :class:`RoIDeltasView`: RoIs without a box are masked.
+
+    Raises: ConfigError for another target, and for errors of RoIs without labels.
     """
 
     def __init__(
-        self, stage: Stage = None, roi_source: str = 'student', num_rois: int = 64
+        self,
+        stage: Stage = None,
+        roi_source: str = 'student',
+        num_rois: int = 64,
+        target: str = 'labels',
     ) -> None:
         self.stage = stage
         self.source = RoISource(roi_source, num_rois)
+        self.of_errors = check_choice('target', target, _TARGETS) == 'teacher_error'
+        if self.of_errors:
+            check_has_labels('roi.features', roi_source)
 
     def bind(self, probe: Probe) -> BoundView:
         heads = box_heads(probe)
         stages = pair_stages(self.stage, *map(len, heads.values()))
+        if self.of_errors:
+            return self._bind_errors(probe, heads, stages)
         has_target = self.source.is_student and assigns_targets(probe.student)
         specs = [
             TensorSpec(
@@ -179,6 +199,39 @@ class RoIFeaturesView(View):
         bound = _bound(specs, match, self.source, has_target=has_target)
         classifier = _classifier(probe, heads, stages) if has_target else None
         return replace(bound, classifier=classifier)
+
+    def _bind_errors(
+        self,
+        probe: Probe,
+        heads: dict[Side, list[HostModule]],
+        stages: tuple[StagePair, ...],
+    ) -> BoundView:
+        check_assigns(probe)
+        specs = []
+        classes = None
+        for stage in stages:
+            both = (heads['student'][stage.student], heads['teacher'][stage.teacher])
+            classes = check_same_classes(*both, probe)
+            for side, head in zip(SIDES, both, strict=True):
+                with located(f'({side})'):
+                    _check_deltas(head)
+            widths = [head.fc_cls.in_features for head in both]
+            specs.append(
+                TensorSpec(
+                    stage_name('roi.features', stage.student, len(stages)),
+                    (-1, widths[0]),
+                    (-1, widths[1]),
+                    context=LossContext(stage=stage.student),
+                    target=(-1, 1),
+                )
+            )
+        return _bound(
+            specs,
+            _FeaturesAndErrors(self.source, stages, classes).match,
+            self.source,
+            has_target=True,
+            requires_same_classes=True,
+        )
 
 
 def _classifier(
@@ -316,6 +369,36 @@ class _Features(_Stages):
         ) -> MatchedTensors:
             context = LossContext(stage=stage.student)
             return match_features(of_student, of_teacher, context)
+
+        return self.each(student, teacher, samples, 'roi.features', features)
+
+
+class _FeaturesAndErrors(_Stages):
+    def match(
+        self, student: ModelRun, teacher: FrozenRun, samples: Samples
+    ) -> list[MatchedTensors | None]:
+        def features(
+            stage: StagePair, of_student: RoIOutputs, of_teacher: RoIOutputs
+        ) -> MatchedTensors:
+            check_assigned(of_student, 'roi.features')
+            context = LossContext(stage=stage.student)
+            deltas = match_deltas(
+                of_student,
+                of_teacher,
+                context,
+                box_head(student.model, stage.student),
+                box_head(teacher.model, stage.teacher),
+                self.classes,
+            )
+            assert deltas.target is not None and deltas.mask is not None
+            error = (deltas.teacher - deltas.target).square().sum(dim=1)
+            matched = match_features(of_student, of_teacher, context)
+            return replace(
+                matched,
+                target=error[:, None],
+                mask=deltas.mask,
+                count=deltas.mask.sum(),
+            )
 
         return self.each(student, teacher, samples, 'roi.features', features)
 
