@@ -119,8 +119,16 @@ def _pairs(node: Mapping[str, Any]) -> Keys:
 
 def _pair(_node: Mapping[str, Any]) -> Keys:
     from ..distillers.pair_config import _KEYS
+    from ..distillers.peers import PAIR_KEYS
 
-    return Keys(_KEYS)
+    return Keys((*_KEYS, *PAIR_KEYS))
+
+
+def _peer(node: Mapping[str, Any]) -> Keys:
+    from ..distillers.peers import KEYS
+
+    # Beside a model's own type its arguments count, and none of these.
+    return Keys(() if 'type' in node and 'cfg' not in node else KEYS)
 
 
 def _of(*targets: Any, also: Iterable[str] = ()) -> Callable[[Any], Keys]:
@@ -152,6 +160,8 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
         r'|backend_args|strategy)(\..+)?',
         None,
     ),
+    (r'(.+\.)?peers', lambda _node: Keys((), given_whole=True)),
+    (r'(.+\.)?peers\.\w+', _peer),
     (r'(.+\.)?pairs', _pairs),
     (r'(.+\.)?pairs\.\w+', _pair),
     (rf'{_TEACHER}\.class_map', lambda _node: Keys(('student', 'teacher', 'rename'))),
@@ -169,11 +179,16 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     ),
     (
         r'optim_wrapper',
-        _of(OptimWrapper, also=('constructor', 'paramwise_cfg', 'adapter_cfg')),
+        _of(OptimWrapper, also=('constructor', 'paramwise_cfg', 'adapter_cfg', 'peer_cfg')),
     ),
     (
-        r'optim_wrapper\.adapter_cfg',
+        r'optim_wrapper\.(peer_cfg\.\w+\.)?adapter_cfg',
         lambda _node: Keys(('lr_mult', 'decay_mult', 'clip_grad')),
+    ),
+    (r'optim_wrapper\.peer_cfg', lambda _node: Keys((), given_whole=True)),
+    (
+        r'optim_wrapper\.peer_cfg\.\w+',
+        lambda _node: Keys(('optimizer', 'clip_grad', 'paramwise_cfg', 'adapter_cfg')),
     ),
     (
         r'(.+\.)?clip_grad',

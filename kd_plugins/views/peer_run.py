@@ -49,13 +49,21 @@ class PeerRun(FrozenRun):
 
         Raises: DistillationError if it has computed no features there.
         """
+        self._check_ran()
+        return super().once(key, compute, per_image)
+
+    def recorded(self, recorder: LayerRecorder, key: Any) -> Sequence[Tensor]:
+        """As of :class:`FrozenRun`, likewise."""
+        self._check_ran()
+        return super().recorded(recorder, key)
+
+    def _check_ran(self) -> None:
         if FEATURES not in self._results:
             raise DistillationError(
                 f'{type(self.model).__name__}, a peer, computed no features '
-                '(extract_feat) for its own losses, so that its peers have nothing to '
-                'learn from. Choose another model.'
+                '(extract_feat) for its own losses, so that others have nothing to '
+                'learn from it. Choose another model.'
             )
-        return super().once(key, compute, per_image)
 
     def _compute(self, compute: Callable[[], Result]) -> Result:
         with _judged(self.model):
