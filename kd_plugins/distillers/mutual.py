@@ -4,14 +4,20 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DistillationError, collected, located, nearest
-from ..errors import raise_together
+from ..errors import (
+    ConfigError,
+    DistillationError,
+    collected,
+    located,
+    nearest,
+    raise_together,
+)
 from ..host_types import HostModule, Samples
 from ..inner_models import image_preprocessor
 from ..registry import MODELS
@@ -34,9 +40,9 @@ class MutualDistiller(BaseModel):
     """Models of the host's that learn together, each the teacher of others.
 
     In a step all peers see the same images. First each computes its own losses, then
-    each is compared with the others, at its own RoIs, anchors or pixels; what the others
-    give carries no gradient, and all are updated at once. A teacher that is frozen may
-    stand beside them.
+    each is compared with the others, at its own RoIs, anchors or pixels; what the
+    others give carries no gradient, and all are updated at once. A teacher that is
+    frozen may stand beside them.
 
     Everywhere but in ``loss`` it is the peer that is deployed: prediction, and every
     attribute that is not its own. Its checkpoint holds all peers; ``student_*.pth``
@@ -101,13 +107,14 @@ class MutualDistiller(BaseModel):
                 peer = Distiller(model, pairs=by_peer[name], teacher=teachers)
                 _check_pairs(peer)
                 self.peers[name] = peer
+                streams.add(name, peer.random_stream)
         raise_together(faults)
         self._first = True
 
     @property
     def learners(self) -> dict[str, Distiller]:
         """Each peer with its pairs and its teachers, by name."""
-        return dict(self.peers.items())
+        return cast(dict[str, Distiller], dict(self.peers.items()))
 
     @property
     def student(self) -> HostModule:
@@ -140,7 +147,7 @@ class MutualDistiller(BaseModel):
         return self.student(inputs, data_samples, mode=mode)
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Each peer's losses added up in its own way; what is minimised is their sum."""
+        """Each peer's losses added up in its own way; minimised is their sum."""
         total: Tensor | float = 0.0
         logs: dict[str, Tensor] = {}
         for name, peer in self.learners.items():

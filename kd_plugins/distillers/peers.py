@@ -55,7 +55,9 @@ def peer_model(entry: object) -> ConfigDict:
             f"dict(cfg='mmdet::...', seed=1), got {entry!r}."
         )
     if 'type' in entry and 'seed' in entry and 'cfg' not in entry:
-        raise ConfigError('stands beside a model: dict(model=dict(...), seed=1).', 'seed')
+        raise ConfigError(
+            'stands beside a model: dict(model=dict(...), seed=1).', 'seed'
+        )
     if 'model' not in entry:
         return model_config(dict(entry), beside=KEYS)
     unknown = [key for key in entry if key not in KEYS or key == 'cfg']
@@ -135,12 +137,16 @@ class PeerStreams:
         stream = self._streams.get(name)
         return nullcontext() if stream is None else stream.active()
 
+    def add(self, name: str, stream: RandomStream) -> None:
+        """Save and restore another stream of a peer's: that of its pairs."""
+        self._streams[f'{name}.pairs'] = stream
+
     def state_dict(self) -> dict[str, RandomState]:
-        """The state of each, by peer."""
+        """The state of each."""
         return {name: each.state_dict() for name, each in self._streams.items()}
 
     def load_state_dict(self, states: Mapping[str, RandomState]) -> None:
-        """Go on from these states; of a peer that they lack it begins."""
+        """Go on from these states; a stream that they lack begins."""
         for name, stream in self._streams.items():
             if name in states:
                 stream.load_state_dict(states[name])
@@ -196,7 +202,9 @@ def _students(names: object, peers: Sequence[str]) -> list[str]:
         return []
     listed = [names] if isinstance(names, str) else names
     if not isinstance(listed, (list, tuple)) or not listed:
-        raise ConfigError(f'must be a peer, or a list of some, got {names!r}.', 'student')
+        raise ConfigError(
+            f'must be a peer, or a list of some, got {names!r}.', 'student'
+        )
     for name in listed:
         if name not in peers:
             raise ConfigError(

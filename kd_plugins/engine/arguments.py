@@ -179,7 +179,10 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     ),
     (
         r'optim_wrapper',
-        _of(OptimWrapper, also=('constructor', 'paramwise_cfg', 'adapter_cfg', 'peer_cfg')),
+        _of(
+            OptimWrapper,
+            also=('constructor', 'paramwise_cfg', 'adapter_cfg', 'peer_cfg'),
+        ),
     ),
     (
         r'optim_wrapper\.(peer_cfg\.\w+\.)?adapter_cfg',

@@ -159,9 +159,7 @@ def _join(wrappers: Mapping[str, OptimWrapper]) -> None:
         first._clip_grad = clip_each
         # What the host's `step` asks before it clips at all.
         first.clip_grad_kwargs = next(
-            each.clip_grad_kwargs
-            for each in wrappers.values()
-            if each.clip_grad_kwargs
+            each.clip_grad_kwargs for each in wrappers.values() if each.clip_grad_kwargs
         )
 
 

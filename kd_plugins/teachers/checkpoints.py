@@ -88,7 +88,7 @@ def weights_of(
     elif peers := peers_in(tensors):
         raise CheckpointError(
             f"'{source}' holds models that learned together: {', '.join(peers)}. Use "
-            "the student_*.pth beside it, export one (tools/export_student.py --peer "
+            'the student_*.pth beside it, export one (tools/export_student.py --peer '
             f"{peers[0]}), or set checkpoint_prefix='{peer_prefix(peers[0])[:-1]}'.",
             key,
         )

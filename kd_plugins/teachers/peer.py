@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..host_types import HostModule
-from ..inner_models import inner_path
+from ..inner_models import inner_model, inner_path
 from ..schedules import Clock
 from .fast_teacher import FastTeacher
 from .teacher import Teacher
@@ -35,7 +35,7 @@ class PeerTeacher(Teacher):
         self.fast = FastTeacher(None)
         self._built = model
         self.inner_path = inner_path(model)
-        self.model: HostModule = model.get_submodule(self.inner_path)
+        self.model: HostModule = inner_model(model)
         self.loaded = True
 
     def prepare(self, device: torch.device) -> HostModule:

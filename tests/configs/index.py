@@ -67,6 +67,7 @@ DATA = {
 METRICS = {'mAP': 'box AP', 'mIoU': 'mIoU', 'RMSE': 'RMSE'}
 COLLECTIONS = {'auto': 'Pairs by what both models are', 'chen2017': 'Chen et al. 2017'}
 COLLECTIONS |= {'skd': 'SKD', 'takd': 'TAKD', 'camkd': 'CA-MKD', 'rco': 'RCO'}
+COLLECTIONS |= {'dml': 'DML', 'switokd': 'SwitOKD', 'sokd': 'SOKD'}
 COLLECTIONS['gd'] = 'Generalized distillation'
 # What the names of the main jobs would be.
 LONG_NAMES = {

@@ -90,8 +90,10 @@ SPLITS = {
     'peers': (
         split_peers,
         ('logits', 'rpn', 'hint'),
-        ('peers.first.student.roi', 'peers.first.student.backbone')
-        + ('peers.second.student.rpn', 'peers.second.adapters'),
+        (
+            *('peers.first.student.roi', 'peers.first.student.backbone'),
+            *('peers.second.student.rpn', 'peers.second.adapters'),
+        ),
     ),
     'segments': (
         split_segments,

@@ -124,7 +124,9 @@ def test_what_one_learns_from_moves_no_statistics_and_no_draw() -> None:
 
 
 def test_all_modes_are_as_before_and_nothing_stays_attached() -> None:
-    model = mutual(dict(logits=PIXELS), dict(first=steady_segmentor(), second=steady_segmentor(6)))
+    model = mutual(
+        dict(logits=PIXELS), dict(first=steady_segmentor(), second=steady_segmentor(6))
+    )
     for _ in range(2):
         segment_losses(model)
     for module in model.modules():
@@ -166,7 +168,9 @@ def test_a_peer_learns_from_a_frozen_teacher_too() -> None:
     assert 'second.loss_kd_old' in losses and 'first.loss_kd_old' not in losses
     model.parse_losses(losses)[0].backward()
     assert not any('teacher' in name for name in model.state_dict())
-    assert 'allow_random' in model.summary() and 'a peer, which learns' in model.summary()
+    assert (
+        'allow_random' in model.summary() and 'a peer, which learns' in model.summary()
+    )
 
 
 def test_everywhere_else_it_is_the_deployed_peer() -> None:
@@ -200,19 +204,18 @@ def test_peers_begin_as_their_seeds_say() -> None:
         return mutual({}, dict(a=faster_rcnn(), b=dict(model=faster_rcnn(), seed=seed)))
 
     one, again, other = start(3), start(3), start(4)
-    state = one.state_dict()
-    assert all(torch.equal(state[name], each) for name, each in again.state_dict().items())
-    name = 'peers.{}.student.rpn_head.rpn_conv.weight'
-    assert not torch.equal(state[name.format('a')], state[name.format('b')])
-    assert torch.equal(state[name.format('a')], other.state_dict()[name.format('a')])
-    assert not torch.equal(state[name.format('b')], other.state_dict()[name.format('b')])
+    state, same, apart = (each.state_dict() for each in (one, again, other))
+    assert all(torch.equal(state[name], each) for name, each in same.items())
+    a, b = (f'peers.{peer}.student.rpn_head.rpn_conv.weight' for peer in 'ab')
+    assert not torch.equal(state[a], state[b])
+    assert torch.equal(state[a], apart[a]) and not torch.equal(state[b], apart[b])
 
 
 def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> None:
     model = mutual(dict(logits=KD), dict(a=faster_rcnn(), b=faster_rcnn()))
     state = model.peers['a'].student.state_dict()
     model.peers['b'].student.load_state_dict(state)
-    with pytest.raises(DistillationError, match="model.peers: 'a' and 'b' begin with"):
+    with pytest.raises(DistillationError, match=r"model.peers: 'a' and 'b' begin with"):
         losses_of(model)
 
 
@@ -223,7 +226,7 @@ def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> Non
         (dict(peers='two'), 'model.peers: must be a dict of models'),
         (
             dict(peers=dict(a=faster_rcnn(), b=dict(model=faster_rcnn(), seed=0))),
-            "model.peers.b.seed: 'a' and 'b' are the same model and begin with the same",
+            "model.peers.b.seed: 'a' and 'b' are the same model and begin with",
         ),
         (
             dict(peers=dict(a=faster_rcnn(), b=dict(seed=1))),
@@ -245,7 +248,10 @@ def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> Non
             dict(peers={'a.b': faster_rcnn(), 'c': faster_rcnn()}),
             "model.peers.a.b: cannot be a peer's name",
         ),
-        (dict(deploy='frist'), "model.deploy: there is no peer 'frist'. Close: 'first'"),
+        (
+            dict(deploy='frist'),
+            "model.deploy: there is no peer 'frist'. Close: 'first'",
+        ),
         (
             dict(pairs=dict(one=KD | dict(student='frist'))),
             "model.pairs.one.student: there is no peer 'frist'. Close: 'first'",
@@ -290,7 +296,12 @@ def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> Non
             dict(
                 pairs=dict(
                     one=KD
-                    | dict(loss=dict(type='KDLoss', loss_weight=dict(type='GradientShare', share=0.1)))
+                    | dict(
+                        loss=dict(
+                            type='KDLoss',
+                            loss_weight=dict(type='GradientShare', share=0.1),
+                        )
+                    )
                 )
             ),
             'model.pairs.one.loss.loss_weight .of first.: a GradientShare measures',
@@ -298,7 +309,12 @@ def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> Non
         (
             dict(
                 peers=dict(a=steady_segmentor(), b=steady_segmentor()),
-                pairs=dict(one=dict(view='seg.logits', loss=dict(type='HolisticLoss', base_channels=8))),
+                pairs=dict(
+                    one=dict(
+                        view='seg.logits',
+                        loss=dict(type='HolisticLoss', base_channels=8),
+                    )
+                ),
             ),
             'model.pairs.one.loss .of a.: HolisticLoss trains something by itself',
         ),
