@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
@@ -15,7 +15,7 @@ from ..build import build_together
 from ..checkpoints import check_whole
 from ..errors import ConfigError, located, nearest
 from ..host_types import HostModule, Samples
-from ..inner_models import check_trains_on_images, inner_model
+from ..inner_models import check_trains_on_images, inner_model, inner_path
 from ..random_stream import RandomStream
 from ..recorders import LayerRecorder, recording
 from ..registry import MODELS
@@ -104,6 +104,7 @@ class Distiller(BaseModel):
         # The student's alone: as an attribute that is not its own, it is found there.
         del self.data_preprocessor
         self.student = built
+        self._inner_path = inner_path(built)
         self.random_stream = RandomStream(_SEED)
         self.choice: Choice | None = None
         with self.random_stream.active():
@@ -158,7 +159,7 @@ class Distiller(BaseModel):
     @property
     def inner_student(self) -> HostModule:
         """What pairs compare: the student, or the detector inside a tracker."""
-        return inner_model(self.student)
+        return cast(HostModule, self.student.get_submodule(self._inner_path))
 
     # What makes it the student, everywhere but in `loss`.
 
