@@ -1,7 +1,7 @@
 """The model wrapper: a student that trains under its teachers' guidance."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, cast
 
 from mmengine.hooks.hook import DATA_BATCH
@@ -333,7 +333,9 @@ class Distiller(BaseModel):
         """
         with self.step(inputs, data_samples) as step:
             task_losses = self.task_losses(step)
-            return merge(task_losses, *self.pair_losses(step).values())
+            with self.drawing(step):
+                losses = self.pair_losses(step, self.match(step))
+            return merge(task_losses, *losses.values())
 
     @contextmanager
     def step(
@@ -420,15 +422,21 @@ class Distiller(BaseModel):
         weighted: dict[str, Any] = self._task_loss_weights.apply(losses, step.clock)
         return weighted
 
-    def pair_losses(self, step: Step) -> dict[str, dict[str, Tensor]]:
-        """Losses of all pairs, by the pair's key; after the student's forward."""
+    def drawing(self, step: Step) -> AbstractContextManager[None]:
+        """A block in which the pairs of a step draw, from a stream of their own."""
         # Without an active pair nothing draws, and swapping states takes time.
-        with self.random_stream.active() if step.active else nullcontext():
-            matched = self.match(step)
-            losses = {
-                pair.key: pair.losses(step, matched.get(pair.name))
-                for pair in self.pairs
-            }
+        return self.random_stream.active() if step.active else nullcontext()
+
+    def pair_losses(self, step: Step, matched: Matched) -> dict[str, dict[str, Tensor]]:
+        """Losses of all pairs by log key, by the pair's key.
+
+        Args:
+            step: after the student's forward.
+            matched: as :meth:`match` gives them.
+        """
+        losses = {
+            pair.key: pair.losses(step, matched.get(pair.name)) for pair in self.pairs
+        }
         self._health.check_losses(
             {pair.key: losses[pair.key] for pair in self.pairs if pair.check}
         )

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeGuard, cast
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..host_types import HostModule
 from ..schedules import Clock
@@ -56,6 +57,13 @@ class DistillerLike(Protocol):
 
     def load_fast_state_dict(self, states: Mapping[str, Any]) -> None:
         """Decide as the run that is continued."""
+
+    @property
+    def pauses(self) -> bool:
+        """Whether one of several learners may not be updated in a step."""
+
+    def steer(self, optimizer: Optimizer) -> None:
+        """Let the optimiser leave out what does not learn in a step."""
 
     def summary(self) -> str:
         """What will be compared with what, as a table."""

@@ -1,7 +1,7 @@
 """The model wrapper of peers: two or more models that learn together."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import combinations
 from typing import Any, cast
@@ -33,6 +33,7 @@ from .peers import (
     teachers_of,
 )
 from .step import Step
+from .switching import build_switches, decide
 
 
 @MODELS.register_module()
@@ -64,6 +65,11 @@ class MutualDistiller(BaseModel):
             the first.
         teacher: frozen ones, as of :class:`~kd_plugins.distillers.Distiller`; None for
             none.
+        switches: of peers that teach, and pause their own learning while they are too
+            far ahead: :mod:`kd_plugins.switches` by the peer's name, each with
+            ``pair``, by which the peer teaches others, and ``students``, those that
+            count (default: all that it teaches so). Where all say no the peer is not
+            updated, and where one of several does, it does not learn from that one.
         data_preprocessor: of the peers whose own configuration has none: the host's
             runner hands over that of the whole configuration.
 
@@ -78,6 +84,7 @@ class MutualDistiller(BaseModel):
         pairs: dict[str, Any],
         deploy: str | None = None,
         teacher: dict[str, Any] | None = None,
+        switches: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
     ) -> None:
         options = read_peers(peers)
@@ -109,6 +116,9 @@ class MutualDistiller(BaseModel):
                 self.peers[name] = peer
                 streams.add(name, peer.random_stream)
         raise_together(faults)
+        self._switches = build_switches(switches, self.learners)
+        self._paused: frozenset[str] = frozenset()
+        self._steered = False
         self._first = True
 
     @property
@@ -121,6 +131,11 @@ class MutualDistiller(BaseModel):
         """The model that is deployed."""
         model: HostModule = self.learners[self.deploy].student
         return model
+
+    @property
+    def pauses(self) -> bool:
+        """Whether a peer may not be updated in a step."""
+        return bool(self._switches)
 
     @property
     def losses(self) -> nn.ModuleDict:
@@ -235,6 +250,13 @@ class MutualDistiller(BaseModel):
         """
         if self._first and torch.is_grad_enabled():
             self._check_apart()
+            if self.pauses and not self._steered:
+                raise ConfigError(
+                    'pauses a peer, of which the optimiser is not told. Set '
+                    "runner_type='kd_plugins.DistillRunner', as "
+                    'configs/_base_/distill.py does.',
+                    'model.switches',
+                )
             self._first = False
         with ExitStack() as stack:
             steps: dict[str, Step] = {}
@@ -247,15 +269,42 @@ class MutualDistiller(BaseModel):
             for name, peer in self.learners.items():
                 with self.random_stream.of(name):
                     own[name] = peer.task_losses(steps[name])
-            return dict(self._losses(steps, own))
+            matched = {}
+            for name, peer in self.learners.items():
+                with peer.drawing(steps[name]):
+                    matched[name] = peer.match(steps[name])
+            decisions = decide(self._switches, matched, inputs.device)
+            self._paused = decisions.paused
+            losses: dict[str, Any] = {}
+            for name, peer in self.learners.items():
+                with peer.drawing(steps[name]):
+                    added = peer.pair_losses(steps[name], matched[name])
+                for pair in peer.pairs:
+                    if (name, pair.name) in decisions.gated:
+                        added[pair.key] = silenced(added[pair.key])
+                logs = decisions.logs.get(name, {})
+                for key, value in merge(own[name], *added.values(), logs).items():
+                    losses[f'{name}.{key}'] = value
+            return losses
 
-    def _losses(
-        self, steps: Mapping[str, Step], own: Mapping[str, dict[str, Any]]
-    ) -> Iterator[tuple[str, Any]]:
-        for name, peer in self.learners.items():
-            added = peer.pair_losses(steps[name]).values()
-            for key, value in merge(own[name], *added).items():
-                yield f'{name}.{key}', value
+    def steer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the peers that do not learn in a step be left out of it.
+
+        Args:
+            optimizer: of all peers.
+        """
+        self._steered = True
+        optimizer.register_step_pre_hook(lambda *_: self._pause())
+
+    def _pause(self) -> None:
+        """Before the optimiser steps: leave the peers as they are that do not learn.
+
+        Without a gradient a parameter is not updated: neither by weight decay, nor by
+        what its momentum holds.
+        """
+        for name in self._paused:
+            for parameter in self.learners[name].parameters():
+                parameter.grad = None
 
     def _check_apart(self) -> None:
         """Refuse peers of equal weights, wherever these come from."""
@@ -275,6 +324,11 @@ class MutualDistiller(BaseModel):
                     'them another seed, or another checkpoint to begin with.',
                     PEERS,
                 )
+
+
+def silenced(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Losses of a pair as 0, with their graph: DDP waits for each parameter."""
+    return {key: 0.0 * value for key, value in losses.items()}
 
 
 def _translators(

@@ -17,6 +17,7 @@ from ..registry import (
     COMBINATIONS,
     LOSSES,
     SCHEDULES,
+    SWITCHES,
     TARGET_TRANSFORMS,
     VIEWS,
 )
@@ -49,7 +50,10 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
-    ours = (LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES, COMBINATIONS, VIEWS)
+    ours = (
+        *(LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES),
+        *(COMBINATIONS, SWITCHES, VIEWS),
+    )
     for registry in ours:
         cls = registry.get(name)
         if cls is not None:
@@ -160,6 +164,8 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
         r'|backend_args|strategy)(\..+)?',
         None,
     ),
+    (r'(.+\.)?switches', lambda _node: Keys((), given_whole=True)),
+    (r'(.+\.)?switches\.\w+', lambda _node: Keys(('pair', 'students'))),
     (r'(.+\.)?peers', lambda _node: Keys((), given_whole=True)),
     (r'(.+\.)?peers\.\w+', _peer),
     (r'(.+\.)?pairs', _pairs),

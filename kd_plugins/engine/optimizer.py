@@ -101,6 +101,14 @@ class DistillOptimWrapperConstructor:
         wrapper = next(iter(wrappers.values()))
         if len(wrappers) > 1:
             _join(wrappers)
+            if distiller.pauses:
+                if self._cfg.get('accumulative_counts', 1) != 1:
+                    raise ConfigError(
+                        'a peer that pauses (model.switches) does so step by step. '
+                        'Remove it.',
+                        'optim_wrapper.accumulative_counts',
+                    )
+                distiller.steer(wrapper.optimizer)
         return with_auxiliary(wrapper, distiller.losses)
 
     def _wrapper_of(

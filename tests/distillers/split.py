@@ -150,7 +150,9 @@ def split_peers(work_dir: Path, batch_size: int, **changes: Any) -> Config:
         train_cfg__rpn__sampler=_EVERYTHING,
         train_cfg__rcnn__sampler=_EVERYTHING,
     )
-    model = peers_config(pairs, dict(first=_student(), second=second))
+    switches = dict(second=dict(type='AdaptiveSwitch', pair='logits'))
+    peers = dict(first=_student(), second=second)
+    model = peers_config(pairs, peers, switches=switches)
     return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
 
 
