@@ -22,4 +22,12 @@ recipes = {
         config='../bdkd/bdkd-online_frcnn-w32_frcnn-w16_1k_digits-300.py',
         method='BD-KD of RoIs, online',
     ),
+    'switokd': dict(
+        config='../switokd/switokd-logits_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='SwitOKD of RoIs',
+    ),
+    'sokd': dict(
+        config='../sokd/sokd-logits_frcnn-w32_frcnn-w16_1k_digits-300.py',
+        method='SOKD of RoIs',
+    ),
 }

@@ -21,4 +21,12 @@ recipes = {
         config='../bdkd/bdkd-online_psp-w24_psp-w6_1500it_mosaics-300.py',
         method='BD-KD of pixels, online',
     ),
+    'switokd': dict(
+        config='../switokd/switokd-logits_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='SwitOKD of pixels',
+    ),
+    'sokd': dict(
+        config='../sokd/sokd-logits_psp-w24_psp-w6_1500it_mosaics-300.py',
+        method='SOKD of pixels',
+    ),
 }

@@ -54,7 +54,10 @@ class MutualDistiller(BaseModel):
             ``dict(cfg='mmdet::...', seed=1)``, whose other keys are merged into that
             model. ``seed`` is added to that of the run (default: 0 for the first, 1
             for the second, ...): the peer begins, and draws while it trains, as in a
-            run of its own with that seed.
+            run of its own with that seed. ``checkpoint``, and ``checkpoint_prefix``,
+            that it begins with; ``trains``, parts such as 'roi_head': all others stay
+            as the checkpoint has them, in ``eval()``; ``fresh``, whether these parts
+            begin with random weights instead; ``allow_random`` for tests.
         pairs: what is compared, by name, as of
             :class:`~kd_plugins.distillers.Distiller`. ``student`` is the peer that
             learns, or a list of some (default: each, but for the pair's teacher).
@@ -101,11 +104,13 @@ class MutualDistiller(BaseModel):
         for name, each in options.items():
             with collected(faults), located(f'{PEERS}.{name}'), streams.of(name):
                 models[name] = build_student(each.model, data_preprocessor)
+                each.freeze(models[name])
         raise_together(faults)
         translators = _translators(models, self.deploy)
         super().__init__(models[self.deploy].data_preprocessor)
         del self.data_preprocessor  # the deployed peer's: found there
         self.random_stream = streams
+        self._options = options
         self._translators = translators
         self.peers = nn.ModuleDict()
         for name, model in models.items():
@@ -185,7 +190,16 @@ class MutualDistiller(BaseModel):
         for name, peer in self.learners.items():
             with self.random_stream.of(name):
                 peer.init_weights()
+            self._options[name].begin(peer.student, f'{PEERS}.{name}')
         self._is_init = True
+
+    def train(self, mode: bool = True) -> 'MutualDistiller':
+        """Set the mode; the frozen parts of a peer stay as they predict."""
+        super().train(mode)
+        for name, peer in self.learners.items():
+            for part in self._options[name].frozen(peer.student):
+                part.eval()
+        return self
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any

@@ -7,20 +7,27 @@ from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
+from torch import Tensor, nn
 
-from ..checks import check_int
+from ..checks import check_bool, check_int
 from ..errors import ConfigError, collected, located, nearest, raise_together
 from ..fingerprint import fingerprint
+from ..host_types import HostModule
 from ..random_stream import RandomState, RandomStream
 from ..teachers import Ensemble, Teachers, build_teachers, model_config
 from ..teachers.build import is_single
+from ..teachers.checkpoints import load_strictly, load_weights
 from ..teachers.ensemble import DEFAULT
 from ..teachers.peer import PeerTeacher
+from ..teachers.teacher import text_or_none
 from .pair_config import WHERE
 from .pair_loss import loss_reads_teacher
 
 PEERS = 'model.peers'
-KEYS = ('cfg', 'model', 'seed')
+KEYS = (
+    *('cfg', 'model', 'seed'),
+    *('checkpoint', 'checkpoint_prefix', 'allow_random', 'trains', 'fresh'),
+)
 PAIR_KEYS = ('student',)
 # All others of a peer, as one teacher.
 OTHERS = 'peers'
@@ -34,10 +41,66 @@ class PeerOptions:
     Attributes:
         model: its configuration.
         seed: added to that of the run.
+        checkpoint: that it begins with; None for its own random weights.
+        prefix: of the entries that are meant, in a file of several models.
+        trains: parts of it that are trained, the others being frozen; nothing for all.
+        fresh: whether these parts begin with random weights.
     """
 
     model: ConfigDict
     seed: int
+    checkpoint: str | None = None
+    prefix: str | None = None
+    trains: tuple[str, ...] = ()
+    fresh: bool = False
+
+    def begin(self, model: HostModule, key: str) -> None:
+        """Take the weights of the checkpoint, where there is one.
+
+        Args:
+            model: the peer, initialised.
+            key: its configuration key.
+
+        Raises: CheckpointError for one that does not fit.
+        """
+        if self.checkpoint is None:
+            return
+        key = f'{key}.checkpoint'
+        fresh = self.trains if self.fresh else ()
+        states = {part: _state_of(model, part) for part in fresh}
+        weights = load_weights(self.checkpoint, key=key, prefix=self.prefix)
+        load_strictly(model, weights, key)
+        for part, state in states.items():
+            model.get_submodule(part).load_state_dict(state)
+
+    def freeze(self, model: HostModule) -> None:
+        """Leave out of the training all but the parts that are trained.
+
+        Raises: ConfigError for a part there is not.
+        """
+        names = [name for name, _ in model.named_children()]
+        for part in self.trains:
+            if part not in names:
+                raise ConfigError(
+                    f"{type(model).__name__} has no part '{part}'. "
+                    f'{nearest(part, names)}',
+                    'trains',
+                )
+        for part in self.frozen(model):
+            part.requires_grad_(False)
+
+    def frozen(self, model: HostModule) -> list[nn.Module]:
+        """Parts that are not trained."""
+        if not self.trains:
+            return []
+        return [
+            part for name, part in model.named_children() if name not in self.trains
+        ]
+
+
+def _state_of(model: nn.Module, part: str) -> dict[str, Tensor]:
+    state = model.get_submodule(part).state_dict()
+    return {name: value.clone() for name, value in state.items()}
 
 
 def peer_model(entry: object) -> ConfigDict:
@@ -54,10 +117,11 @@ def peer_model(entry: object) -> ConfigDict:
             "must be a model (a dict with 'type'), dict(model=..., seed=1) or "
             f"dict(cfg='mmdet::...', seed=1), got {entry!r}."
         )
-    if 'type' in entry and 'seed' in entry and 'cfg' not in entry:
-        raise ConfigError(
-            'stands beside a model: dict(model=dict(...), seed=1).', 'seed'
-        )
+    for key in KEYS if _is_model(entry) else ():
+        if key in entry:
+            raise ConfigError(
+                f'stands beside a model: dict(model=dict(...), {key}=...).', key
+            )
     if 'model' not in entry:
         return model_config(dict(entry), beside=KEYS)
     unknown = [key for key in entry if key not in KEYS or key == 'cfg']
@@ -68,6 +132,38 @@ def peer_model(entry: object) -> ConfigDict:
         )
     with located('model'):
         return model_config(entry['model'])
+
+
+def _is_model(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is a model itself, with its type."""
+    return 'type' in entry and not {'cfg', 'model'} & set(entry)
+
+
+def _beginning(
+    entry: Mapping[str, Any],
+) -> tuple[str | None, str | None, tuple[str, ...], bool]:
+    """Of a peer its checkpoint and prefix, the parts that train, whether anew."""
+    checkpoint = text_or_none('checkpoint', dict(entry))
+    prefix = text_or_none('checkpoint_prefix', dict(entry))
+    trains = entry.get('trains') or ()
+    trains = (trains,) if isinstance(trains, str) else trains
+    if not isinstance(trains, (list, tuple)):
+        raise ConfigError(
+            f"must be a list of parts, such as ['roi_head'], got {trains!r}.", 'trains'
+        )
+    fresh = check_bool('fresh', entry.get('fresh', False))
+    random = check_bool('allow_random', entry.get('allow_random', False))
+    if fresh and not trains:
+        raise ConfigError(
+            "names no part that begins anew. Add trains=['roi_head'].", 'fresh'
+        )
+    if trains and checkpoint is None and not random:
+        raise ConfigError(
+            'leaves the others frozen, and random ones would teach nothing. Set '
+            "checkpoint='...pth'.",
+            'trains',
+        )
+    return checkpoint, prefix, tuple(map(str, trains)), fresh
 
 
 def read_peers(cfg: object) -> dict[str, PeerOptions]:
@@ -97,7 +193,8 @@ def read_peers(cfg: object) -> dict[str, PeerOptions]:
                 )
             model = peer_model(entry)
             seed = check_int('seed', entry.get('seed', number), minimum=0)
-            peers[name] = PeerOptions(model, seed)
+            begin = {} if _is_model(entry) else entry
+            peers[name] = PeerOptions(model, seed, *_beginning(begin))
     raise_together(faults)
     starts: dict[tuple[str, int], str] = {}
     for name, peer in peers.items():

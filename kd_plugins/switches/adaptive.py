@@ -112,4 +112,5 @@ class AdaptiveSwitch(Switch):
         gap, student_error, teacher_error = sums[:3] / sums[3]
         threshold = adaptive_threshold(student_error, teacher_error)
         # Of NaN, without rows or errors, both are False.
-        return ~((gap > threshold) & (teacher_error < student_error))
+        waits: Tensor = (gap > threshold) & (teacher_error < student_error)
+        return ~waits

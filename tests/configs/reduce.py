@@ -57,7 +57,9 @@ def reduced(cfg: Config) -> Config:
     elif not {'student', 'peers'} & set(cfg.model):
         small.model = _model(cfg.model)
     for name, peer in cfg.model.get('peers', {}).items():
-        kept = {key: value for key, value in peer.items() if key == 'seed'}
+        kept = {key: peer[key] for key in ('seed', 'trains', 'fresh') if key in peer}
+        if 'checkpoint' in peer:
+            kept['allow_random'] = True
         small.model.peers[name] = ConfigDict(model=_model(peer_model(peer)), **kept)
     if 'student' in cfg.model:
         small.model.student = _model(cfg.model.student)
