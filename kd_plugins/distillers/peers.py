@@ -86,8 +86,8 @@ class PeerOptions:
                     f'{nearest(part, names)}',
                     'trains',
                 )
-        for part in self.frozen(model):
-            part.requires_grad_(False)
+        for frozen in self.frozen(model):
+            frozen.requires_grad_(False)
 
     def frozen(self, model: HostModule) -> list[nn.Module]:
         """Parts that are not trained."""

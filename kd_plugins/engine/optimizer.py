@@ -55,7 +55,7 @@ class DistillOptimWrapperConstructor:
     ) -> None:
         host_cfg = optim_wrapper_cfg.copy()
         self._constructor = host_cfg.pop('student_constructor', None) or _DEFAULT
-        self._peer_cfg = dict(host_cfg.pop('peer_cfg', None) or {})
+        self._peer_cfg = _as_dict(host_cfg.pop('peer_cfg', None), 'peer_cfg')
         adapter_cfg = host_cfg.pop('adapter_cfg', None)
         _check_constructor(self._constructor)
         self._cfg = {
@@ -67,8 +67,12 @@ class DistillOptimWrapperConstructor:
         for name, options in self._peer_cfg.items():
             where = f'peer_cfg.{name}'
             _check_options(options, _PEER_OPTIONS, where)
-            adapters = (options or {}).get('adapter_cfg')
+            adapters, optimizer = (
+                _as_dict(options or {}, where).get(key)
+                for key in ('adapter_cfg', 'optimizer')
+            )
             _check_options(adapters, _ADAPTER_OPTIONS, f'{where}.adapter_cfg')
+            _as_dict(optimizer, f'{where}.optimizer')
         self._construct: Callable[[nn.Module], OptimWrapper] = self._built(self._cfg)
 
     def _built(self, cfg: Mapping[str, Any]) -> Callable[[nn.Module], OptimWrapper]:
@@ -171,10 +175,16 @@ def _join(wrappers: Mapping[str, OptimWrapper]) -> None:
         )
 
 
+def _as_dict(options: Any, where: str) -> dict[str, Any]:
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f'must be a dict, got {options!r}.', f'optim_wrapper.{where}')
+    return dict(options or {})
+
+
 def _check_options(
     options: Mapping[str, Any] | None, known: Sequence[str], where: str
 ) -> None:
-    for option in options or {}:
+    for option in _as_dict(options, where):
         if option not in known:
             raise ConfigError(
                 f"optim_wrapper.{where} has no '{option}'. {nearest(option, known)}"

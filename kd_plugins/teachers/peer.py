@@ -70,7 +70,13 @@ class PeerTeacher(Teacher):
         height, width = inputs.shape[-2:]
         return inputs, (int(height), int(width))
 
+    def runs(self, parts: Sequence[str], device: torch.device) -> str:
+        """Its features are those of its own step; of its heads, what runs again."""
+        again = [part for part in parts if part not in ('backbone', 'neck')]
+        heads = f', and runs its {", ".join(again)} again' if again else ''
+        return f'gives the features of its own step{heads}; without gradient'
+
     @property
     def source(self) -> str:
         """Where the weights come from, for the summary."""
-        return 'a peer, which learns too'
+        return 'a peer'

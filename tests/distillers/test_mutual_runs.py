@@ -129,12 +129,15 @@ def test_a_peer_has_options_of_its_own(tmp_path: Path) -> None:
     [
         (dict(secnd={}), "peer_cfg: there is no peer 'secnd'. Close: 'second'"),
         (dict(second=dict(lr=1)), "peer_cfg.second has no 'lr'"),
+        ([1], 'optim_wrapper.peer_cfg: must be a dict'),
+        (dict(second=3), 'optim_wrapper.peer_cfg.second: must be a dict, got 3'),
+        (dict(second=dict(optimizer=1)), 'peer_cfg.second.optimizer: must be a dict'),
         (
             dict(second=dict(adapter_cfg=dict(lr=1))),
             "peer_cfg.second.adapter_cfg has no 'lr'",
         ),
         (
-            dict(second=dict(optimizer=dict(_delete_=True, type='Adagrad', lr=1.0))),
+            dict(second=dict(optimizer=dict(type='Adagrad'))),
             'peer_cfg.second.optimizer.type: is Adagrad, and another peer has SGD',
         ),
     ],
@@ -143,9 +146,7 @@ def test_options_that_cannot_be_are_refused(
     tmp_path: Path, peer_cfg: dict[str, Any], message: str
 ) -> None:
     wrapper = CLIPPED['optim_wrapper'] | dict(peer_cfg=peer_cfg)
-    if 'optimizer' in peer_cfg.get('second', {}):
-        wrapper['optimizer'] = dict(type='SGD', lr=0.1)
-        peer_cfg['second']['optimizer'].pop('_delete_')
+    wrapper['optimizer'] = dict(type='SGD', lr=0.1)
     with pytest.raises(ConfigError, match=message):
         steady(segmentors({}), tmp_path, **OURS, optim_wrapper=wrapper)
 
