@@ -1,8 +1,8 @@
 """Knowledge distillation as a plugin of mmdet and mmsegmentation.
 
-Losses, adapters, schedules, recorders and combinations need torch alone. Everything
-else needs OpenMMLab: where it is missing, the first thing that needs it says which
-command installs it. What is exported here is imported when it is first asked for.
+Losses, adapters, schedules, recorders, combinations and switches need torch alone.
+Everything else needs OpenMMLab: where it is missing, the first thing that needs it says
+which command installs it. What is exported here is imported when it is first asked for.
 
 Where OpenMMLab is installed, importing the package prepares it. It checks that the
 installed packages are of one family, whole and new enough, and then
@@ -32,6 +32,7 @@ from .hosts import prepare
 
 if TYPE_CHECKING:
     from .distillers import Distiller as Distiller
+    from .distillers import MutualDistiller as MutualDistiller
     from .errors import *  # noqa: F403
     from .losses import *  # noqa: F403
     from .recorders import LayerRecorder as LayerRecorder
@@ -46,6 +47,7 @@ _LISTED = ('kd_plugins.errors', 'kd_plugins.registry', 'kd_plugins.losses')
 _SINGLE = {
     'Distiller': 'kd_plugins.distillers',
     'LayerRecorder': 'kd_plugins.recorders',
+    'MutualDistiller': 'kd_plugins.distillers',
 }
 
 if not TYPE_CHECKING:  # it would hide a misspelt name

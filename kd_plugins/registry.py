@@ -1,7 +1,8 @@
 """What configurations name by ``type``: our own registries, and children of mmengine's.
 
-Losses, adapters, target transforms, schedules, combinations, kinds of teachers and
-views are known to this package alone; but for teachers, with or without OpenMMLab.
+Losses, adapters, target transforms, schedules, combinations, switches, kinds of
+teachers and views are known to this package alone; but for teachers and views, with or
+without OpenMMLab.
 Models, hooks, metrics and the like are built by mmengine, from registries of
 :mod:`kd_plugins.hosts.registries`: they are made when one of them is first asked for,
 and ``type='kd_plugins.Distiller'`` then resolves from any ``default_scope``.
@@ -37,6 +38,7 @@ __all__ = [
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'RUNNERS',
     'SCHEDULES',
+    'SWITCHES',
     'TARGET_TRANSFORMS',
     'TEACHERS',
     'TRANSFORMS',
@@ -128,6 +130,7 @@ LOSSES = Registry('distillation loss', 'kd_plugins.losses')
 ADAPTERS = Registry('adapter', 'kd_plugins.adapters')
 SCHEDULES = Registry('weight schedule', 'kd_plugins.schedules')
 COMBINATIONS = Registry('combination of teachers', 'kd_plugins.combinations')
+SWITCHES = Registry('switch of a peer', 'kd_plugins.switches')
 TEACHERS = Registry('kind of teacher', 'kd_plugins.teachers')
 TARGET_TRANSFORMS = Registry('target transform', 'kd_plugins.target_transforms')
 VIEWS = Registry('view', 'kd_plugins.views')

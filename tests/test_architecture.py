@@ -18,6 +18,7 @@ FOLDERS = (
     'views',
     'teachers',
     'combinations',
+    'switches',
     'target_transforms',
     'losses',
     'adapters',
@@ -27,7 +28,7 @@ FOLDERS = (
     'hosts',
 )
 TORCH_ALONE = (
-    *('combinations', 'losses', 'target_transforms'),
+    *('combinations', 'losses', 'switches', 'target_transforms'),
     *('adapters', 'recorders', 'schedules'),
     'checkpoints',
 )

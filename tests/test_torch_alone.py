@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'losses_in_plain_pytorch.md'
 FOREIGN = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torchvision', 'cv2', 'numpy')
 ALONE = (
-    *('losses', 'target_transforms', 'combinations'),
+    *('losses', 'target_transforms', 'combinations', 'switches'),
     *('adapters', 'schedules', 'recorders'),
     'checkpoints',
 )
@@ -152,8 +152,9 @@ messages = {
     refusal(lambda: registry.VIEWS.get('roi.logits')),
 }
 for info in pkgutil.iter_modules(kd_plugins.__path__):
-    alone = ('losses', 'target_transforms', 'combinations', 'adapters', 'schedules')
-    if info.ispkg and info.name not in (*alone, 'recorders', 'checkpoints', 'hosts'):
+    alone = ('losses', 'target_transforms', 'combinations', 'switches', 'adapters')
+    others = ('schedules', 'recorders', 'checkpoints', 'hosts')
+    if info.ispkg and info.name not in (*alone, *others):
         messages.add(refusal(lambda: import_module(f'kd_plugins.{info.name}')))
 (message,) = messages
 print(message)

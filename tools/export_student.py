@@ -1,6 +1,7 @@
 """Write the student of a checkpoint, and its own config, for plain mmdet or mmseg.
 
 Usage: python tools/export_student.py CHECKPOINT OUT.pth [--config CONFIG]
+           [--peer NAME]
 (or OUT.safetensors)
 
 Not needed for the newest checkpoints of a training: student_*.pth lies beside each.
@@ -21,13 +22,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='of training, or of the student')
     parser.add_argument('out', help='.pth or .safetensors; the config beside it: .py')
     parser.add_argument('--config', help='default: the one in the checkpoint')
+    parser.add_argument(
+        '--peer',
+        help='of models that learned together; default: the one that is deployed',
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, export."""
     args = parse(argv)
-    export_student(args.checkpoint, args.out, config=args.config)
+    export_student(args.checkpoint, args.out, config=args.config, peer=args.peer)
 
 
 if __name__ == '__main__':

@@ -12,13 +12,19 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from ..checkpoints import CHECKSUM, checksum_of, read_checkpoint
+from ..checkpoints import CHECKSUM, checksum_of, read_checkpoint, state_dict_of
 from ..config_files import read_config
-from ..distillers.student import student_config
+from ..distillers.student import peer_of, student_config
 from ..engine import files
 from ..errors import ConfigError, located
 from ..teachers import without_pretrained
-from ..teachers.checkpoints import Weights, load_strictly, weights_of
+from ..teachers.checkpoints import (
+    Weights,
+    load_strictly,
+    peer_prefix,
+    peers_in,
+    weights_of,
+)
 from .stages import last_stage
 from .stored_config import check_types, stored_config
 
@@ -27,7 +33,11 @@ _META = ('epoch', 'iter', 'seed', 'experiment_name', 'time', 'dataset_meta')
 
 
 def export_student(
-    checkpoint: str, out: str | Path, *, config: str | None = None
+    checkpoint: str,
+    out: str | Path,
+    *,
+    config: str | None = None,
+    peer: str | None = None,
 ) -> Path:
     """Write the student of any checkpoint, and its own config beside it.
 
@@ -36,6 +46,8 @@ def export_student(
         out: ``.pth`` or ``.safetensors``; the config takes its name, with ``.py``.
         config: of the distillation or of the student, of several stages the last one
             counts; default: that in the checkpoint, as far as it is plain data.
+        peer: of models that learned together, the name of one; default: that which is
+            deployed.
 
     Returns: path of the config.
 
@@ -47,12 +59,19 @@ def export_student(
         raise ConfigError(f"out must end with .pth or .safetensors, got '{out}'.")
     with located(_KEY):
         content = read_checkpoint(checkpoint)
-    weights = weights_of(content, source=checkpoint, key=_KEY)
+    whole = (
+        stored_config(content, checkpoint)
+        if config is None
+        else last_stage(read_config(config, '--config'))
+    )
+    name = peer_of(whole, peer)
+    prefix = None
+    if name is not None and peers_in(state_dict_of(content, checkpoint)):
+        prefix = peer_prefix(name)
+    weights = weights_of(content, source=checkpoint, key=_KEY, prefix=prefix)
+    cfg = student_config(whole, peer)
     if config is None:
-        cfg = student_config(stored_config(content, checkpoint))
         check_types(cfg.model, checkpoint)
-    else:
-        cfg = student_config(last_stage(read_config(config, '--config')))
     cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
     cfg.pop('work_dir', None)
     load_strictly(build_plain(cfg), weights, _KEY)

@@ -2,5 +2,6 @@
 
 from ..hosts import required  # noqa: F401
 from .distiller import Distiller
+from .mutual import MutualDistiller
 
-__all__ = ['Distiller']
+__all__ = ['Distiller', 'MutualDistiller']

@@ -1,8 +1,8 @@
 """The model wrapper: a student that trains under its teachers' guidance."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, cast
 
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
@@ -25,7 +25,7 @@ from ..teachers.checkpoints import is_distiller
 from ..views import FrozenRun, ModelRun
 from ..views.run import frozen as run_frozen
 from .auto import Choice, choose, is_auto
-from .auxiliary import step_auxiliary, student_wrapper
+from .auxiliary import STUDENT, step_auxiliary, student_wrapper
 from .cached_classes import check_cached_classes
 from .fast_check import decide, fast_of, is_due
 from .health import Health
@@ -44,7 +44,6 @@ from .teacher_run import teacher_run
 
 _SEED = 2017
 _STUDENT = 'student.'
-_OURS = ('adapters.', 'losses.')
 
 
 @MODELS.register_module()
@@ -57,13 +56,14 @@ class Distiller(BaseModel):
 
     Args:
         student: a model dict, or ``dict(cfg='mmdet::...')``, whose other keys are
-            merged into that model.
+            merged into that model; or a model that is built.
         pairs: what is compared, by name; None removes an inherited pair. 'auto', or
             ``dict(type='auto', ...)`` with changes by name, chooses by what both models
             are, see :mod:`kd_plugins.distillers.auto.table`.
         teacher: ``dict(cfg=..., checkpoint=...)``, or one of a kind that
             :mod:`kd_plugins.teachers` knows (``type='Ensemble'``, 'Route' or
-            'Privileged'), or several by name. None where no loss of a pair reads one.
+            'Privileged'), or several by name; or teachers that are built. None where no
+            loss of a pair reads one.
         task_loss_weights: factors on the student's own losses, by key or glob.
         init_from_teacher: parts of the student, such as 'neck', that start from the
             teacher's weights, tensor by tensor where names and shapes are equal; None
@@ -80,10 +80,10 @@ class Distiller(BaseModel):
 
     def __init__(
         self,
-        student: dict[str, Any],
+        student: dict[str, Any] | HostModule,
         *,
         pairs: dict[str, Any] | str,
-        teacher: dict[str, Any] | None = None,
+        teacher: dict[str, Any] | Teachers | None = None,
         task_loss_weights: dict[str, Any] | None = None,
         init_from_teacher: str | Sequence[str] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -96,15 +96,10 @@ class Distiller(BaseModel):
                 'model.init_cfg and model.init_from_teacher exclude each other: a '
                 'checkpoint holds all weights of the student. Remove one.'
             )
-        with located('model.student'):
-            student_cfg = model_config(student)
-        if data_preprocessor is not None:
-            student_cfg.setdefault('data_preprocessor', data_preprocessor)
         # The student first, in the default random stream: it draws what it would draw
         # in the host's own run. Everything of ours draws from a stream of its own.
-        built = MODELS.build(student_cfg)
         with located('model.student'):
-            check_trains_on_images(built)
+            built = build_student(student, data_preprocessor)
         super().__init__(built.data_preprocessor, init_cfg)
         # The student's alone: as an attribute that is not its own, it is found there.
         del self.data_preprocessor
@@ -114,7 +109,9 @@ class Distiller(BaseModel):
         self.choice: Choice | None = None
         with self.random_stream.active():
             self.teachers = Teachers([])
-            if teacher is not None:
+            if isinstance(teacher, Teachers):
+                self.teachers = teacher
+            elif teacher is not None:
                 with located('model.teacher'):
                     self.teachers = build_teachers(teacher, built.data_preprocessor)
             self.pairs: list[Pair]
@@ -162,8 +159,7 @@ class Distiller(BaseModel):
     @property
     def inner_student(self) -> HostModule:
         """What pairs compare: the student, or the detector inside a tracker."""
-        inner: HostModule = self.student.get_submodule(self._inner_path)
-        return inner
+        return cast(HostModule, self.student.get_submodule(self._inner_path))
 
     # What makes it the student, everywhere but in `loss`.
 
@@ -222,28 +218,8 @@ class Distiller(BaseModel):
     ) -> None:
         keys = [key for key in state_dict if key.startswith(prefix)]
         if keys and not is_distiller({key.removeprefix(prefix): None for key in keys}):
-            self._accept_student(state_dict, prefix, keys)
+            accept_student(self, state_dict, prefix, keys, _STUDENT)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _accept_student(
-        self, state_dict: dict[str, Any], prefix: str, keys: Sequence[str]
-    ) -> None:
-        """Rename a plain student's entries; what is ours keeps its values."""
-        for key in keys:
-            state_dict[prefix + _STUDENT + key.removeprefix(prefix)] = state_dict.pop(
-                key
-            )
-        for key, value in self.state_dict(prefix=prefix).items():
-            if key.removeprefix(prefix).startswith(_OURS):
-                state_dict[key] = value
-        # By these, modules know the version of what they load.
-        versions = getattr(state_dict, '_metadata', None) or {}
-        root = prefix + _STUDENT.removesuffix('.')
-        for name, version in list(versions.items()):
-            if name == prefix.removesuffix('.'):
-                versions.setdefault(root, version)
-            elif name.startswith(prefix):
-                versions.setdefault(f'{root}.{name.removeprefix(prefix)}', version)
 
     @staticmethod
     def student_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -284,6 +260,11 @@ class Distiller(BaseModel):
         """
         with self.random_stream.active():
             return step_auxiliary(self.losses, optim_wrapper)
+
+    @property
+    def learners(self) -> dict[str, 'Distiller']:
+        """What learns, by name: this one alone."""
+        return {STUDENT: self}
 
     def set_clock(self, clock: Clock) -> None:
         """Tell how far training is: loss weights may follow it."""
@@ -352,17 +333,9 @@ class Distiller(BaseModel):
         """
         with self.step(inputs, data_samples) as step:
             task_losses = self.task_losses(step)
-            # Without an active pair nothing draws, and swapping states takes time.
-            with self.random_stream.active() if step.active else nullcontext():
-                matched = self.match(step)
-                losses = {
-                    pair.key: pair.losses(step, matched.get(pair.name))
-                    for pair in self.pairs
-                }
-        self._health.check_losses(
-            {pair.key: losses[pair.key] for pair in self.pairs if pair.check}
-        )
-        return merge(task_losses, *losses.values())
+            with self.drawing(step):
+                losses = self.pair_losses(step, self.match(step))
+            return merge(task_losses, *losses.values())
 
     @contextmanager
     def step(
@@ -449,6 +422,26 @@ class Distiller(BaseModel):
         weighted: dict[str, Any] = self._task_loss_weights.apply(losses, step.clock)
         return weighted
 
+    def drawing(self, step: Step) -> AbstractContextManager[None]:
+        """A block in which the pairs of a step draw, from a stream of their own."""
+        # Without an active pair nothing draws, and swapping states takes time.
+        return self.random_stream.active() if step.active else nullcontext()
+
+    def pair_losses(self, step: Step, matched: Matched) -> dict[str, dict[str, Tensor]]:
+        """Losses of all pairs by log key, by the pair's key.
+
+        Args:
+            step: after the student's forward.
+            matched: as :meth:`match` gives them.
+        """
+        losses = {
+            pair.key: pair.losses(step, matched.get(pair.name)) for pair in self.pairs
+        }
+        self._health.check_losses(
+            {pair.key: losses[pair.key] for pair in self.pairs if pair.check}
+        )
+        return losses
+
     def match(self, step: Step) -> Matched:
         """Matched tensors of the active pairs, after the student's forward.
 
@@ -468,6 +461,60 @@ class Distiller(BaseModel):
             if is_due(teacher, pairs, step):
                 decide(teacher, pairs, step, matched)
         return matched
+
+
+def build_student(
+    student: dict[str, Any] | HostModule,
+    data_preprocessor: dict[str, Any] | None = None,
+) -> HostModule:
+    """A model that is to be trained.
+
+    Args:
+        student: as of :class:`Distiller`.
+        data_preprocessor: where its own configuration has none.
+
+    Raises: ConfigError, below its key.
+    """
+    if isinstance(student, nn.Module):
+        built: HostModule = student
+    else:
+        cfg = model_config(student)
+        if data_preprocessor is not None:
+            cfg.setdefault('data_preprocessor', data_preprocessor)
+        built = MODELS.build(cfg)
+    check_trains_on_images(built)
+    return built
+
+
+def accept_student(
+    model: nn.Module,
+    state_dict: dict[str, Any],
+    prefix: str,
+    keys: Sequence[str],
+    place: str,
+) -> None:
+    """Rename a plain student's entries; what else there is keeps its values.
+
+    Args:
+        model: that is to be loaded, and holds the student.
+        state_dict: changed in place.
+        prefix: of the model in it.
+        keys: of the student's entries.
+        place: where in the model the student lies, such as 'student.'.
+    """
+    for key in keys:
+        state_dict[prefix + place + key.removeprefix(prefix)] = state_dict.pop(key)
+    for key, value in model.state_dict(prefix=prefix).items():
+        if not key.removeprefix(prefix).startswith(place):
+            state_dict[key] = value
+    # By these, modules know the version of what they load.
+    versions = getattr(state_dict, '_metadata', None) or {}
+    root = prefix + place.removesuffix('.')
+    for name, version in list(versions.items()):
+        if name == prefix.removesuffix('.'):
+            versions.setdefault(root, version)
+        elif name.startswith(prefix):
+            versions.setdefault(f'{root}.{name.removeprefix(prefix)}', version)
 
 
 def merge(task_losses: Mapping[str, Any], *added: Mapping[str, Any]) -> dict[str, Any]:

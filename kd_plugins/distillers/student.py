@@ -7,10 +7,11 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config_files import imports_for, is_ours
-from ..errors import DistillationError, located
+from ..errors import ConfigError, DistillationError, located, nearest
 from ..teachers import model_config
 from .auxiliary import STUDENT
 from .interface import DistillerLike
+from .peers import PEERS, peer_model
 
 
 def student_checkpoint(
@@ -37,21 +38,34 @@ def student_checkpoint(
     return {'meta': {**checkpoint['meta'], 'cfg': cfg_text}, 'state_dict': state}
 
 
-def student_config(cfg: Config) -> Config:
+def student_config(cfg: Config, peer: str | None = None) -> Config:
     """The config of the student alone, from that of its distillation.
+
+    Of models that learned together it is that of a peer.
 
     What is ours is left out (runner, hooks, options of the optimiser), and the import
     of this package too, unless the data or something else still needs it. Classes of a
     pure-Python config are named by their paths: it can be written as text.
+
+    Args:
+        cfg: of the distillation, or of the student itself.
+        peer: name of one; default: that which is deployed.
+
+    Raises: ConfigError for a peer there is not.
     """
     content = _as_text(copy.deepcopy(cfg.to_dict()))
     if 'student' in content.get('model', {}):
         with located('model.student'):
             content['model'] = _as_text(model_config(cfg.model.student).to_dict())
+    name = peer_of(cfg, peer)
+    if name is not None:
+        with located(f'{PEERS}.{name}'):
+            content['model'] = _as_text(peer_model(cfg.model.peers[name]).to_dict())
     content.pop('runner_type', None)
     content.pop('strategy', None)
     optim_wrapper = content.get('optim_wrapper') or {}
-    optim_wrapper.pop('adapter_cfg', None)
+    for part in ('adapter_cfg', 'peer_cfg'):
+        optim_wrapper.pop(part, None)
     for part in ('type', 'constructor'):
         if is_ours(optim_wrapper.get(part)):
             optim_wrapper.pop(part)
@@ -72,6 +86,27 @@ def student_config(cfg: Config) -> Config:
     imports = imports_for(content)
     content.pop('custom_imports', None)
     return Config({**content, **({'custom_imports': imports} if imports else {})})
+
+
+def peer_of(cfg: Config, peer: str | None = None) -> str | None:
+    """The peer that is meant, of the config of models that learn together.
+
+    Args:
+        cfg: of any training.
+        peer: its name; None: that which is deployed.
+
+    Returns: None for a config without peers.
+    Raises: ConfigError for a peer there is not.
+    """
+    entries = cfg.get('model', {}).get('peers') or {}
+    names = [name for name, entry in entries.items() if entry is not None]
+    if peer is not None and peer not in names:
+        raise ConfigError(
+            f"there is no peer '{peer}'. "
+            + (nearest(peer, names) or 'No models learned together in this run.'),
+            '--peer',
+        )
+    return peer or cfg.model.get('deploy') or names[0] if names else None
 
 
 def _of_ours(part: object) -> bool:

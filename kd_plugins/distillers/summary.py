@@ -44,9 +44,8 @@ def summary_table(
     lines = table_lines(_HEADER, rows)
     for name, teacher in teachers.items():
         lines.append(
-            f"teacher '{name}': {teacher.describe()}; runs its "
-            f'{", ".join(parts[name])}{teacher.fast.describe(device)}; never losses, '
-            'assigners or NMS'
+            f"teacher '{name}': {teacher.describe()}; "
+            f'{teacher.runs(parts[name], device)}'
             if parts[name]
             else f"teacher '{name}': {teacher.describe()}; no pair asks for it"
         )

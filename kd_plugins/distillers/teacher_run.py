@@ -10,8 +10,10 @@ from ..recorders import recording
 from ..teachers import Teacher
 from ..teachers.cache import arithmetic_of
 from ..teachers.fast_copy import FastModel
+from ..teachers.peer import PeerTeacher
 from ..views import BoundView, FrozenRun, run_until
 from ..views.cached_run import CachedRun
+from ..views.peer_run import peer_run
 
 
 @contextmanager
@@ -24,6 +26,8 @@ def teacher_run(
     fast: FastModel | None = None,
 ) -> Iterator[FrozenRun]:
     """Features of one teacher; within, more of it may be run.
+
+    Of a peer there are none before it has run for its own losses, within the block.
 
     Args:
         teacher: which one; its weights are loaded the first time.
@@ -38,6 +42,10 @@ def teacher_run(
     if fast is not None:
         translated = fast.inputs(translated)
     recorders = [item for view in views for item in view.teacher_recorders]
+    if isinstance(teacher, PeerTeacher):
+        with peer_run(model, recorders, translated, samples) as peer:
+            yield peer
+        return
     recorded = model if fast is None else fast.model
     with recording(recorded, recorders) as records, ExitStack() as stack:
         given = (model, records, translated, unpadded, teacher.scale, samples)

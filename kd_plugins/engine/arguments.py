@@ -17,6 +17,7 @@ from ..registry import (
     COMBINATIONS,
     LOSSES,
     SCHEDULES,
+    SWITCHES,
     TARGET_TRANSFORMS,
     VIEWS,
 )
@@ -49,7 +50,10 @@ def arguments_of_type(kind: Any, scope: str | None) -> list[str]:
 
 
 def _resolve(name: str, scope: str | None) -> Iterator[Any]:
-    ours = (LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES, COMBINATIONS, VIEWS)
+    ours = (
+        *(LOSSES, ADAPTERS, TARGET_TRANSFORMS, SCHEDULES),
+        *(COMBINATIONS, SWITCHES, VIEWS),
+    )
     for registry in ours:
         cls = registry.get(name)
         if cls is not None:
@@ -119,8 +123,16 @@ def _pairs(node: Mapping[str, Any]) -> Keys:
 
 def _pair(_node: Mapping[str, Any]) -> Keys:
     from ..distillers.pair_config import _KEYS
+    from ..distillers.peers import PAIR_KEYS
 
-    return Keys(_KEYS)
+    return Keys((*_KEYS, *PAIR_KEYS))
+
+
+def _peer(node: Mapping[str, Any]) -> Keys:
+    from ..distillers.peers import KEYS
+
+    # Beside a model's own type its arguments count, and none of these.
+    return Keys(() if 'type' in node and 'cfg' not in node else KEYS)
 
 
 def _of(*targets: Any, also: Iterable[str] = ()) -> Callable[[Any], Keys]:
@@ -152,6 +164,10 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
         r'|backend_args|strategy)(\..+)?',
         None,
     ),
+    (r'(.+\.)?switches', lambda _node: Keys((), given_whole=True)),
+    (r'(.+\.)?switches\.\w+', lambda _node: Keys(('pair', 'students'))),
+    (r'(.+\.)?peers', lambda _node: Keys((), given_whole=True)),
+    (r'(.+\.)?peers\.\w+', _peer),
     (r'(.+\.)?pairs', _pairs),
     (r'(.+\.)?pairs\.\w+', _pair),
     (rf'{_TEACHER}\.class_map', lambda _node: Keys(('student', 'teacher', 'rename'))),
@@ -169,11 +185,19 @@ _KNOWN: tuple[tuple[str, Callable[[Mapping[str, Any]], Keys] | None], ...] = (
     ),
     (
         r'optim_wrapper',
-        _of(OptimWrapper, also=('constructor', 'paramwise_cfg', 'adapter_cfg')),
+        _of(
+            OptimWrapper,
+            also=('constructor', 'paramwise_cfg', 'adapter_cfg', 'peer_cfg'),
+        ),
     ),
     (
-        r'optim_wrapper\.adapter_cfg',
+        r'optim_wrapper\.(peer_cfg\.\w+\.)?adapter_cfg',
         lambda _node: Keys(('lr_mult', 'decay_mult', 'clip_grad')),
+    ),
+    (r'optim_wrapper\.peer_cfg', lambda _node: Keys((), given_whole=True)),
+    (
+        r'optim_wrapper\.peer_cfg\.\w+',
+        lambda _node: Keys(('optimizer', 'clip_grad', 'paramwise_cfg', 'adapter_cfg')),
     ),
     (
         r'(.+\.)?clip_grad',

@@ -156,10 +156,11 @@ def _unknown(
 
 
 def _is_model(path: Sequence[str]) -> bool:
-    """Whether a path is that of the student, of a teacher, or of a member."""
+    """Whether a path is that of the student, a teacher, a member, or a peer."""
     return path[-1:] in (['student'], ['teacher']) or path[-2:-1] in (
         ['teacher'],
         ['members'],
+        ['peers'],
     )
 
 

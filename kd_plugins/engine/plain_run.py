@@ -11,7 +11,12 @@ from torch import nn
 from ..distillers.auxiliary import STUDENT
 from ..distillers.interface import unwrap
 from ..errors import CheckpointError
-from ..teachers.checkpoints import is_distiller, load_strictly, weights_of
+from ..teachers.checkpoints import (
+    is_distiller,
+    load_strictly,
+    peers_in,
+    weights_of,
+)
 
 _PROGRESS = ('optimizer', 'message_hub')
 _CURE = (
@@ -21,7 +26,8 @@ _CURE = (
 
 def is_plain(checkpoint: Mapping[str, Any]) -> bool:
     """Whether a checkpoint is of a model alone, and not of its distillation."""
-    return not is_distiller(checkpoint['state_dict'])
+    weights = checkpoint['state_dict']
+    return not (is_distiller(weights) or peers_in(weights))
 
 
 def check_progress(checkpoint: Mapping[str, Any], source: str) -> None:

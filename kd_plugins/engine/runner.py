@@ -88,7 +88,9 @@ class DistillRunner(Runner):
         """Build it; a ``data_preprocessor`` of the whole config is the student's."""
         if isinstance(model, dict) and is_distiller_type(model['type']):
             preprocessor = model.pop('data_preprocessor', None)
-            if preprocessor is not None and 'cfg' not in model['student']:
+            if 'student' not in model:  # peers: it is handed on
+                model['data_preprocessor'] = preprocessor
+            elif preprocessor is not None and 'cfg' not in model['student']:
                 model['student'].setdefault('data_preprocessor', preprocessor)
         built: nn.Module = super().build_model(model)
         return built

@@ -317,6 +317,12 @@ INTERNALS = (
         ('sampling_results', 'rcnn_train_cfg', 'concat'),
     ),
     Internal(
+        'mmdet.models.detectors.TwoStageDetector.extract_feat',
+        ('views/peer_run.py',),
+        'Replaced on a model. What a peer computes of the images in its step is not '
+        'recorded, and others have nothing to learn from it. Of mmseg likewise.',
+    ),
+    Internal(
         'mmdet.models.dense_heads.RPNHead.get_targets',
         ('views/rpn/outputs.py',),
         'Replaced on a head. Which anchors were sampled is not recorded.',

@@ -19,6 +19,7 @@ from ._mismatch import explain_mismatch
 _TEACHER = 'model.teacher'
 _KEY = f'{_TEACHER}.checkpoint'
 _STUDENT = 'student.'
+_PEERS = 'peers.'
 _OF_MMRAZOR = 'architecture.'
 _DISTILLER_PREFIXES = (_STUDENT, 'adapters.', 'losses.')
 
@@ -84,6 +85,13 @@ def weights_of(
             )
     elif is_distiller(tensors):
         prefix = _STUDENT
+    elif peers := peers_in(tensors):
+        raise CheckpointError(
+            f"'{source}' holds models that learned together: {', '.join(peers)}. Use "
+            'the student_*.pth beside it, export one (tools/export_student.py --peer '
+            f"{peers[0]}), or set checkpoint_prefix='{peer_prefix(peers[0])[:-1]}'.",
+            key,
+        )
     elif any(name.startswith(_OF_MMRAZOR) for name in tensors):
         prefix = _OF_MMRAZOR
         print_log(
@@ -199,6 +207,18 @@ def is_distiller(weights: Mapping[str, Any]) -> bool:
     return any(name.startswith(_STUDENT) for name in weights) and all(
         name.startswith(_DISTILLER_PREFIXES) for name in weights
     )
+
+
+def peers_in(weights: Mapping[str, Any]) -> list[str]:
+    """Names of the models that learned together, where weights are those of peers."""
+    if not weights or not all(name.startswith(_PEERS) for name in weights):
+        return []
+    return list(dict.fromkeys(name.split('.')[1] for name in weights))
+
+
+def peer_prefix(peer: str) -> str:
+    """Where in such weights the model of a peer lies."""
+    return f'{_PEERS}{peer}.{_STUDENT}'
 
 
 def classes_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -63,6 +63,23 @@ class Ensemble:
             self.members[member.name] = member
         self.put_under(self.key)
 
+    @classmethod
+    def of(
+        cls, name: str, members: Mapping[str, Teacher], combine: Mapping[str, Any]
+    ) -> 'Ensemble':
+        """An ensemble of teachers that are built, and keep their keys.
+
+        Args:
+            name: under which pairs ask for it.
+            members: by name.
+            combine: how what they give is combined.
+        """
+        ensemble = cls.__new__(cls)
+        ensemble.name = name
+        ensemble.members = dict(members)
+        ensemble.combination = read_combination(dict(combine))
+        return ensemble
+
     def put_under(self, key: str) -> None:
         """Say which configuration key is its own; its members' follow."""
         self.key = key

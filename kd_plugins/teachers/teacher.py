@@ -356,6 +356,16 @@ class Teacher:
             'inputs': self._translator.identity(),
         }
 
+    def runs(self, parts: Sequence[str], device: torch.device) -> str:
+        """What of it runs in a step, for the summary.
+
+        Args:
+            parts: of the model that pairs need.
+            device: on which it will run.
+        """
+        fast = self.fast.describe(device)
+        return f'runs its {", ".join(parts)}{fast}; never losses, assigners or NMS'
+
     @property
     def source(self) -> str:
         """Where the weights come from, for the summary."""

@@ -70,6 +70,7 @@ COLLECTIONS |= {'skd': 'SKD', 'takd': 'TAKD', 'camkd': 'CA-MKD', 'rco': 'RCO'}
 COLLECTIONS |= {'mtpd': 'MTPD', 'eskd': 'ESKD', 'ban': 'BAN'}
 COLLECTIONS |= {'gd': 'Generalized distillation', 'mixkd': 'MIX-KD'}
 COLLECTIONS['pseudolabel'] = 'Pseudo-labels'
+COLLECTIONS |= {'dml': 'DML', 'switokd': 'SwitOKD', 'sokd': 'SOKD'}
 # What the names of the main jobs would be.
 LONG_NAMES = {
     'frcnn_kd': 'chen2017-full-no-adapter_frcnn-w32_frcnn-w16_1k_digits-300',

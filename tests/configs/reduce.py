@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from kd_plugins.distillers.peers import peer_model
 from kd_plugins.teachers.teacher import model_config, without_pretrained
 
 _SIDE = (160, 96)  # of the pipelines, whatever they had
@@ -53,8 +54,13 @@ def reduced(cfg: Config) -> Config:
     small = copy.deepcopy(cfg)
     if cfg.model.get('teacher') is not None:
         small.model.teacher = _teacher(cfg.model.teacher)
-    elif 'student' not in cfg.model:
+    elif not {'student', 'peers'} & set(cfg.model):
         small.model = _model(cfg.model)
+    for name, peer in cfg.model.get('peers', {}).items():
+        kept = {key: peer[key] for key in ('seed', 'trains', 'fresh') if key in peer}
+        if 'checkpoint' in peer:
+            kept['allow_random'] = True
+        small.model.peers[name] = ConfigDict(model=_model(peer_model(peer)), **kept)
     if 'student' in cfg.model:
         small.model.student = _model(cfg.model.student)
         for pair in small.model.pairs.values():

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from kd_plugins import losses, target_transforms
 from kd_plugins.config_files import read_config
+from kd_plugins.distillers.peers import peer_model
 from kd_plugins.teachers import model_config
 from tests.configs.tree import (
     BY_LABELS,
@@ -20,6 +21,7 @@ from tests.configs.tree import (
     MAIN_JOBS,
     OWN_MODEL,
     OWN_SCHEDULE,
+    PEERS,
     ROOT,
     STAGED,
     alone,
@@ -39,6 +41,7 @@ from tests.configs.tree import (
 
 every_file = pytest.mark.parametrize('path', FILES, ids=name)
 every_distillation = pytest.mark.parametrize('path', DISTILLATIONS, ids=name)
+all_peers = pytest.mark.parametrize('path', PEERS, ids=name)
 KINDS = {
     'FasterRCNN': 'frcnn',
     'CascadeRCNN': 'cascade',
@@ -122,7 +125,7 @@ def test_header_says_command_cost_and_result(path: Path) -> None:
     assert '# Cost and result: ' in text
 
 
-@every_distillation
+@pytest.mark.parametrize('path', [*DISTILLATIONS, *PEERS], ids=name)
 def test_header_names_the_paper(path: Path) -> None:
     places = r'arxiv\.org/abs|papers\.nips\.cc|openreview\.net|openaccess\.thecvf\.com'
     places += r'|doi\.org'
@@ -224,6 +227,32 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
         assert cfg.model.teacher.combine.type == COMBINATIONS[where]
     full = FULL.get(method) if where == 'full' else None
     assert what_is_compared(cfg) == (full or TERMS[where])
+
+
+@all_peers
+def test_name_of_peers_is_true(path: Path) -> None:
+    """The one that is deployed stands last, and the other before it."""
+    cfg = load(path)
+    what, other, deployed, schedule, dataset = path.stem.split('_')
+    assert what.startswith(f'{path.parent.name}-')
+    assert schedule == schedule_of(cfg)
+    assert dataset == dataset_of(cfg)
+    models = {name: peer_model(peer) for name, peer in cfg.model.peers.items()}
+    assert deployed == model_of(models.pop(cfg.model.deploy))
+    others = {model_of(model) for model in models.values()}
+    assert {other} == (others - {deployed} or others)
+
+
+@all_peers
+def test_the_deployed_peer_is_that_of_the_baseline(path: Path) -> None:
+    baseline = alone(path)
+    assert baseline is not None
+    taught, plainly = load(path), load(baseline)
+    own = taught.optim_wrapper.pop('peer_cfg', {})
+    assert taught.model.deploy not in own
+    assert settings(taught) == settings(plainly)
+    deployed = peer_model(taught.model.peers[taught.model.deploy])
+    assert plain(deployed) == plain(plainly.model)
 
 
 @every_distillation

@@ -29,6 +29,7 @@ from tests.configs.reduce import reduced
 from tests.configs.tree import (
     DISTILLATIONS,
     MAIN_JOBS,
+    PEERS,
     RUNS,
     STAGED,
     first_stage,
@@ -104,6 +105,11 @@ def learn_before(path: Path, asked: dict[str, Any], work_dir: Path) -> None:
         entry.loss.tokens = str(work_dir / 'tokens' / 'iter_2.pth')
 
 
+def of_peers(path: Path, runner: Any) -> list[tuple[str, Any]]:
+    """What learns in a run of peers, by name."""
+    return list(runner.model.learners.items()) if path in PEERS else []
+
+
 @pytest.mark.parametrize(
     'path',
     [
@@ -126,8 +132,13 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
     if path in DISTILLATIONS and is_auto(cfg):
         asked |= ConfigDict(runner.model.choice.pairs)
         assert asked
-    distilled = {key for key in logged if key.startswith('train/loss_kd_')}
-    assert distilled == {f'train/loss_kd_{pair}' for pair in asked}
+    distilled = {key for key in logged if 'loss_kd_' in key}
+    assert distilled == {f'train/loss_kd_{pair}' for pair in asked} | {
+        f'train/{peer}.loss_kd_{pair.name}'
+        for peer, learner in of_peers(path, runner)
+        for pair in learner.pairs
+    }
+    assert bool(distilled) == ((path in DISTILLATIONS and bool(asked)) or path in PEERS)
     # What a critic logs: its objective, the penalty, its scores of each side.
     critics = [pair for pair, entry in asked.items() if 'Holistic' in entry.loss.type]
     judged = {

@@ -97,6 +97,11 @@ def distils(path: Path) -> bool:
     return says(path, "type='kd_plugins.Distiller'")
 
 
+def learns_together(path: Path) -> bool:
+    """Whether a config trains models that teach each other."""
+    return says(path, "type='kd_plugins.MutualDistiller'")
+
+
 def alone(path: Path) -> Path | None:
     """The config of ours for a distillation's student alone.
 
@@ -160,6 +165,8 @@ def stages_of(path: Path) -> list[Config]:
 # What a teacher teaches by its labels alone: there are no pairs.
 BY_LABELS = ('pseudolabel',)
 DISTILLATIONS = [path for path in FILES if distils(path)]
+# Of models that learn together.
+PEERS = [path for path in FILES if learns_together(path)]
 # Of several trainings in one process, by one config.
 STAGED = [path for path in DISTILLATIONS if '\nstages = ' in path.read_text()]
 # First stages of a distillation: of a teacher, without a student.

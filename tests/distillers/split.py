@@ -25,6 +25,7 @@ from .tiny import (
     raw_batch,
     teacher_of,
 )
+from .tiny_peers import peers_config
 from .tiny_seg import head, raw_segments, segmentor
 from .tiny_teachers import (
     ensemble,
@@ -34,6 +35,7 @@ from .tiny_teachers import (
     with_teacher_images,
 )
 
+_EVERYTHING = dict(num=10_000, pos_fraction=1.0)
 FROZEN = dict(norm_eval=True, norm_cfg=dict(type='BN', requires_grad=False))
 SEGMENT_PAIRS = dict(
     pixel=dict(view='seg.logits', loss=dict(type='PixelWiseLoss')),
@@ -98,11 +100,10 @@ def split_config(work_dir: Path, batch_size: int, **changes: Any) -> Config:
 
 
 def _student() -> dict[str, Any]:
-    everything = dict(num=10_000, pos_fraction=1.0)
     return faster_rcnn(
         backbone=FROZEN,
-        train_cfg__rpn__sampler=everything,
-        train_cfg__rcnn__sampler=everything,
+        train_cfg__rpn__sampler=_EVERYTHING,
+        train_cfg__rcnn__sampler=_EVERYTHING,
     )
 
 
@@ -132,6 +133,27 @@ def split_kinds(work_dir: Path, batch_size: int, **changes: Any) -> Config:
     )
     model = config(pairs, _student(), teachers)
     return _config(model, 'EqualPairs', work_dir, batch_size, changes)
+
+
+def split_peers(work_dir: Path, batch_size: int, **changes: Any) -> Config:
+    """The same of two detectors that learn together, with pairs in each direction."""
+    logits = dict(view='roi.logits', loss=dict(type='KDLoss', loss_weight=10.0))
+    pairs = dict(
+        logits=logits,
+        rpn=dict(all_pairs()['rpn_cls'], student='first'),
+        hint=dict(hint(adapter=dict(type='ConvAdapter')), student='second'),
+    )
+    second = faster_rcnn(
+        base=6,
+        width=12,
+        backbone=FROZEN,
+        train_cfg__rpn__sampler=_EVERYTHING,
+        train_cfg__rcnn__sampler=_EVERYTHING,
+    )
+    switches = dict(second=dict(type='AdaptiveSwitch', pair='logits'))
+    peers = dict(first=_student(), second=second)
+    model = peers_config(pairs, peers, switches=switches)
+    return _config(model, 'EqualBoxes', work_dir, batch_size, changes)
 
 
 def split_alone(work_dir: Path, batch_size: int, **changes: Any) -> Config:

@@ -23,6 +23,7 @@ from tests.distillers.split import (
     split_alone,
     split_config,
     split_kinds,
+    split_peers,
     split_segments,
 )
 from tests.engine.hooks.toy import build, toy_config, unformatted
@@ -38,7 +39,7 @@ def _train(cfg: Config, path: Path) -> None:
         'state': model.state_dict(),
         'trained': [name for name, each in model.named_parameters()],
         'draw': torch.rand(3),
-        'own': model.random_stream.state_dict()['torch'],
+        'own': model.random_stream.state_dict().get('torch'),  # of peers none
         'wrapper': type(runner.model).__name__,
     }
     torch.save(result, path)
@@ -95,7 +96,7 @@ def main(folder: Path) -> None:
     _fork(folder, 'alone', lambda: _apart(split_alone(folder / 'alone', 1)))
     for run, split in (
         *(('boxes', split_config), ('segments', split_segments)),
-        ('kinds', split_kinds),
+        *(('kinds', split_kinds), ('peers', split_peers)),
     ):
         _fork(folder, run, lambda run=run, split=split: split(folder / run, 1))
 

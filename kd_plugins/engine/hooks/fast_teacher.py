@@ -5,8 +5,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...distillers import Distiller
-from ...distillers.interface import unwrap
+from ...distillers.interface import is_distiller, unwrap
 from ...registry import HOOKS
 
 _KEY = 'fast_teachers'
@@ -24,10 +23,10 @@ class FastTeacherHook(Hook):
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
         model = unwrap(runner.model)
-        if isinstance(model, Distiller):
+        if is_distiller(model):
             checkpoint[_KEY] = model.fast_state_dict()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         model = unwrap(runner.model)
-        if runner._resume and isinstance(model, Distiller):
+        if runner._resume and is_distiller(model):
             model.load_fast_state_dict(checkpoint.get(_KEY, {}))

@@ -96,6 +96,16 @@ class ToyDistiller(BaseModel):
             losses['loss_kd_hint'] = self.weight * hint
         return losses
 
+    @property
+    def learners(self) -> dict[str, Any]:
+        return {'student': self}
+
+    def fast_state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_fast_state_dict(self, states: dict[str, Any]) -> None:
+        assert states == {}
+
     def init_weights(self) -> None:
         self.student.init_weights()
 

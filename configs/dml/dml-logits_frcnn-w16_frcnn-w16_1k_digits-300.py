@@ -1,0 +1,20 @@
+# Deep mutual learning of two equal detectors, on digits in photographs: each learns
+# what the other makes of its RoIs.
+# Zhang et al. 2018, arXiv:1706.00384
+# Run:    python tools/train.py \
+#     configs/dml/dml-logits_frcnn-w16_frcnn-w16_1k_digits-300.py
+# Cost and result: not run yet.
+# Alone:  python tools/train.py configs/digits/faster-rcnn_r18-w16_fpn_1k_digits-300.py
+_base_ = ['../_base_/digits_student.py', '../_base_/distill.py']
+model = dict(
+    _delete_=True,
+    type='kd_plugins.MutualDistiller',
+    # They differ in their random weights: `second` begins with the seed of the run
+    # plus 1.
+    peers=dict(first={{_base_.model}}, second={{_base_.model}}),
+    deploy='first',
+    # In both directions; temperature and weight of the paper.
+    pairs=dict(
+        logits=dict(
+            view='roi.logits',
+            loss=dict(type='KDLoss', temperature=1.0, loss_weight=1.0))))

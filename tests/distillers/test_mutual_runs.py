@@ -1,0 +1,193 @@
+"""Runs of models that learn together: as alone, resumed, saved, exported."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from kd_plugins.apis.export import build_plain, export_student
+from kd_plugins.checkpoints import read_checkpoint
+from kd_plugins.errors import CheckpointError, ConfigError
+from kd_plugins.teachers.checkpoints import load_weights
+from tests.engine.hooks.toy import build, same_state
+
+from . import split  # noqa: F401  (registers data that nothing is drawn for)
+from .runs import assert_same_weights, run_config
+from .tiny import faster_rcnn, hint
+from .tiny_peers import KD, PIXELS, peers_config, steady_segmentor
+
+pytestmark = pytest.mark.host
+OURS = dict(runner_type='kd_plugins.DistillRunner')
+ADAPTER = dict(type='ConvAdapter')
+SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.1)
+CLIPPED = dict(
+    optim_wrapper=dict(type='OptimWrapper', optimizer=SGD, clip_grad=dict(max_norm=0.5))
+)
+
+
+def run(model: Any, work_dir: Path, **changes: Any) -> Any:
+    runner = build(run_config(model, work_dir, **changes))
+    runner.train()
+    return runner
+
+
+def silent(pair: dict[str, Any]) -> dict[str, Any]:
+    return pair | dict(loss=pair['loss'] | dict(loss_weight=0.0))
+
+
+def part(runner: Any, peer: str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = runner.model.peers[peer].student.state_dict()
+    return state
+
+
+def test_at_weight_zero_the_first_trains_as_in_the_host(tmp_path: Path) -> None:
+    """With what it draws itself, adapters, and a gradient norm of its own."""
+    pairs = dict(logits=silent(KD), hint=silent(hint(adapter=ADAPTER)))
+    peers = dict(first=faster_rcnn(), second=faster_rcnn(base=6, width=12))
+    ours = run(peers_config(pairs, peers), tmp_path / 'ours', **OURS, **CLIPPED)
+    host = run(faster_rcnn(), tmp_path / 'host', **CLIPPED)
+    assert_same_weights(part(ours, 'first'), host.model.state_dict())
+
+
+def steady(model: Any, work_dir: Path, **changes: Any) -> Any:
+    """Four iterations on images that are not shuffled."""
+    loader = dict(batch_size=2, num_workers=0, dataset=dict(type='FixedSegments'))
+    options: dict[str, Any] = dict(
+        default_scope='mmseg',
+        train_dataloader=dict(
+            **loader, sampler=dict(type='InfiniteSampler', shuffle=False)
+        ),
+        train_cfg=dict(by_epoch=False, max_iters=4),
+        **dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')),
+    )
+    return run(model, work_dir, **(options | CLIPPED | changes))
+
+
+def segmentors(pairs: dict[str, Any], **options: Any) -> dict[str, Any]:
+    peers = dict(first=steady_segmentor(), second=steady_segmentor(6))
+    return peers_config(pairs, peers, **options)
+
+
+def test_at_weight_zero_each_trains_as_alone_with_its_seed(tmp_path: Path) -> None:
+    silenced = dict(pixels=silent(PIXELS))
+    ours = steady(segmentors(silenced), tmp_path / 'ours', **OURS)
+    seed = dict(seed=5 + 1, deterministic=True)
+    for peer, model, changes in (
+        ('first', steady_segmentor(), {}),
+        ('second', steady_segmentor(6), dict(randomness=seed)),
+    ):
+        host = steady(model, tmp_path / peer, **changes)
+        assert_same_weights(part(ours, peer), host.model.state_dict())
+    # That could fail: with weights they learn something else.
+    taught = steady(segmentors(dict(pixels=PIXELS)), tmp_path / 'taught', **OURS)
+    for peer in ('first', 'second'):
+        assert not same_state(part(taught, peer), part(ours, peer))
+        assert f'train/grad_norm_{peer}' in taught.message_hub.log_scalars
+
+
+def options_of(runner: Any) -> list[dict[str, Any]]:
+    return [
+        {key: group[key] for key in ('lr', 'momentum', 'weight_decay')}
+        for group in runner.optim_wrapper.param_groups
+    ]
+
+
+def test_a_peer_has_options_of_its_own(tmp_path: Path) -> None:
+    wrapper = CLIPPED['optim_wrapper'] | dict(
+        peer_cfg=dict(
+            second=dict(
+                optimizer=dict(lr=0.02),
+                clip_grad=dict(max_norm=0.1),
+                paramwise_cfg=dict(norm_decay_mult=0.0),
+            )
+        )
+    )
+    silenced = segmentors(dict(pixels=silent(PIXELS)))
+    ours = steady(silenced, tmp_path / 'ours', **OURS, optim_wrapper=wrapper)
+    alone = dict(
+        type='OptimWrapper',
+        optimizer=SGD | dict(lr=0.02),
+        clip_grad=dict(max_norm=0.1),
+        paramwise_cfg=dict(norm_decay_mult=0.0),
+    )
+    host = steady(
+        steady_segmentor(6),
+        tmp_path / 'host',
+        optim_wrapper=alone,
+        randomness=dict(seed=6, deterministic=True),
+    )
+    assert_same_weights(part(ours, 'second'), host.model.state_dict())
+    plain = steady(steady_segmentor(), tmp_path / 'plain')
+    assert_same_weights(part(ours, 'first'), plain.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ('peer_cfg', 'message'),
+    [
+        (dict(secnd={}), "peer_cfg: there is no peer 'secnd'. Close: 'second'"),
+        (dict(second=dict(lr=1)), "peer_cfg.second has no 'lr'"),
+        ([1], 'optim_wrapper.peer_cfg: must be a dict'),
+        (dict(second=3), 'optim_wrapper.peer_cfg.second: must be a dict, got 3'),
+        (dict(second=dict(optimizer=1)), 'peer_cfg.second.optimizer: must be a dict'),
+        (
+            dict(second=dict(adapter_cfg=dict(lr=1))),
+            "peer_cfg.second.adapter_cfg has no 'lr'",
+        ),
+        (
+            dict(second=dict(optimizer=dict(type='Adagrad'))),
+            'peer_cfg.second.optimizer.type: is Adagrad, and another peer has SGD',
+        ),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    tmp_path: Path, peer_cfg: dict[str, Any], message: str
+) -> None:
+    wrapper = CLIPPED['optim_wrapper'] | dict(peer_cfg=peer_cfg)
+    wrapper['optimizer'] = dict(type='SGD', lr=0.1)
+    with pytest.raises(ConfigError, match=message):
+        steady(segmentors({}), tmp_path, **OURS, optim_wrapper=wrapper)
+
+
+def test_a_run_resumes_bit_for_bit_and_each_peer_goes_out(tmp_path: Path) -> None:
+    ramp = dict(type='LinearRamp', start=0.0, end=1.0, begin=0, until=4)
+    noise = dict(type='NoisyTeacherTransform', share=1.0)  # draws from our own stream
+    pairs = dict(
+        logits=KD | dict(loss=dict(type='KDLoss', loss_weight=ramp)),
+        noisy=KD | dict(target_transform=noise),
+        hint=hint(adapter=ADAPTER, student='first'),
+    )
+    peers = dict(first=faster_rcnn(), second=faster_rcnn(base=6, width=12))
+    model = peers_config(pairs, peers, deploy='second')
+    hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2))
+    changes = OURS | CLIPPED | dict(default_hooks=hooks)
+    whole = run(model, tmp_path / 'whole', **changes)
+    run(model, tmp_path / 'broken', **changes)
+    for path in (tmp_path / 'broken').glob('*iter_4.pth'):
+        path.unlink()
+    resumed = run(model, tmp_path / 'broken', resume=True, **changes)
+    state = whole.model.state_dict()
+    assert any('.adapters.' in name for name in state)
+    assert same_state(resumed.model.state_dict(), state)
+    one, other = (each.optim_wrapper.state_dict()['state'] for each in (whole, resumed))
+    assert one and all(same_state(one[key], other[key]) for key in one)
+    # The deployed one is the student's file; every one can be exported.
+    checkpoint = str(tmp_path / 'whole' / 'iter_4.pth')
+    saved = read_checkpoint(tmp_path / 'whole' / 'student_iter_4.pth')
+    plain = MODELS.build(peers['second'])
+    plain.load_state_dict(saved['state_dict'], strict=True)
+    assert same_state(plain.state_dict(), part(whole, 'second'))
+    for peer in ('first', 'second', None):
+        out = tmp_path / f'{peer}.pth'
+        config = export_student(checkpoint, out, peer=peer)
+        model = build_plain(Config.fromfile(str(config)))
+        model.load_state_dict(read_checkpoint(out)['state_dict'], strict=True)
+        assert same_state(model.state_dict(), part(whole, peer or 'second'))
+    with pytest.raises(ConfigError, match="--peer: there is no peer 'frist'"):
+        export_student(checkpoint, out, peer='frist')
+    with pytest.raises(CheckpointError, match=r'learned together: first, second. Use'):
+        load_weights(checkpoint)
+    weights = load_weights(checkpoint, prefix='peers.first.student')
+    assert same_state(dict(weights), part(whole, 'first'))
