@@ -55,6 +55,7 @@ def attentive_hint(
         ICCV 2019, https://arxiv.org/abs/1908.00858. No author code.
 
     Example:
+        >>> import torch
         >>> feature, error = torch.zeros(3, 2), torch.tensor([[0.0], [1.0], [3.0]])
         >>> attentive_hint(
         ...     feature + 1, feature, error, normalizer=3.0, reduction='none'
