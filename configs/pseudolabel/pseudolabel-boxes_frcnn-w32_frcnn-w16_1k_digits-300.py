@@ -56,6 +56,6 @@ custom_hooks = [
             cfg='kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py',
             checkpoint='kd_plugins::digits/'
             'faster-rcnn_r18-w32_fpn_4k_digits.safetensors'),
-        options=dict(threshold=0.5)),
+        threshold=0.5),
     dict(type='kd_plugins.BoxWeightsHook'),
 ]

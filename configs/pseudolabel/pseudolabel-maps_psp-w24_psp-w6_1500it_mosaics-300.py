@@ -50,5 +50,6 @@ custom_hooks = [
             checkpoint='kd_plugins::mosaics/'
             'pspnet_r18-w24-d8_4k_mosaics-128x128.safetensors'),
         # It sees each image flipped, too; 255 where no class has half.
-        options=dict(threshold=0.5, augment=True)),
+        augment=True,
+        threshold=0.5),
 ]

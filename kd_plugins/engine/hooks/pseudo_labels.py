@@ -1,12 +1,10 @@
 """Pseudo-labels that a training makes for itself, before it reads them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...errors import ConfigError, located, nearest
+from ...checks import check_int
+from ...errors import ConfigError, located
 from ...registry import HOOKS
 from ..isolation import free_memory
 from ..pseudo_labels import PseudoLabelOptions, make_pseudo_labels
@@ -26,8 +24,8 @@ class PseudoLabelsHook(Hook):
         teachers: ``dict(cfg=..., checkpoint=...)``, or a list of such.
         without: file that names images to leave out.
         num_workers: processes that read images.
-        options: keys of
-            :class:`~kd_plugins.engine.pseudo_labels.PseudoLabelOptions`.
+
+    Other arguments: as of :class:`~kd_plugins.engine.pseudo_labels.PseudoLabelOptions`.
 
     Raises: ConfigError, CheckpointError as
         :func:`~kd_plugins.engine.pseudo_labels.make_pseudo_labels`.
@@ -41,14 +39,27 @@ class PseudoLabelsHook(Hook):
         out: str,
         teachers: object,
         without: str | None = None,
+        threshold: float = 0.5,
+        augment: bool = False,
+        fusion: str = 'wbf',
+        iou_threshold: float = 0.55,
+        top_k: int | None = None,
+        batch_size: int = 8,
         num_workers: int = 0,
-        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.images, self.out, self.teachers = images, out, teachers
-        self.without, self.num_workers = without, num_workers
+        self.without = without
         self._made = False
         with located('PseudoLabelsHook'):
-            self.options = _options(options or {})
+            self.num_workers = check_int('num_workers', num_workers, minimum=0)
+            self.options = PseudoLabelOptions(
+                threshold=threshold,
+                augment=augment,
+                fusion=fusion,
+                iou_threshold=iou_threshold,
+                top_k=top_k,
+                batch_size=batch_size,
+            )
 
     def before_train_data(self, runner: Runner) -> None:
         """Make them, where they are not there."""
@@ -72,12 +83,3 @@ class PseudoLabelsHook(Hook):
                 "PseudoLabelsHook needs runner_type='kd_plugins.DistillRunner', which "
                 f'_base_/distill.py brings, got {type(runner).__name__}.'
             )
-
-
-def _options(options: Mapping[str, Any]) -> PseudoLabelOptions:
-    known = PseudoLabelOptions.__dataclass_fields__
-    for key in options:
-        if key not in known:
-            raise ConfigError(f"no argument '{key}'. {nearest(key, known)}", 'options')
-    with located('options'):
-        return PseudoLabelOptions(**options)

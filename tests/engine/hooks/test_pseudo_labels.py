@@ -10,16 +10,17 @@ from mmengine.runner import Runner
 from kd_plugins.engine.hooks import PseudoLabelsHook
 from kd_plugins.engine.pseudo_labels import PseudoLabels
 from kd_plugins.errors import ConfigError
+from tests.apis.stages.toys import page, run
 from tests.engine.hooks.toy import ToyDataset, build, toy_config
 
 MAKE = 'kd_plugins.engine.hooks.pseudo_labels.make_pseudo_labels'
-HOOK = dict(
+HOOK: dict[str, Any] = dict(
     type='kd_plugins.PseudoLabelsHook',
     images='images',
     out='labels',
     teachers=dict(cfg='a.py', checkpoint='a.pth'),
     without='labelled.json',
-    options=dict(threshold=0.75),
+    threshold=0.75,
 )
 
 
@@ -55,8 +56,24 @@ def test_the_hosts_own_runner_is_refused() -> None:
         hook.before_train(runner)
 
 
+def test_a_stage_takes_its_teacher_from_an_earlier_one(tmp_path: Path) -> None:
+    taken: list[Any] = []
+
+    def make(images: str, out: str, teachers: Any, **_: Any) -> PseudoLabels:
+        taken.append((out, teachers['checkpoint']))
+        return PseudoLabels(Path(out), 3, {'images': 3}, before=False)
+
+    teachers = dict(cfg='a.py', checkpoint='{teacher.student}')
+    hook = {**HOOK, 'teachers': teachers, 'out': '{teacher.work_dir}/pseudo'}
+    stages = {'teacher': {}, 'student': {'options': {'custom_hooks': [hook]}}}
+    with mock.patch(MAKE, make):
+        run(page(tmp_path, stages))
+    folder = tmp_path / 'teacher'
+    assert taken == [(f'{folder}/pseudo', str(folder / 'student_iter_4.pth'))]
+
+
 def test_wrong_options() -> None:
-    with pytest.raises(ConfigError, match=r"options: no argument 'tau'. There are: 't"):
-        PseudoLabelsHook('i', 'o', HOOK['teachers'], options=dict(tau=1))
-    with pytest.raises(ConfigError, match=r'PseudoLabelsHook.options: threshold must'):
-        PseudoLabelsHook('i', 'o', HOOK['teachers'], options=dict(threshold=2))
+    with pytest.raises(ConfigError, match=r'PseudoLabelsHook: threshold must be at mo'):
+        PseudoLabelsHook('i', 'o', HOOK['teachers'], threshold=2)
+    with pytest.raises(ConfigError, match=r'PseudoLabelsHook: num_workers must be a w'):
+        PseudoLabelsHook('i', 'o', HOOK['teachers'], num_workers=-1)
