@@ -129,8 +129,11 @@ def _at(model: Any, place: Place) -> Any:
 
 
 def _is_free(place: Place) -> bool:
-    """Whether a key is a name of the user's choice: another is no misspelt one."""
-    return place[0] == 'pairs' and len(place) == 2
+    """Whether a key is a name of the user's choice: another is no misspelt one.
+
+    So is a glob: a star more means the same.
+    """
+    return (place[0] == 'pairs' and len(place) == 2) or place[-1] == '*'
 
 
 @st.composite

@@ -21,6 +21,7 @@ from kd_plugins.registry import MODELS
 from kd_plugins.schedules import Clock
 from tests.configs.tree import DISTILLATIONS, MAIN_JOBS, load, name
 from tests.distillers.tiny import batch
+from tests.distillers.tiny_seg import segment_batch
 from tests.faults.config_faults import Fault, examples, faults, in_time, is_clear
 from tests.faults.every_key import every_key
 
@@ -62,7 +63,9 @@ def outcome(model: dict[str, Any], scope: str, fault: Fault) -> str:
 def _first_step(model: Any) -> None:
     """Only then it is known which losses the student has."""
     model.set_clock(Clock(0, 0, 9, None, False))
-    losses = model.student(**batch(model), mode='loss')
+    segments = hasattr(model.student, 'decode_head')
+    data = segment_batch(model) if segments else batch(model)
+    losses = model.student(**data, mode='loss')
     model._task_loss_weights.apply(losses, model.clock)
 
 

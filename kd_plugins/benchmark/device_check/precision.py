@@ -25,6 +25,7 @@ from .settings import Settings, open_recipe, quiet, small_data
 PROTOCOLS = (
     *('methods_digits', 'methods_mosaics', 'methods_digits_one_stage'),
     *('skd_planes', 'chen2017_digits', 'no_teacher_digits', 'no_teacher_mosaics'),
+    'procedures_digits',
 )
 Measured = dict[str, dict[str, Any]]  # by precision
 Made = Callable[[Path], tuple[nn.Module, Tensor, Tensor]]
