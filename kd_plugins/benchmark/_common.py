@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 DISTILLERS = ('kd_plugins.Distiller', 'Distiller')  # model.type of a distillation
+PEERS = (
+    'kd_plugins.MutualDistiller',
+    'MutualDistiller',
+)  # of models that learn together
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from ..apis.stages import has_stages
 from ..engine.overrides import apply_overrides
 from ..errors import ConfigError
-from ._common import DISTILLERS, read_json, write_json
+from ._common import DISTILLERS, PEERS, read_json, write_json
 from .longer import length_key_of, scaled_options
 from .plan import Run, key_of, plan_runs, write_configs
 from .protocol import Protocol, Recipe
@@ -279,4 +279,4 @@ def _ratio_of(
 
 def _distills(recipe: Recipe) -> bool:
     cfg = scored_config(recipe.config)
-    return (cfg.get('model') or {}).get('type') in DISTILLERS
+    return (cfg.get('model') or {}).get('type') in (*DISTILLERS, *PEERS)
