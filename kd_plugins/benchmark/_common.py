@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 DISTILLERS = ('kd_plugins.Distiller', 'Distiller')  # model.type of a distillation
-PEERS = (
-    'kd_plugins.MutualDistiller',
-    'MutualDistiller',
-)  # of models that learn together
+PEERS = ('kd_plugins.MutualDistiller', 'MutualDistiller')  # of several students
 
 
 def write_text(path: Path, text: str) -> None:
