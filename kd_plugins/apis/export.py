@@ -16,10 +16,10 @@ from ..checkpoints import CHECKSUM, checksum_of, read_checkpoint
 from ..config_files import read_config
 from ..distillers.student import student_config
 from ..engine import files
+from ..engine.stages import last_stage
 from ..errors import ConfigError, located
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import Weights, load_strictly, weights_of
-from .stages import last_stage
 from .stored_config import check_types, stored_config
 
 _KEY = 'checkpoint'
