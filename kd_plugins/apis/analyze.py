@@ -14,6 +14,7 @@ from ..checks import check_float, check_int
 from ..distillers import Distiller
 from ..distillers.interface import unwrap
 from ..distillers.loading import load_any
+from ..engine.stages import last_stage
 from ..errors import ConfigError
 from ..evaluation.gradients.balance import (
     STATES,
@@ -24,7 +25,6 @@ from ..evaluation.gradients.balance import (
 from ..evaluation.gradients.gradients import gradient_shares
 from ..evaluation.gradients.shares import GradientShares, median_shares
 from ..evaluation.gradients.table import shares_table
-from .stages import last_stage
 from .train import build_runner
 
 _CHECKPOINT = '--checkpoint'

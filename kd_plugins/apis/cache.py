@@ -25,10 +25,10 @@ from ..datasets import SeededViews
 from ..distillers import Distiller
 from ..distillers.auxiliary import student_wrapper
 from ..engine.amp import enable_amp
+from ..engine.stages import last_stage
 from ..errors import ConfigError
 from ..teachers.cache import Shelf
 from .analyze import instead_of_training
-from .stages import last_stage
 
 
 @dataclass(frozen=True)

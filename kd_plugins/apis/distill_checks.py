@@ -9,11 +9,11 @@ from mmengine.config import Config
 
 from ..checkpoints import read_checkpoint
 from ..config_files import read_config, type_name
+from ..engine.stages import has_stages
 from ..errors import ConfigError, located
 from ..registry import MODELS
 from ..teachers import build_teachers, model_config
 from .distill_config import Sources
-from .stages import has_stages
 
 _DISTILLER = 'Distiller'
 # Of the hosts, by the names of their classes: one of them may not be installed.

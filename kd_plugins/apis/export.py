@@ -16,6 +16,7 @@ from ..checkpoints import CHECKSUM, checksum_of, read_checkpoint, state_dict_of
 from ..config_files import read_config
 from ..distillers.student import peer_of, student_config
 from ..engine import files
+from ..engine.stages import last_stage
 from ..errors import ConfigError, located
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import (
@@ -25,7 +26,6 @@ from ..teachers.checkpoints import (
     peers_in,
     weights_of,
 )
-from .stages import last_stage
 from .stored_config import check_types, stored_config
 
 _KEY = 'checkpoint'

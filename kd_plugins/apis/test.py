@@ -11,11 +11,11 @@ from mmengine.runner import Runner
 from ..checkpoints import read_checkpoint
 from ..distillers.interface import unwrap
 from ..engine.opening import measures_fidelity
+from ..engine.stages import last_stage
 from ..errors import ConfigError, located
 from ..teachers import model_config
 from ..teachers.augmentation import augmented_pipeline
 from ..teachers.checkpoints import load_strictly, weights_of
-from .stages import last_stage
 from .train import build_runner
 
 _FIDELITY = 'FidelityHook'

@@ -14,9 +14,9 @@ from ..engine.amp import enable_amp
 from ..engine.flexible import DistillFlexibleRunner, check_runner
 from ..engine.overrides import apply_overrides
 from ..engine.runner import DistillRunner
+from ..engine.stages import give_options, has_stages, train_stages
 from ..errors import ConfigError
 from .closing import closing_block
-from .stages import give_options, has_stages, train_stages
 
 
 def prepare_config(
@@ -76,7 +76,7 @@ def train(
 
     Args:
         cfg: as :func:`prepare_config` gives it; with ``stages``, all of them are
-            trained, see :func:`~kd_plugins.apis.stages.train_stages`.
+            trained, see :func:`~kd_plugins.engine.stages.train_stages`.
         resume: a checkpoint to continue from, or 'auto': the newest whole one in
             ``work_dir``, if there is one; of stages, the one that was interrupted.
         amp: mixed precision, on a CPU by bfloat16.

@@ -15,6 +15,7 @@ from ..distillers import Distiller
 from ..distillers.loading import load_any
 from ..engine.data_files import missing_data_named
 from ..engine.opening import make_ready
+from ..engine.stages import last_stage
 from ..errors import ConfigError, located
 from ..registry import MODELS
 from ..visualization.images import first_images, image_files
@@ -22,7 +23,6 @@ from ..visualization.maps import choose_pairs
 from ..visualization.pages import Column, class_names, left_out, make_pages
 from ..visualization.painting import PredictionPainter
 from ..visualization.shots import take_shots
-from .stages import last_stage
 from .train import prepare_config
 
 

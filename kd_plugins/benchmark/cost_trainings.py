@@ -12,8 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..apis.stages.references import find_references
 from ..engine.opening import first_batch, make_ready
+from ..engine.stages.references import find_references
 from ..errors import ConfigError
 from ._common import DISTILLERS
 from .cost import REFERENCE, STUDENT, Cost, measure_cost, student_trainee

@@ -14,8 +14,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..apis.stages import has_stages
 from ..engine.overrides import apply_overrides
+from ..engine.stages import has_stages
 from ..errors import ConfigError
 from ._common import DISTILLERS, PEERS, read_json, write_json
 from .longer import length_key_of, scaled_options

@@ -9,12 +9,12 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from ..apis.stages import Stage
-from ..apis.stages.config import KEY as STAGES
 from ..checkpoints import locate
 from ..config_files import read_config
 from ..engine.opening import measures_fidelity
 from ..engine.overrides import apply_overrides
+from ..engine.stages import Stage
+from ..engine.stages.config import KEY as STAGES
 from ..errors import CheckpointError, ConfigError
 from ._common import DISTILLERS, read_json, write_text
 from .protocol import Protocol, Recipe

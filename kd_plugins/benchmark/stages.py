@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..apis.stages import Stage, give_options, has_stages, read_stages
 from ..config_files import read_config
 from ..engine.overrides import apply_overrides
+from ..engine.stages import Stage, give_options, has_stages, read_stages
 
 _APART = 1000  # seeds of the stages of one run
 
@@ -20,7 +20,7 @@ def stages_of(config: Path, options: Mapping[str, Any] | None = None) -> list[St
         config: its file.
         options: dotted keys to values, for every stage.
 
-    Raises: ConfigError as of :func:`~kd_plugins.apis.stages.read_stages`.
+    Raises: ConfigError as of :func:`~kd_plugins.engine.stages.read_stages`.
     """
     # Without environment variables: the folder of the data does not affect the result.
     cfg = Config.fromfile(config, use_environment_variables=False)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from kd_plugins.apis.stages import read_stages
 from kd_plugins.apis.train import prepare_config
 from kd_plugins.benchmark.main import Outcome, benchmark
 from kd_plugins.benchmark.plan import key_of
 from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.benchmark.stages import seeds_of, stages_of, start_of
+from kd_plugins.engine.stages import read_stages
 
 from .conftest import fake_commands, write_protocol
 

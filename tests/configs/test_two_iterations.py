@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from kd_plugins.apis.stages import read_stages
 from kd_plugins.apis.train import train
+from kd_plugins.engine.stages import read_stages
 from kd_plugins.registry import MODELS
 from tests.configs.made_data import (
     make_ade20k,

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from kd_plugins.apis.stages import has_stages, read_stages
+from kd_plugins.engine.stages import has_stages, read_stages
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'

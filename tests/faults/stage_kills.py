@@ -27,9 +27,9 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 
 import kd_plugins.apis  # noqa: F401  (imported once, and not in every life)
-from kd_plugins.apis.stages.chain import Chain
-from tests.apis.stages.toys import page, run
+from kd_plugins.engine.stages.chain import Chain
 from tests.engine.hooks.toy import ToyDistiller
+from tests.engine.stages.toys import page, run
 
 STAGES: dict[str, Any] = {
     'first': {},

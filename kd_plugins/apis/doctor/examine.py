@@ -14,8 +14,8 @@ from mmengine.registry import init_default_scope
 from ...checkpoints import read_checkpoint
 from ...checks import check_int
 from ...engine.files import newest_checkpoint
+from ...engine.stages import last_stage
 from ...errors import CheckpointError, ConfigError, located
-from ..stages import last_stage
 from .case import Case, reason_of
 from .checks import CHECKS, Check
 from .data import Images

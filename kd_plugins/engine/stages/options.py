@@ -6,8 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ...engine.overrides import check_overrides, merge_in_order
 from ...errors import ConfigError, collected, located, nearest, raise_together
+from ..overrides import check_overrides, merge_in_order
 from .config import KEY, config_of, entries_of
 from .references import find_references
 

@@ -14,9 +14,9 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from torch import nn
 
-from kd_plugins.apis.stages import train_stages
 from kd_plugins.apis.train import train
 from kd_plugins.engine.isolation import isolated
+from kd_plugins.engine.stages import train_stages
 from tests.engine.hooks.toy import toy_config, unformatted
 
 # The second starts from the first's best student.
@@ -51,7 +51,7 @@ def quick() -> Iterator[None]:
     """Without what takes most of the time of a toy, and is not looked at."""
     with (
         mock.patch.object(Runner, '_log_env'),
-        mock.patch('kd_plugins.apis.stages.run.free_memory'),
+        mock.patch('kd_plugins.engine.stages.run.free_memory'),
         unformatted(),
     ):
         yield

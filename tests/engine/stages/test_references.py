@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from kd_plugins.apis.stages import read_stages
-from kd_plugins.apis.stages.references import find_references, put_in
+from kd_plugins.engine.stages import read_stages
+from kd_plugins.engine.stages.references import find_references, put_in
 from kd_plugins.errors import ConfigError
 
 from .toys import page

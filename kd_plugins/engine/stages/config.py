@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ...config_files import read_config
-from ...engine.overrides import merge_in_order
 from ...errors import ConfigError, collected, located, nearest, raise_together
+from ..overrides import merge_in_order
 from .outputs import check_left
 from .references import Reference, check_order, find_references
 

@@ -1,6 +1,6 @@
 """Trains two stages in two processes over gloo, forked from one that imported torch.
 
-    python -m tests.apis.stages.two_processes FOLDER
+    python -m tests.engine.stages.two_processes FOLDER
 
 To the end; then again, where both are killed in the second stage, after a checkpoint,
 and started anew with resume; then a third time, when nothing is left to be done.
@@ -16,9 +16,9 @@ import torch
 from mmengine.config import Config
 
 import kd_plugins.apis  # noqa: F401
-from tests.apis.stages.toys import TWO, page, run
 from tests.distillers.two_processes import _fork
 from tests.engine.hooks.toy import ToyDistiller
+from tests.engine.stages.toys import TWO, page, run
 
 
 def config(work_dir: Path) -> Config:

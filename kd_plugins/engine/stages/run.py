@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 
-from ...engine.isolation import free_memory, isolated
-from ...engine.launch import start_processes
 from ...errors import ConfigError
+from ..isolation import free_memory, isolated
+from ..launch import start_processes
 from .chain import Chain
 from .config import read_stages
 from .references import put_in

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kd_plugins.apis.stages import train_stages
+from kd_plugins.engine.stages import train_stages
 from kd_plugins.errors import CheckpointError, ConfigError
 from tests.engine.hooks.toy import names
 
@@ -137,7 +137,7 @@ def test_other_packages_are_told_and_no_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = page(tmp_path, ONE)
-    now = 'kd_plugins.apis.stages.{}.versions'
+    now = 'kd_plugins.engine.stages.{}.versions'
     monkeypatch.setattr(now.format('records'), lambda: {'torch': '0.1'})
     pretend(cfg)
     monkeypatch.setattr(now.format('chain'), lambda: {'torch': '2'})

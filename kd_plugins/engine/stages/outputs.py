@@ -8,8 +8,8 @@ from mmengine.hooks import CheckpointHook
 
 from ...config_files import type_name
 from ...distillers.interface import is_distiller, unwrap
-from ...engine.files import student_file, training_checkpoints
 from ...errors import ConfigError
+from ..files import student_file, training_checkpoints
 from .references import Reference
 
 # As the host's runner registers it where a config has none.

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from kd_plugins.apis.distill_checks import check_sources
 from kd_plugins.apis.distill_config import Sources
 from kd_plugins.apis.export import export_student
-from kd_plugins.apis.stages import give_options, last_stage, read_stages
 from kd_plugins.apis.test import evaluate
 from kd_plugins.apis.train import prepare_config
+from kd_plugins.engine.stages import give_options, last_stage, read_stages
 from kd_plugins.errors import ConfigError
 from tests.engine.hooks.toy import build, same_state, unformatted
 

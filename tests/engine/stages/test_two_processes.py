@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
 def test_two_processes_run_the_stages_together(tmp_path: Path) -> None:
-    command = [sys.executable, '-m', 'tests.apis.stages.two_processes', str(tmp_path)]
+    command = [sys.executable, '-m', 'tests.engine.stages.two_processes', str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=dict(os.environ)
     )

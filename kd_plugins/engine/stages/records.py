@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from mmengine.config import Config
 
-from ...engine import files
-from ...engine.arguments import known_keys
 from ...fingerprint import fingerprint, installed_versions
+from .. import files
+from ..arguments import known_keys
 from .config import Stage
 from .outputs import paths_of
 
