@@ -51,7 +51,7 @@ def test_a_type_that_is_no_name(kind: Any) -> None:
 
 
 def test_flags_of_ours_are_checked() -> None:
-    assert flags(ADAPTERS.get('ConvAdapter')).keys() == {'resize', 'norm'}
+    assert flags(ADAPTERS.get('ConvAdapter')).keys() == {'resize', 'norm', 'relu'}
     adapter = {'type': 'ConvAdapter', 'student_channels': 1, 'teacher_channels': 1}
     with pytest.raises(ConfigError, match=r"norm must be True or False, got 'yes'"):
         build(ADAPTERS, {**adapter, 'norm': 'yes'})

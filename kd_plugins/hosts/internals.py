@@ -443,6 +443,11 @@ INTERNALS = (
         'A fast teacher on a CPU fails at its first batch, and the plain one runs.',
     ),
     Internal(
+        'torch.ops.mkldnn._is_mkldnn_bf16_supported',
+        ('teachers/fast.py',),
+        'On a CPU without AVX-512 a fast teacher in bfloat16 fails at its first batch.',
+    ),
+    Internal(
         'torch.ops.torchvision._roi_align_backward',
         ('hosts/operators.py',),
         'Without compiled operators two-stage detectors do not train.',

@@ -87,7 +87,10 @@ class FastOptions:
 
     def on(self, device: torch.device) -> Switches:
         """All switches, on this device."""
-        return Switches(**{**asdict(switches_for(device)), **self.switches})
+        switches = {**asdict(switches_for(device)), **self.switches}
+        if 'prepack' not in self.switches:
+            switches['prepack'] &= can_prepack(switches['dtype'])
+        return Switches(**switches)
 
 
 def read_fast(value: object) -> FastOptions | None:
@@ -141,7 +144,7 @@ def switches_for(device: torch.device) -> Switches:
     """
     if device.type == 'cpu':
         dtype = 'bfloat16' if has_bfloat16_units() else 'float32'
-        return Switches(True, True, can_prepack(), dtype)
+        return Switches(True, True, can_prepack(dtype), dtype)
     if device.type == 'cuda':
         major, _ = torch.cuda.get_device_capability(device)
         dtype = 'bfloat16' if major >= 8 else 'float16' if major >= 7 else 'float32'
@@ -160,9 +163,16 @@ def has_bfloat16_units() -> bool:
     return any(unit in flags for unit in _BFLOAT16_UNITS)
 
 
-def can_prepack() -> bool:
-    """Whether torch can keep a convolution's weights as oneDNN reads them."""
-    return torch.backends.mkldnn.is_available() and all(
-        hasattr(torch.ops.mkldnn, name)
-        for name in ('_reorder_convolution_weight', '_convolution_pointwise')
+def can_prepack(dtype: str) -> bool:
+    """Whether torch can keep a convolution's weights as oneDNN reads them.
+
+    Args:
+        dtype: of the weights; bfloat16 needs a CPU with AVX-512 or newer.
+    """
+    mkldnn = torch.ops.mkldnn
+    return (
+        torch.backends.mkldnn.is_available()
+        and hasattr(mkldnn, '_reorder_convolution_weight')
+        and hasattr(mkldnn, '_convolution_pointwise')
+        and (dtype != 'bfloat16' or mkldnn._is_mkldnn_bf16_supported())
     )

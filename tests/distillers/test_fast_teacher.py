@@ -37,7 +37,7 @@ CPU = torch.device('cpu')
 FAST = dict(
     fold_bn=True,
     channels_last=True,
-    prepack=can_prepack(),
+    prepack=can_prepack('bfloat16'),
     dtype='bfloat16',
     tolerance=1.0,
 )

@@ -45,6 +45,17 @@ def test_auto_on_a_gpu_goes_by_its_tensor_cores(
 
 
 @pytest.mark.fast_teacher
+def test_weights_that_the_cpu_cannot_pack_are_not_packed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast, 'can_prepack', lambda dtype: dtype == 'float32')
+    monkeypatch.setattr(fast, 'has_bfloat16_units', lambda: False)
+    options = read_fast({'dtype': 'bfloat16'})
+    assert options is not None and not options.on(CPU).prepack
+    assert switches_for(CPU).prepack
+
+
+@pytest.mark.fast_teacher
 def test_elsewhere_the_teacher_runs_as_it_is() -> None:
     assert switches_for(torch.device('meta')) == PLAIN
 

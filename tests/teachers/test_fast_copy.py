@@ -16,7 +16,7 @@ from kd_plugins.teachers.packed import PackedConv2d
 from tests.distillers.tiny import faster_rcnn, teacher_of, weights_of
 
 CPU = torch.device('cpu')
-ALL = Switches(True, True, can_prepack(), 'bfloat16')
+ALL = Switches(True, True, can_prepack('bfloat16'), 'bfloat16')
 PARTS = ('backbone', 'neck', 'rpn_head')
 
 
@@ -63,7 +63,7 @@ def test_paths_are_those_of_the_model(model: nn.Module) -> None:
     [
         (Switches(fold_bn=True), 1e-5),
         (Switches(channels_last=True), 1e-5),
-        (Switches(prepack=can_prepack(), channels_last=True), 1e-5),
+        (Switches(prepack=can_prepack('float32'), channels_last=True), 1e-5),
         (Switches(dtype='bfloat16'), 0.02),
         (Switches(dtype='float16'), 0.005),
         (ALL, 0.02),
@@ -85,7 +85,7 @@ def test_features_are_near(
 def test_each_switch_shows_in_the_copy(model: nn.Module) -> None:
     stage = make_fast(model, PARTS, [], ALL).model.backbone.layer1[0]
     assert isinstance(stage.bn1, nn.Identity)
-    assert isinstance(stage.conv1, PackedConv2d) == can_prepack()
+    assert isinstance(stage.conv1, PackedConv2d) == can_prepack('bfloat16')
     assert stage.conv1.weight.dtype == torch.bfloat16
     assert stage.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     norm = make_fast(model, PARTS, [], replace(ALL, fold_bn=False))

@@ -16,6 +16,7 @@ from torch import nn
 
 from kd_plugins.apis.stages import train_stages
 from kd_plugins.apis.train import train
+from kd_plugins.engine.isolation import isolated
 from tests.engine.hooks.toy import toy_config, unformatted
 
 # The second starts from the first's best student.
@@ -65,8 +66,8 @@ def run(cfg: Config, resume: str | None = None) -> Any:
 def run_alone(cfg: Config) -> Any:
     """Train a page as if it had no stages, and nothing else had run."""
     cfg.pop('stages')
-    cfg.visualizer.name = cfg.work_dir  # the host keeps it for the whole process
-    return run(cfg)
+    with isolated():  # two that start within a second would share their logger
+        return run(cfg)
 
 
 _number = itertools.count()
