@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -184,6 +183,8 @@ class MapWriter(Writer):
         return {'images': images}
 
     def _write_hard(self, folder: Path, name: str, probs: torch.Tensor) -> Part:
+        import cv2
+
         labels = label_map(probs, self.options.threshold).numpy()
         path = _made(folder / 'labels' / f'{stem(name)}.png')
         whole, encoded = cv2.imencode('.png', labels)
