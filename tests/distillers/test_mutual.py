@@ -270,6 +270,7 @@ def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> Non
             dict(pairs=dict(one=KD | dict(student=[]))),
             'model.pairs.one.student: must be a peer, or a list',
         ),
+        (dict(teacher=1.5), 'model.teacher: must be a dict with cfg or model'),
         (dict(pairs='auto'), 'model.pairs: must be a dict of pairs by name'),
         (
             dict(
