@@ -145,6 +145,7 @@ def test_layers_are_those_of_the_step_itself() -> None:
         features = second.extract_feat(prepared['inputs'])
     for level, item in enumerate(matched['first']['hint']):
         assert_close(item.teacher, features[level])
+        assert item.teacher.grad_fn is None
 
 
 def test_each_peer_sees_its_own_preprocessing() -> None:
