@@ -324,9 +324,17 @@ def _teacher(name: object, peers: Sequence[str], frozen: Sequence[str]) -> str:
 
 
 def frozen_names(teacher: Mapping[str, Any] | None) -> list[str]:
-    """Names of the frozen teachers of a configuration."""
-    if not teacher:
+    """Names of the frozen teachers of a configuration.
+
+    Raises: ConfigError for what is none.
+    """
+    if teacher is None:
         return []
+    if not isinstance(teacher, Mapping):
+        raise ConfigError(
+            f'must be a dict with cfg or model, or a dict of such, got {teacher!r}.',
+            'model.teacher',
+        )
     return ['teacher'] if is_single(teacher) else [*teacher]
 
 

@@ -174,12 +174,16 @@ def _bind(
     if not isinstance(built, Switch):
         raise ConfigError(f'{type(built).__name__} is no Switch.', 'type')
     name, taught = options['pair'], _taught(peer, options['pair'], learners)
-    students = options.get('students', list(taught))
-    listed = [students] if isinstance(students, str) else students
+    listed: Any = [*taught]
+    if 'students' in options:
+        students = options['students']
+        listed = [students] if isinstance(students, str) else students
+        if not isinstance(listed, (list, tuple)) or not listed:
+            raise ConfigError(f'must be a list of peers, got {students!r}.', 'students')
     for student in listed:
-        if student not in taught:
+        if student not in [*taught]:  # it may be anything
             raise ConfigError(
-                f"'{student}' is no peer that '{peer}' teaches by a pair '{name}'. "
+                f"'{student}' is no peer that '{peer}' teaches by '{name}' of pairs. "
                 f'{nearest(str(student), taught)}',
                 'students',
             )
@@ -187,7 +191,7 @@ def _bind(
         if not listed:
             pairs = {pair.name for each in learners.values() for pair in each.pairs}
             raise ConfigError(
-                f"'{peer}' teaches nobody by a pair '{name}'. {nearest(name, pairs)}"
+                f"'{peer}' teaches nobody by '{name}' of pairs. {nearest(name, pairs)}"
             )
         return [
             BoundSwitch(

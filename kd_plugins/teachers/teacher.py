@@ -49,7 +49,7 @@ def model_config(cfg: dict[str, Any], beside: Sequence[str] = ()) -> ConfigDict:
         model in the file has nor its class takes.
     """
     if not isinstance(cfg, dict) or 'cfg' not in cfg:
-        if not isinstance(cfg, dict) or 'type' not in cfg:
+        if not isinstance(cfg, dict) or not _is_kind(cfg.get('type')):
             got = f'the keys {sorted(cfg)}' if isinstance(cfg, dict) else repr(cfg)
             raise ConfigError(
                 "must be a model (a dict with 'type') or dict(cfg='mmdet::...'), got "
@@ -70,6 +70,11 @@ def model_config(cfg: dict[str, Any], beside: Sequence[str] = ()) -> ConfigDict:
     if scope:
         model.setdefault('_scope_', scope)
     return model
+
+
+def _is_kind(kind: object) -> bool:
+    """Whether it may name a class: a text, a class, or a function that builds."""
+    return isinstance(kind, str) or callable(kind)
 
 
 def _check_changes(

@@ -145,6 +145,7 @@ def test_layers_are_those_of_the_step_itself() -> None:
         features = second.extract_feat(prepared['inputs'])
     for level, item in enumerate(matched['first']['hint']):
         assert_close(item.teacher, features[level])
+        assert item.teacher.grad_fn is None
 
 
 def test_each_peer_sees_its_own_preprocessing() -> None:
@@ -270,6 +271,7 @@ def test_peers_of_the_same_weights_are_refused_wherever_these_come_from() -> Non
             dict(pairs=dict(one=KD | dict(student=[]))),
             'model.pairs.one.student: must be a peer, or a list',
         ),
+        (dict(teacher=1.5), 'model.teacher: must be a dict with cfg or model'),
         (dict(pairs='auto'), 'model.pairs: must be a dict of pairs by name'),
         (
             dict(

@@ -153,10 +153,10 @@ def test_options_that_cannot_be_are_refused(
 
 def test_a_run_resumes_bit_for_bit_and_each_peer_goes_out(tmp_path: Path) -> None:
     ramp = dict(type='LinearRamp', start=0.0, end=1.0, begin=0, until=4)
-    noise = dict(type='NoisyTeacherTransform', share=1.0)  # draws from our own stream
+    masked = dict(type='MGDLoss')  # draws from a stream of our own
     pairs = dict(
         logits=KD | dict(loss=dict(type='KDLoss', loss_weight=ramp)),
-        noisy=KD | dict(target_transform=noise),
+        masked=dict(hint(adapter=ADAPTER, student='first'), loss=masked),
         hint=hint(adapter=ADAPTER, student='first'),
     )
     peers = dict(first=faster_rcnn(), second=faster_rcnn(base=6, width=12))

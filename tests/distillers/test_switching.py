@@ -164,11 +164,15 @@ def sigmoid() -> dict[str, Any]:
         (dict(a=dict(type='Adaptiv', pair='logits')), "switches.a.type: no 'Adaptiv'"),
         (
             dict(a=dict(type='AdaptiveSwitch', pair='logts')),
-            "model.switches.a.pair: 'a' teaches nobody by a pair 'logts'. Close: 'logi",
+            "model.switches.a.pair: 'a' teaches nobody by 'logts' of pairs. Close",
         ),
         (
             dict(a=ADAPTIVE | dict(students=['b', 'a'])),
             "model.switches.a.students: 'a' is no peer that 'a' teaches",
+        ),
+        (
+            dict(a=ADAPTIVE | dict(students=3)),
+            'model.switches.a.students: must be a list of peers, got 3',
         ),
         (
             dict(a=ADAPTIVE),

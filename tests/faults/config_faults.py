@@ -14,7 +14,10 @@ from kd_plugins.errors import LocatedError
 
 Place = tuple[str | int, ...]
 # Below these keys of `model` everything is ours.
-OURS = ('teacher', 'pairs', 'task_loss_weights', 'init_from_teacher')
+OURS = (
+    *('teacher', 'pairs', 'task_loss_weights', 'init_from_teacher'),
+    *('peers', 'deploy', 'switches'),
+)
 WRONG = (
     None,
     'text',
@@ -76,7 +79,8 @@ class Fault:
         return model
 
 
-# Of a teacher: its model, and what is changed in that. Their faults are the host's.
+# Of a teacher or peer: its model, and what is changed in that. Their faults are the
+# host's.
 _HOSTS = ('model', 'backbone', 'neck', 'rpn_head', 'roi_head', 'decode_head')
 
 
@@ -88,7 +92,7 @@ def places(model: dict[str, Any]) -> list[Place]:
 
 
 def _below(node: Any, place: Place) -> Iterator[Place]:
-    if place[0] == 'teacher' and place[-1] in _HOSTS:
+    if place[0] in ('teacher', 'peers') and place[-1] in _HOSTS:
         return
     yield place
     if isinstance(node, dict):
@@ -133,7 +137,7 @@ def _is_free(place: Place) -> bool:
 
     So is a glob: a star more means the same.
     """
-    return (place[0] == 'pairs' and len(place) == 2) or place[-1] == '*'
+    return (place[0] in ('pairs', 'peers') and len(place) == 2) or place[-1] == '*'
 
 
 @st.composite

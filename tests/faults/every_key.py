@@ -108,3 +108,28 @@ def every_key(folder: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def every_key_of_peers() -> dict[str, Any]:
+    """Peers, of which one is a bridge, and a frozen teacher."""
+    logits = {'view': 'roi.logits', 'loss': {'type': 'KDLoss'}}
+    teacher = {'model': faster_rcnn(base=6).to_dict(), 'checkpoint': 'nowhere.pth'}
+    bridge = {'seed': 3, 'checkpoint_prefix': 'student', 'trains': ['roi_head']}
+    return {
+        'type': 'kd_plugins.MutualDistiller',
+        'peers': {
+            'small': {'model': faster_rcnn().to_dict(), 'seed': 0},
+            'bridge': teacher | bridge | {'fresh': True, 'allow_random': False},
+            'other': {'model': faster_rcnn().to_dict(), 'seed': 2},
+        },
+        'deploy': 'small',
+        'teacher': teacher,
+        'pairs': {
+            'both': logits,
+            'one': logits | {'student': 'small', 'teacher': 'bridge'},
+            'old': logits | {'student': ['small', 'bridge'], 'teacher': 'teacher'},
+        },
+        'switches': {
+            'bridge': {'type': 'AdaptiveSwitch', 'pair': 'one', 'students': ['small']}
+        },
+    }

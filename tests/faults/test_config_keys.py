@@ -23,7 +23,7 @@ from tests.configs.tree import DISTILLATIONS, MAIN_JOBS, load, name
 from tests.distillers.tiny import batch
 from tests.distillers.tiny_seg import segment_batch
 from tests.faults.config_faults import Fault, examples, faults, in_time, is_clear
-from tests.faults.every_key import every_key
+from tests.faults.every_key import every_key, every_key_of_peers
 
 pytestmark = pytest.mark.host
 EMBEDDED = [
@@ -96,6 +96,10 @@ def test_a_fault_in_a_config_with_every_key(
     tmp_path: Path, fault: Callable[..., None]
 ) -> None:
     _test(every_key(str(tmp_path / 'cache')), 'mmdet', examples(60), fault)
+
+
+def test_a_fault_in_a_config_of_peers(fault: Callable[..., None]) -> None:
+    _test(every_key_of_peers(), 'mmdet', examples(40), fault)
 
 
 @pytest.mark.slow
