@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from kd_plugins.engine.hooks import PseudoLabelsHook
 from kd_plugins.engine.pseudo_labels import PseudoLabels
 from kd_plugins.errors import ConfigError
-from tests.engine.stages.toys import page, run
 from tests.engine.hooks.toy import ToyDataset, build, toy_config
+from tests.engine.stages.toys import page, run
 
 MAKE = 'kd_plugins.engine.hooks.pseudo_labels.make_pseudo_labels'
 HOOK: dict[str, Any] = dict(
