@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-# [text](../configs/kd) -> text (`configs/kd`): on the site there is no such file.
-_OUTSIDE = re.compile(r'\[([^]]*)\]\(\.\./([^)\s]+)\)')
+# [text](../configs/kd) -> text (`configs/kd`): on the site there is no such file. From
+# a page in a folder of docs/ it is ../../configs/kd.
+_OUTSIDE = r'\[([^]]*)\]\({up}((?!\.\./)[^)\s]+)\)'
 _IN_README = re.compile(r'\]\(([^)\s]+)\)')
 _PATHS = re.compile(r'^[`\w./*-]+$')
 _PAGES = {'README.md#methods': ('the table of methods', 'index.md#methods')}
@@ -16,7 +17,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri == 'index.md':
         text = (Path(__file__).parents[2] / 'README.md').read_text()
         return _IN_README.sub(_of_readme, text)
-    return _OUTSIDE.sub(_shown, markdown)
+    up = re.escape('../' * (page.file.src_uri.count('/') + 1))
+    return re.sub(_OUTSIDE.format(up=up), _shown, markdown)
 
 
 def _of_readme(link: re.Match[str]) -> str:

@@ -205,6 +205,10 @@ def test_name_of_a_distillation_is_true(path: Path) -> None:
     sampler = cfg.train_dataloader.sampler.type
     assert where.endswith('-sampled') == (sampler == 'ClassAwareSampler')
     where = where.removesuffix('-sampled')
+    hooks = {hook.type for hook in cfg.get('custom_hooks') or []}
+    if method != 'mixkd':  # whose images always are
+        assert where.endswith('-mixed') == ('kd_plugins.MixedBatchesHook' in hooks)
+        where = where.removesuffix('-mixed')
     # Of generations, the first has none.
     assert teacher == ([model_of(teacher_model(first))] if has_teacher(first) else [])
     assert student == model_of(cfg.model.student)

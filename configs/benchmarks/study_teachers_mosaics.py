@@ -1,8 +1,8 @@
 # Does a better teacher teach better? The same student under teachers of shorter
 # complete schedules (ESKD), and under those of a grid of batch size and epochs, one of
 # which is the sweet spot (Vats and Crandall, arXiv:2112.10047). On the mosaics; KD of
-# pixels that stops at 60 % in all rows.
-# Run:    python tools/benchmark.py configs/benchmarks/teachers_mosaics.py
+# pixels that stops at 60 % in all rows but one.
+# Run:    python tools/benchmark.py configs/benchmarks/study_teachers_mosaics.py
 # Cost and result: not run yet.  Needs: the teachers. For each SHARE of the schedule:
 #         python tools/train.py \
 #             configs/mosaics/pspnet_r18-w24-d8_1400it_mosaics-128x128.py \
@@ -38,6 +38,11 @@ recipes = {
         config='../mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py',
         method='the student alone',
     ),
+    'to-the-end': dict(
+        config=gate,
+        options={'model.pairs.logits.loss.loss_weight': 1.0},
+        method='a teacher of the whole schedule, to the end',
+    ),
     'share-100': dict(config=gate, method='a teacher of the whole schedule'),
 }
 recipes |= {
@@ -61,4 +66,11 @@ recipes |= {
     for batch in (4, 8, 16)
     for quarters in (1, 2, 4)
 }
+# Does a better teacher teach better? The first is expected above the second.
+comparisons = [
+    ('share-100', 'to-the-end'),
+    ('share-50', 'share-100'),
+    ('share-35', 'share-100'),
+    ('share-20', 'share-100'),
+]
 del gate, key
