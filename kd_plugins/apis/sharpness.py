@@ -15,13 +15,13 @@ from ..checkpoints import read_checkpoint
 from ..checks import check_int
 from ..distillers.interface import unwrap
 from ..distillers.student import student_config
+from ..engine.stages import last_stage
 from ..errors import ConfigError, located, nearest
 from ..evaluation.curvature import Curvature, measure_curvature
 from ..random_stream import seeded
 from ..tables import table_lines
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import load_strictly, weights_of
-from .stages import last_stage
 from .train import build_runner
 
 _CHECKPOINT = 'checkpoint'
@@ -94,7 +94,7 @@ def measure_sharpness(
 
     def measure(runner: Any) -> None:
         nonlocal images
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         chosen = _chosen(model, parameters)
         model.eval()
         data = [
@@ -155,7 +155,7 @@ def _chosen(model: nn.Module, names: Sequence[str]) -> list[Tensor]:
                 f"no trained parameter has the name '{each}'. {nearest(each, trained)}",
                 key='--parameters',
             )
-    chosen = []
+    chosen: list[Tensor] = []
     for name, parameter in trained.items():
         if any(fnmatchcase(name, each) for each in names):
             chosen.append(parameter)
