@@ -94,7 +94,7 @@ def measure_sharpness(
 
     def measure(runner: Any) -> None:
         nonlocal images
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         chosen = _chosen(model, parameters)
         model.eval()
         data = [
@@ -155,7 +155,7 @@ def _chosen(model: nn.Module, names: Sequence[str]) -> list[Tensor]:
                 f"no trained parameter has the name '{each}'. {nearest(each, trained)}",
                 key='--parameters',
             )
-    chosen = []
+    chosen: list[Tensor] = []
     for name, parameter in trained.items():
         if any(fnmatchcase(name, each) for each in names):
             chosen.append(parameter)
