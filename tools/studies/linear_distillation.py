@@ -41,7 +41,8 @@ def closed_form(inputs: Tensor, teacher: Tensor) -> Tensor:
     Returns: the projection of ``teacher`` onto the span of the inputs, shape (d,).
     Source: Phuong and Lampert 2019, theorem 1, there with inputs as columns.
     """
-    return torch.linalg.pinv(inputs) @ (inputs @ teacher)
+    projected: Tensor = torch.linalg.pinv(inputs) @ (inputs @ teacher)
+    return projected
 
 
 def distil(
@@ -85,7 +86,8 @@ def two_classes(logits: Tensor) -> Tensor:
 
 def distance(student: Tensor, expected: Tensor) -> Tensor:
     """L2 norm of the difference over that of ``expected``, for each row."""
-    return (student - expected).norm(dim=-1) / expected.norm()
+    relative: Tensor = (student - expected).norm(dim=-1) / expected.norm()
+    return relative
 
 
 # %% Data: inputs that lie along the teacher's direction, or across it.
