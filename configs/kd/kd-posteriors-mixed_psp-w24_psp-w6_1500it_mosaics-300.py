@@ -4,8 +4,8 @@
 # Run:    python tools/train.py \
 #     configs/kd/kd-posteriors-mixed_psp-w24_psp-w6_1500it_mosaics-300.py
 # Cost and result: not run yet.
-# Alone:  python tools/train.py \
-#     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
+# Nothing mixed:  python tools/train.py \
+#     configs/kd/kd-posteriors_psp-w24_psp-w6_1500it_mosaics-300.py
 _base_ = ['./kd-posteriors_psp-w24_psp-w6_1500it_mosaics-300.py']
 # More data to distil on, of the same images: each mixed with another one.
 custom_hooks = [

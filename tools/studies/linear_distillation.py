@@ -41,8 +41,8 @@ def closed_form(inputs: Tensor, teacher: Tensor) -> Tensor:
     Returns: the projection of ``teacher`` onto the span of the inputs, shape (d,).
     Source: Phuong and Lampert 2019, theorem 1, there with inputs as columns.
     """
-    projection: Tensor = torch.linalg.pinv(inputs) @ (inputs @ teacher)
-    return projection
+    projected: Tensor = torch.linalg.pinv(inputs) @ (inputs @ teacher)
+    return projected
 
 
 def distil(
