@@ -7,10 +7,12 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from kd_plugins.apis.export import build_plain, export_student
 from kd_plugins.checkpoints import read_checkpoint
 from kd_plugins.errors import CheckpointError, ConfigError
+from kd_plugins.random_stream import random_state_kept
 from kd_plugins.teachers.checkpoints import load_weights
 from tests.engine.hooks.toy import build, same_state
 
@@ -26,6 +28,21 @@ SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.1)
 CLIPPED = dict(
     optim_wrapper=dict(type='OptimWrapper', optimizer=SGD, clip_grad=dict(max_norm=0.5))
 )
+
+
+@pytest.fixture(autouse=True)
+def loaders_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loader draws a number for its workers from the run's stream, not a peer's.
+
+    The original family's host does so before it initialises the weights.
+    """
+    begin = _BaseDataLoaderIter.__init__
+
+    def begin_apart(self: Any, *args: Any, **options: Any) -> None:
+        with random_state_kept():
+            begin(self, *args, **options)
+
+    monkeypatch.setattr(_BaseDataLoaderIter, '__init__', begin_apart)
 
 
 def run(model: Any, work_dir: Path, **changes: Any) -> Any:
