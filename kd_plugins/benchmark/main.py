@@ -26,6 +26,7 @@ from .runs import Commands, Executor
 from .stages import scored_config, trainings_of
 from .table import to_csv, to_json
 
+_LOGGER = 'kd_plugins_cost'
 _COST = 'cost.json'
 
 
@@ -296,8 +297,9 @@ def cost(
             f"{protocol.path}: 'cost' names no recipe. Give some with --recipes."
         )
     torch.set_num_threads(threads)
-    # Otherwise the host logs every initial weight.
-    MMLogger.get_instance('kd_plugins_cost', log_level='WARNING')
+    if not MMLogger.check_instance_created(_LOGGER):
+        # Otherwise the host logs every initial weight.
+        MMLogger.get_instance(_LOGGER, log_level='WARNING')
     costs: list[Cost] = []
     keys: dict[str, str] = {}
     parts: dict[str, list[Part]] = {}

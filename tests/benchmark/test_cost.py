@@ -325,7 +325,6 @@ def test_of_a_critic_the_table_shows_where_its_time_goes(tiny_mosaics, monkeypat
     options = {**TINY, **RANDOM_TEACHER, 'model.teacher.cfg': teacher}
     cfg = open_config(CONFIGS / 'seg_skd.py', options)
     found = measure_cost('full', cfg, first_batch(cfg), steps=1, warmup=1)
-    assert found.ratio > 1
     labels = list(found.stages)
     losses, auxiliary = labels.index(LOSSES), labels.index(AUXILIARY)
     # Each part below the stage that it is part of.
