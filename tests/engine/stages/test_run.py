@@ -56,13 +56,14 @@ def test_one_stage_is_the_plain_run(tmp_path: Path) -> None:
 def test_a_stage_takes_the_file_it_names_and_is_as_if_it_were_alone(
     tmp_path: Path,
 ) -> None:
+    before = dict(Visualizer._instance_dict)  # of tests that ran in this process
     runner = run(page(tmp_path / 'chain', TWO))
     assert runner.iter == 6
     first, second = tmp_path / 'chain' / 'first', tmp_path / 'chain' / 'second'
     (best,) = first.glob('student_best_acc_iter_*.pth')
     assert runner.cfg.load_from == str(best)
     # Nothing is left for the caller.
-    assert 'visualizer' not in Visualizer._instance_dict
+    assert Visualizer._instance_dict == before
     assert DefaultScope.get_current_instance() is None
     changes = {'randomness.seed': 6, 'train_cfg.max_iters': 6, 'load_from': str(best)}
     run_alone(page(tmp_path / 'alone', ONE, **changes))
