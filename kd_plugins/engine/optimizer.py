@@ -122,7 +122,7 @@ class DistillOptimWrapperConstructor:
         cfg, construct = self._cfg, self._construct
         if changes:
             cfg = {**cfg, **changes}
-            cfg['optimizer'] = {**self._cfg['optimizer'], **cfg['optimizer']}
+            cfg['optimizer'] = {**self._cfg['optimizer'], **(cfg['optimizer'] or {})}
             construct = self._built(cfg)
         wrapper = construct(distiller.student)
         if isinstance(wrapper, OptimWrapperDict):

@@ -112,6 +112,19 @@ def options_of(runner: Any) -> list[dict[str, Any]]:
     ]
 
 
+def test_each_peer_learns_all_labels_of_mixed_images(tmp_path: Path) -> None:
+    mixing = dict(custom_hooks=[dict(type='kd_plugins.MixedBatchesHook')])
+    silenced = dict(pixels=silent(PIXELS))
+    ours = steady(segmentors(silenced), tmp_path / 'ours', **OURS, **mixing)
+    seed = dict(seed=5 + 1, deterministic=True)
+    for peer, model, changes in (
+        ('first', steady_segmentor(), {}),
+        ('second', steady_segmentor(6), dict(randomness=seed)),
+    ):
+        host = steady(model, tmp_path / peer, **mixing, **changes)
+        assert_same_weights(part(ours, peer), host.model.state_dict())
+
+
 def test_a_peer_has_options_of_its_own(tmp_path: Path) -> None:
     wrapper = CLIPPED['optim_wrapper'] | dict(
         peer_cfg=dict(

@@ -26,7 +26,7 @@ class BoxWeightsHook(Hook):
     classes and of deltas; the background, and other samples, count as ever. The RPN
     does too: whether something is there does not depend on how sure its class is.
 
-    The student's head alone changes, and within a step alone.
+    The head of the student, or of each peer, alone changes, and within a step alone.
 
     Raises: ConfigError for a model without a RoI head that weighs its rows.
     """
@@ -37,15 +37,22 @@ class BoxWeightsHook(Hook):
         self._attached: AbstractContextManager[None] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        box_heads(student_of(runner.model), 'BoxWeightsHook')
+        self._box_heads(runner)
+
+    @staticmethod
+    def _box_heads(runner: Runner) -> list[HostModule]:
+        return [
+            head
+            for student in students_of(runner.model)
+            for head in box_heads(student, 'BoxWeightsHook')
+        ]
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         weights = weights_of(data_batch)
         if any(each is not None for each in weights):
-            heads = box_heads(student_of(runner.model), 'BoxWeightsHook')
-            self._attached = weighted_boxes(heads, weights)
+            self._attached = weighted_boxes(self._box_heads(runner), weights)
             self._attached.__enter__()
 
     def after_train_iter(
@@ -60,11 +67,12 @@ class BoxWeightsHook(Hook):
             self._attached = None
 
 
-def student_of(model: nn.Module) -> HostModule:
-    """What is trained: a distiller's student, or the model itself."""
+def students_of(model: nn.Module) -> list[HostModule]:
+    """What is trained: a distiller's student, every peer, or the model itself."""
     inner: Any = unwrap(model)
-    student: HostModule = inner.student if is_distiller(inner) else inner
-    return student
+    if is_distiller(inner):
+        return [learner.student for learner in inner.learners.values()]
+    return [inner]
 
 
 def weights_of(batch: Any) -> list[Tensor | None]:

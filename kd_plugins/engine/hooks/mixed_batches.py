@@ -20,7 +20,7 @@ from ..mixup import draw_mixes, joined, joined_boxes, mixed_image
 from .box_weights import (
     BoxWeightsHook,
     box_heads,
-    student_of,
+    students_of,
     weighted_boxes,
     weights_of,
 )
@@ -84,26 +84,19 @@ class MixedBatchesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         if is_distiller(model):
-            _check_teachers(model)
-        student = student_of(model)
-        self._segments = hasattr(student, 'decode_head')
-        if self._segments:
-            self._heads = decode_heads(student)
-            return
-        if getattr(student, 'with_mask', False):
-            raise ConfigError(
-                f'MixedBatchesHook mixes boxes, and {type(student).__name__} learns '
-                'instance masks as well.'
-            )
-        others = any(isinstance(hook, BoxWeightsHook) for hook in runner.hooks)
-        if self.weigh_boxes and not others:
-            try:
-                self._heads = box_heads(student, 'MixedBatchesHook')
-            except ConfigError as error:
-                raise ConfigError(
-                    f'{error} Set weigh_boxes=False: the boxes of both images then '
-                    'count in full.'
-                ) from error
+            for learner in model.learners.values():
+                _check_teachers(learner)
+        weighs = self.weigh_boxes and not any(
+            isinstance(hook, BoxWeightsHook) for hook in runner.hooks
+        )
+        students = students_of(model)
+        self._segments = hasattr(students[0], 'decode_head')
+        self._heads = []
+        for student in students:
+            if self._segments:
+                self._heads += decode_heads(student)
+            else:
+                self._heads += _box_heads(student, weighs)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
@@ -140,6 +133,27 @@ class MixedBatchesHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         self._attached.close()
+
+
+def _box_heads(student: HostModule, weighs: bool) -> list[HostModule]:
+    """Heads of a detector in which boxes are to be weighed.
+
+    Raises: ConfigError for a detector that cannot learn from mixed images.
+    """
+    if getattr(student, 'with_mask', False):
+        raise ConfigError(
+            f'MixedBatchesHook mixes boxes, and {type(student).__name__} learns '
+            'instance masks as well.'
+        )
+    if not weighs:
+        return []
+    try:
+        return box_heads(student, 'MixedBatchesHook')
+    except ConfigError as error:
+        raise ConfigError(
+            f'{error} Set weigh_boxes=False: the boxes of both images then count in '
+            'full.'
+        ) from error
 
 
 def _content(batch: Any) -> tuple[list[Tensor], list[Any]]:
