@@ -116,11 +116,11 @@ def rows(
 ) -> Iterator[tuple[str, str, str]]:
     """Of the table of whole trainings: recipe, its parts, and the ratio."""
     for name, each in parts.items():
-        told = ', '.join(
+        shown = ', '.join(
             f'{part.stage} {part.length} x {part.step:.3f}'.strip() for part in each
         )
         ratio = ratios[name]
-        yield name, told, '-' if ratio is None else f'{ratio:.3f}'
+        yield name, shown, '-' if ratio is None else f'{ratio:.3f}'
 
 
 def _plain_step(plain: Trainee, last: Trainee, options: Mapping[str, Any]) -> float:

@@ -16,7 +16,7 @@ WEIGHTS = 'weights'  # of the boxes of a data sample, in gt_instances
 
 @TRANSFORMS.register_module()
 class PackPseudoLabels:
-    """Pack a sample with pseudo-labels so that it can be told from others.
+    """Pack a sample with pseudo-labels so that it differs from others.
 
     Its data sample has ``pseudo_label=True`` in its metainfo; one of labels that people
     made has no such key.

@@ -266,7 +266,7 @@ class MutualDistiller(BaseModel):
             self._check_apart()
             if self.pauses and not self._steered:
                 raise ConfigError(
-                    'pauses a peer, of which the optimiser is not told. Set '
+                    'pauses a peer, which the optimiser does not know of. Set '
                     "runner_type='kd_plugins.DistillRunner', as "
                     'configs/_base_/distill.py does.',
                     'model.switches',

@@ -46,7 +46,7 @@ class PeerTeacher(Teacher):
         """Nothing: it moves with the training."""
 
     def set_clock(self, clock: Clock | None) -> None:
-        """Nothing: its own training is told."""
+        """Nothing: its own training sets its clock."""
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Nothing: it is trained on the same data."""

@@ -123,12 +123,12 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
     """Keys of what is no longer as it was, with values that are short."""
-    told = []
+    changes = []
     for key in sorted(then.keys() | now.keys()):
         old, new = then.get(key), now.get(key)
         if old != new:
             short = all(
                 isinstance(each, (str, int, float, bool)) for each in (old, new)
             )
-            told.append(f'{key} was {old!r}, now {new!r}' if short else key)
-    return told
+            changes.append(f'{key} was {old!r}, now {new!r}' if short else key)
+    return changes
