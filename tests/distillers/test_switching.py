@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from kd_plugins.distillers import switching
 from kd_plugins.errors import ConfigError
 from kd_plugins.registry import SWITCHES
 from kd_plugins.switches import AdaptiveSwitch, Switch, distances
@@ -126,6 +127,19 @@ def test_it_is_decided_by_the_objects_among_the_rois_of_the_student() -> None:
     assert losses['second.learns_from_first'] == AdaptiveSwitch().learns(sums)
 
 
+def test_the_rows_of_all_processes_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, either half would decide otherwise than both do together."""
+    model = steered(mutual(dict(logits=KD), switches=dict(second=ADAPTIVE)))
+    prepared = batch(model)
+    own = model._switches[0].statistics(looked_at(model, prepared)[0]['first'])
+    # The teacher is better in these rows, by more than the threshold of 0.66.
+    others = torch.tensor([1.5, 1.2, 0.8, 1.0]) * 1e4
+    assert AdaptiveSwitch().learns(own) and not AdaptiveSwitch().learns(own + others)
+    monkeypatch.setattr(switching, 'all_reduce', lambda sums: sums.add_(others))
+    assert looked_at(model, prepared)[1]['second.learns_from_first'] == 0
+    assert model._paused == {'second'}
+
+
 def test_a_pair_without_weight_decides_nothing() -> None:
     silent = KD | dict(loss=dict(type='KDLoss', loss_weight=0.0))
     model = steered(mutual(dict(logits=silent), switches=dict(second=ADAPTIVE)))
@@ -136,7 +150,7 @@ def test_a_pair_without_weight_decides_nothing() -> None:
 
 def test_an_optimiser_that_does_not_know_is_refused() -> None:
     model = mutual(dict(logits=KD), switches=dict(second=ADAPTIVE))
-    with pytest.raises(ConfigError, match=r'model.switches: pauses a peer, of which'):
+    with pytest.raises(ConfigError, match=r'switches: pauses a peer, which the optim'):
         losses_of(model)
 
 
