@@ -1,6 +1,7 @@
 # What a teacher teaches by labels of its own, and on mixed images, on the digits: over
 # the same start with nothing distilled, on as many batches.
 # Run:    python tools/benchmark.py configs/benchmarks/mixed_digits.py
+# As long: the same, with --equal-time.
 # Cost and result: not run yet.
 title = 'Detection: pseudo-labels and mixed images'
 metric = 'coco/bbox_mAP'
@@ -13,6 +14,7 @@ teacher = dict(
 )
 
 baseline = 'start'
+equal_time = ['kd', 'start']
 recipes = {
     'start': dict(
         config='../chen2017/chen2017-start_frcnn-w32_frcnn-w16_1k_digits-300.py',

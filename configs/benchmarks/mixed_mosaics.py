@@ -2,6 +2,7 @@
 # the same student on its labels alone, from the same random weights and on as many
 # batches.
 # Run:    python tools/benchmark.py configs/benchmarks/mixed_mosaics.py
+# As long: the same, with --equal-time.
 # Cost and result: not run yet.
 title = 'Segmentation: pseudo-labels and mixed images'
 metric = 'mIoU'
@@ -13,6 +14,7 @@ teacher = dict(
 )
 
 baseline = 'alone'
+equal_time = ['pixel', 'alone']
 recipes = {
     'alone': dict(
         config='../mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py',

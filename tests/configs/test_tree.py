@@ -1,14 +1,19 @@
 """What every config promises in its name, its header and its bases."""
 
 import math
+import random
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
 
 from kd_plugins import losses, target_transforms
+from kd_plugins.benchmark.protocol import read_protocol
 from kd_plugins.config_files import read_config
 from kd_plugins.distillers.peers import peer_model
 from kd_plugins.teachers import model_config
@@ -167,7 +172,13 @@ def dataset_of(cfg: Config) -> str:
     ):  # it lists a folder, of which it may take the first
         return f'{root}-{dataset.indices}' if 'indices' in dataset else root
     labels = re.search(r'train_(\d+)\.(json|txt)$', dataset.ann_file)
-    return f'{root}-{labels[1]}' if labels else root
+    named = f'{root}-{labels[1]}' if labels else root
+    for step in dataset.pipeline if root == 'mosaics' else ():  # what is seen of them
+        named += {'Resize': '-64x64', 'kd_plugins.GaussianNoise': '-noise'}.get(
+            step.type, ''
+        )
+        assert step.get('scale', (64, 64)) == (64, 64)
+    return named
 
 
 def backbone_of(model: Any) -> str:
@@ -339,6 +350,45 @@ def test_what_is_mixed_is_told_and_logits_are_scaled(path: Path) -> None:
     (pair,) = pairs(cfg).values()
     assert pair.target_transform.type == 'StdScalingTransform'
     assert (pair.loss.temperature, pair.loss.loss_weight) == (1.0, 0.9)
+
+
+@pytest.mark.parametrize(
+    ('where', 'seen'), [('resolution', '64x64'), ('noise', 'noise')]
+)
+def test_without_a_privileged_teacher_the_student_sees_the_same(
+    where: str, seen: str, tiny_mosaics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student alone, and plain KD, of one protocol: all but the teacher's image."""
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_mosaics.parent))
+    protocol = read_protocol(CONFIGS / 'benchmarks' / f'privileged_{where}_mosaics.py')
+    cfgs = {name: load(each.config) for name, each in protocol.recipes.items()}
+    samples = {}
+    for recipe, cfg in cfgs.items():
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            data = DATASETS.build(cfg.train_dataloader.dataset)
+        random.seed(0)
+        np.random.seed(0)
+        samples[recipe] = [data[index] for index in range(3)]
+    alone = samples.pop('alone')
+    for others in samples.values():
+        for one, other in zip(alone, others, strict=True):
+            assert torch.equal(one['inputs'], other['inputs'])
+            labels = (each['data_samples'].gt_sem_seg.data for each in (one, other))
+            assert torch.equal(*labels)
+    student = cfgs.pop('alone')
+    for cfg in cfgs.values():
+        assert plain(cfg.model.student) == plain(student.model)
+        for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_dataloader'):
+            assert cfg[key] == student[key]
+    # The two kinds of a teacher are taught by one loss.
+    privileged, plainly = (
+        load(protocol.recipes[name].config) for name in ('privileged', 'kd')
+    )
+    (one,), (other,) = (pairs(cfg).values() for cfg in (privileged, plainly))
+    assert one == other
+    teacher = read_config(plainly.model.teacher.cfg)
+    assert teacher.train_pipeline == student.train_pipeline
+    assert seen in plainly.model.teacher.checkpoint
 
 
 def test_an_assistant_is_taught_and_teaches() -> None:
