@@ -1,11 +1,12 @@
 """Evaluate a student; no teacher is needed, but for --fidelity.
 
-Usage: python tools/test.py CONFIG CHECKPOINT [--out FILE] [--show-dir DIR] [--tta]
-           [--fidelity] ...
+Usage: python tools/test.py CONFIG CHECKPOINT [CHECKPOINT ...] [--out FILE]
+           [--show-dir DIR] [--tta] [--fidelity] ...
 
 CONFIG may be a distillation's or the student's own; CHECKPOINT one of training, the
-student_*.pth beside it, or an exported file. Not for unlabelled images: for those,
-export the student and use its host's inferencer.
+student_*.pth beside it, or an exported file. Several CHECKPOINTs of a segmentor, such
+as generations, are scored as one, by the mean of their probabilities. Not for
+unlabelled images: for those, export the student and use its host's inferencer.
 """
 
 if __name__ == '__main__':
@@ -26,7 +27,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Arguments, as the hosts' own tools name them."""
     parser = argparse.ArgumentParser(description='Evaluate a student.')
     parser.add_argument('config', help="a file, or 'mmdet::<path of a config>'")
-    parser.add_argument('checkpoint', help='.pth or .safetensors, file or URL')
+    parser.add_argument(
+        'checkpoint',
+        nargs='+',
+        help='.pth or .safetensors, file or URL; several segmentors are scored as one',
+    )
     parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')
     parser.add_argument('--out', help='predictions: a .pkl file; for mmseg a folder')
     parser.add_argument('--show', action='store_true', help='show predictions')

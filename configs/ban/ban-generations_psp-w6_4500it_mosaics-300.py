@@ -3,7 +3,8 @@
 # Furlanello et al., ICML 2018, arXiv:1805.04770
 # Run:    python tools/train.py \
 #     configs/ban/ban-generations_psp-w6_4500it_mosaics-300.py
-# Cost and result: not run yet. 1,500 iterations each.
+# Cost and result: not run yet. 1,500 iterations each. The ensemble of the three is
+# scored as README.md says.
 # The student alone:  python tools/train.py \
 #     configs/mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py
 _base_ = ['../_base_/distill/psp-w6_1500it_mosaics-300.py']

@@ -1,6 +1,7 @@
 """Evaluate a student: any checkpoint of it, by its distillation's config or its own."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -13,6 +14,7 @@ from ..distillers.interface import unwrap
 from ..engine.opening import measures_fidelity
 from ..engine.stages import last_stage
 from ..errors import ConfigError, located
+from ..evaluation.together import MeanSegmentor
 from ..teachers import model_config
 from ..teachers.augmentation import augmented_pipeline
 from ..teachers.checkpoints import load_strictly, weights_of
@@ -23,7 +25,7 @@ _FIDELITY = 'FidelityHook'
 
 def evaluate(
     cfg: Config,
-    checkpoint: str,
+    checkpoint: str | Sequence[str],
     *,
     out: str | None = None,
     show: bool = False,
@@ -40,7 +42,8 @@ def evaluate(
     Args:
         cfg: as ``prepare_config`` gives it; of several stages, the last one counts.
         checkpoint: of training, of the student, or exported; read safely and loaded
-            strictly.
+            strictly. Several, such as those of generations, are scored as one
+            segmentor, by the mean of their class probabilities.
         out: where predictions go: a ``.pkl`` file, for mmseg a folder.
         show: show predictions on the screen.
         show_dir: folder for painted predictions.
@@ -54,6 +57,9 @@ def evaluate(
     Raises: ConfigError for options that do not go together.
     """
     cfg = last_stage(cfg)
+    checkpoint, *others = [checkpoint] if isinstance(checkpoint, str) else checkpoint
+    if others:
+        _check_alone({'--tta': tta, '--fidelity': fidelity})
     if fidelity:
         shown = {'--show': show, '--show-dir': show_dir}
         _compare(cfg, {'--out': out, **shown, '--tta': tta})
@@ -72,10 +78,8 @@ def evaluate(
         _dump(runner, cfg, out)
 
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
-        with located('checkpoint'):
-            content = read_checkpoint(path)
-        weights = weights_of(content, source=path, key='checkpoint')
-        content = {**content, 'state_dict': weights}
+        content = _read(path)
+        weights = content['state_dict']
         runner.call_hook('after_load_checkpoint', checkpoint=content)
         model: Any = unwrap(runner.model)
         if isinstance(model, BaseTTAModel):
@@ -84,11 +88,36 @@ def evaluate(
             model = model.student
         load_strictly(model, weights, 'checkpoint')
         runner.logger.info(f'Load checkpoint from {path}')
+        if others:
+            members = [model]
+            for other in others:
+                members.append(copy.deepcopy(model))
+                load_strictly(members[-1], _read(other)['state_dict'], 'checkpoint')
+                runner.logger.info(f'Load checkpoint from {other}')
+            runner.model = MeanSegmentor(members)
 
     # The host's own would unpickle whatever the file holds, and take what fits.
     runner.load_checkpoint = load_safely
     metrics: dict[str, float] = runner.val() if fidelity else runner.test()
     return metrics
+
+
+def _read(path: str) -> dict[str, Any]:
+    """A checkpoint, and of its weights those of the student."""
+    with located('checkpoint'):
+        content = read_checkpoint(path)
+    weights = weights_of(content, source=path, key='checkpoint')
+    return {**content, 'state_dict': weights}
+
+
+def _check_alone(others: Mapping[str, bool]) -> None:
+    """Refuse what looks at one model, where several are scored as one."""
+    for name, value in others.items():
+        if value:
+            raise ConfigError(
+                f'{name} looks at one model, and several checkpoints are scored as '
+                'one. Give one checkpoint, or leave it out.'
+            )
 
 
 def _is_of(cfg: Config, host: str) -> bool:

@@ -62,7 +62,7 @@ def reduced(cfg: Config) -> Config:
             kept['allow_random'] = True
         small.model.peers[name] = ConfigDict(model=_model(peer_model(peer)), **kept)
     if 'student' in cfg.model:
-        small.model.student = _model(cfg.model.student)
+        small.model.student = _model(model_config(cfg.model.student))
         for pair in small.model.pairs.values():
             if isinstance(pair, dict) and pair.loss.type == 'HolisticLoss':
                 pair.loss.base_channels = 8

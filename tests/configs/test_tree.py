@@ -407,6 +407,22 @@ def test_an_assistant_is_taught_and_teaches() -> None:
         assert first[key] == last[key] == direct[key]
 
 
+def test_a_dense_assistant_is_taught_and_teaches() -> None:
+    path = 'takd/takd-r50_psp-r101_psp-r18_160k_cityscapes-512x1024.py'
+    first, last = stages_of(CONFIGS / path)
+    direct = load(CONFIGS / 'skd/skd-pixel_psp-r101_psp-r18_80k_cityscapes-512x1024.py')
+    assert first.model.teacher == direct.model.teacher
+    assistant = model_config(first.model.student)
+    assert model_of(assistant) == 'psp-r50'
+    taught = model_config(last.model.teacher, beside=('checkpoint',))
+    assert plain(taught) == plain(assistant)
+    assert last.model.teacher.checkpoint == '{assistant.student}'
+    assert last.model.student == direct.model.student
+    assert first.model.pairs == last.model.pairs == direct.model.pairs
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'train_dataloader'):
+        assert first[key] == last[key] == direct[key]
+
+
 def assert_pairs_are_told(cfg: Config, method: str, where: str) -> None:
     """Of one loss: `where` is its pairs by name, without numbers."""
     told = [re.sub(r'_\d+$', '', pair) for pair in pairs(cfg)]

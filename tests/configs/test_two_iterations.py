@@ -33,6 +33,7 @@ from tests.configs.tree import (
     RUNS,
     STAGED,
     first_stage,
+    host_base,
     is_auto,
     load,
     name,
@@ -158,7 +159,11 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize('path', STAGED, ids=name)
 @pytest.mark.usefixtures('data_at_hand')
 def test_stages_hand_on_what_the_next_one_takes(path: Path, tmp_path: Path) -> None:
-    """Two iterations of each; only the first teacher's weights are random."""
+    """Two iterations of each; only the first teacher's weights are random.
+
+    The hosts' models are narrow here, each stage's in the same way; that a teacher is
+    the student of the stage before is told by test_tree.py.
+    """
     cfg = load(path)
     cfg.work_dir = str(tmp_path)
     for stage, whole in zip(cfg.stages.values(), stages_of(path), strict=True):
@@ -167,12 +172,19 @@ def test_stages_hand_on_what_the_next_one_takes(path: Path, tmp_path: Path) -> N
         changes = {
             'train_cfg': small.train_cfg,
             'train_dataloader': small.train_dataloader,
-            'custom_hooks': small.custom_hooks,
+            'custom_hooks': small.get('custom_hooks'),
             'log_level': 'WARNING',
         }
         if whole.get('val_dataloader') is not None:
             changes['val_dataloader'] = small.val_dataloader
-        if teacher is not None and not teacher.checkpoint.startswith('{'):
+        taken = teacher is not None and teacher.checkpoint.startswith('{')
+        if host_base(path):
+            changes['model.student'] = ConfigDict(small.model.student, _delete_=True)
+            model = small.model.teacher.model
+            changes['model.teacher'] = dict(_delete_=True, model=model)
+            if taken:
+                changes['model.teacher']['checkpoint'] = teacher.checkpoint
+        if teacher is not None and not taken:
             changes['model.teacher.checkpoint'] = None
             changes['model.teacher.allow_random'] = True
         stage['options'] = {**(stage.get('options') or {}), **changes}
