@@ -14,6 +14,7 @@ from ..checks import check_float, check_int
 from ..distillers import Distiller
 from ..distillers.interface import unwrap
 from ..distillers.loading import load_any
+from ..distillers.peers import check_no_peers
 from ..engine.stages import last_stage
 from ..errors import ConfigError
 from ..evaluation.gradients.balance import (
@@ -57,6 +58,7 @@ def analyze(
         that does not fit.
     """
     cfg = last_stage(cfg)
+    check_no_peers(cfg.model, 'tools/analyze.py')
     check_float('--share', share, strict=True)
     check_int('--batches', batches)
     measured: list[GradientShares] = []

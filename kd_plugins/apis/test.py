@@ -9,15 +9,22 @@ from mmengine.model import BaseTTAModel
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from ..checkpoints import read_checkpoint
+from ..checkpoints import read_checkpoint, state_dict_of
 from ..distillers.interface import unwrap
+from ..distillers.peers import PEERS, check_no_peers, peer_model
+from ..distillers.student import peer_of
 from ..engine.opening import measures_fidelity
 from ..engine.stages import last_stage
 from ..errors import ConfigError, located
 from ..evaluation.together import MeanSegmentor
 from ..teachers import model_config
 from ..teachers.augmentation import augmented_pipeline
-from ..teachers.checkpoints import load_strictly, weights_of
+from ..teachers.checkpoints import (
+    load_strictly,
+    peer_prefix,
+    peers_in,
+    weights_of,
+)
 from .train import build_runner
 
 _FIDELITY = 'FidelityHook'
@@ -36,8 +43,9 @@ def evaluate(
 ) -> dict[str, float]:
     """Evaluate on the config's test data.
 
-    Of a distillation's config the student alone is built: no teacher is needed, nor
-    anything that the student learned with; but for fidelity, which compares the two.
+    Of a distillation's config the student alone is built, of peers the one that is
+    deployed: no teacher is needed, nor anything that the student learned with; but for
+    fidelity, which compares the two.
 
     Args:
         cfg: as ``prepare_config`` gives it; of several stages, the last one counts.
@@ -60,12 +68,16 @@ def evaluate(
     checkpoint, *others = [checkpoint] if isinstance(checkpoint, str) else checkpoint
     if others:
         _check_alone({'--tta': tta, '--fidelity': fidelity})
+    peer = peer_of(cfg)
     if fidelity:
         shown = {'--show': show, '--show-dir': show_dir}
         _compare(cfg, {'--out': out, **shown, '--tta': tta})
     elif 'student' in cfg.model:
         with located('model.student'):
             cfg.model = model_config(cfg.model.student)
+    elif peer is not None:
+        with located(f'{PEERS}.{peer}'):
+            cfg.model = peer_model(cfg.model.peers[peer])
     cfg.load_from, cfg.resume = checkpoint, False
     if show or show_dir:
         _draw(cfg, show, show_dir, wait_time)
@@ -78,7 +90,7 @@ def evaluate(
         _dump(runner, cfg, out)
 
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
-        content = _read(path)
+        content = _read(path, peer)
         weights = content['state_dict']
         runner.call_hook('after_load_checkpoint', checkpoint=content)
         model: Any = unwrap(runner.model)
@@ -92,7 +104,9 @@ def evaluate(
             members = [model]
             for other in others:
                 members.append(copy.deepcopy(model))
-                load_strictly(members[-1], _read(other)['state_dict'], 'checkpoint')
+                load_strictly(
+                    members[-1], _read(other, peer)['state_dict'], 'checkpoint'
+                )
                 runner.logger.info(f'Load checkpoint from {other}')
             runner.model = MeanSegmentor(members)
 
@@ -102,11 +116,13 @@ def evaluate(
     return metrics
 
 
-def _read(path: str) -> dict[str, Any]:
-    """A checkpoint, and of its weights those of the student."""
+def _read(path: str, peer: str | None) -> dict[str, Any]:
+    """A checkpoint, and of its weights those of the student, or of a peer."""
     with located('checkpoint'):
         content = read_checkpoint(path)
-    weights = weights_of(content, source=path, key='checkpoint')
+        together = peer is not None and peers_in(state_dict_of(content, path))
+    prefix = peer_prefix(peer) if peer is not None and together else None
+    weights = weights_of(content, source=path, key='checkpoint', prefix=prefix)
     return {**content, 'state_dict': weights}
 
 
@@ -137,6 +153,7 @@ def _compare(cfg: Config, others: Mapping[str, Any]) -> None:
             '--fidelity compares numbers on the validation data, got '
             f'{" and ".join(options)} too. Leave one out.'
         )
+    check_no_peers(cfg.model, '--fidelity')
     if 'student' not in cfg.model:
         raise ConfigError(
             '--fidelity compares a student with its teacher: expected the config of a '

@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS, VISUALIZERS
 from ..checks import check_float, check_int
 from ..distillers import Distiller
 from ..distillers.loading import load_any
+from ..distillers.peers import check_no_peers
 from ..engine.data_files import missing_data_named
 from ..engine.opening import make_ready
 from ..engine.stages import last_stage
@@ -57,6 +58,7 @@ def visualize(
     check_float('--score', score)
     cfg = last_stage(prepare_config(config, options=options))
     make_ready(cfg)
+    check_no_peers(cfg.model, 'tools/visualize.py')
     distiller = _build(cfg)
     shown = choose_pairs(distiller, pairs)
     with missing_data_named('test_dataloader'):

@@ -166,6 +166,24 @@ def _beginning(
     return checkpoint, prefix, tuple(map(str, trains)), fresh
 
 
+def check_no_peers(model: Mapping[str, Any], what: str) -> None:
+    """Refuse models that learn together, where one student and its teachers are asked.
+
+    Args:
+        model: of the whole configuration.
+        what: looks at them: an option or a tool.
+
+    Raises: ConfigError.
+    """
+    if PEERS.rpartition('.')[2] in model:
+        raise ConfigError(
+            f'{what} looks at one student and its frozen teachers: expected '
+            f"'kd_plugins.Distiller', got '{model.get('type')}', whose peers teach "
+            'each other while they learn. tools/test.py scores the deployed one.',
+            'model.type',
+        )
+
+
 def read_peers(cfg: object) -> dict[str, PeerOptions]:
     """Peers by name, of which none may ever be as another.
 

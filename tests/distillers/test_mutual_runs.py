@@ -1,15 +1,22 @@
 """Runs of models that learn together: as alone, resumed, saved, exported."""
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from kd_plugins.apis.analyze import analyze
+from kd_plugins.apis.doctor.examine import examine
 from kd_plugins.apis.export import build_plain, export_student
+from kd_plugins.apis.test import evaluate
+from kd_plugins.apis.visualize import visualize
 from kd_plugins.checkpoints import read_checkpoint
 from kd_plugins.errors import CheckpointError, ConfigError
 from kd_plugins.random_stream import random_state_kept
@@ -23,6 +30,7 @@ from .tiny_peers import KD, PIXELS, peers_config, steady_segmentor
 
 pytestmark = pytest.mark.host
 OURS = dict(runner_type='kd_plugins.DistillRunner')
+MIXED = 'kd_plugins.BFloat16OptimWrapper'
 ADAPTER = dict(type='ConvAdapter')
 SGD = dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.1)
 CLIPPED = dict(
@@ -221,3 +229,124 @@ def test_a_run_resumes_bit_for_bit_and_each_peer_goes_out(tmp_path: Path) -> Non
         load_weights(checkpoint)
     weights = load_weights(checkpoint, prefix='peers.first.student')
     assert same_state(dict(weights), part(whole, 'first'))
+
+
+def averaged(runner: Any) -> Any:
+    (hook,) = (each for each in runner.hooks if hasattr(each, 'ema_model'))
+    return hook.ema_model.module
+
+
+def test_averaged_weights_are_those_of_each_as_alone(tmp_path: Path) -> None:
+    """Of all peers, in the student's file and after a resume."""
+    averaging = dict(
+        custom_hooks=[dict(type='EMAHook', momentum=0.3)],
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)
+        ),
+    )
+    silenced = segmentors(dict(pixels=silent(PIXELS)), deploy='second')
+    ours = steady(silenced, tmp_path / 'ours', **OURS, **averaging)
+    means = averaged(ours)
+    seed = dict(seed=5 + 1, deterministic=True)
+    for peer, model, changes in (
+        ('first', steady_segmentor(), {}),
+        ('second', steady_segmentor(6), dict(randomness=seed)),
+    ):
+        host = steady(model, tmp_path / peer, **averaging, **changes)
+        mean = means.peers[peer].student.state_dict()
+        assert_same_weights(mean, averaged(host).state_dict())
+        assert not same_state(mean, part(ours, peer))
+    saved = read_checkpoint(tmp_path / 'ours' / 'student_iter_4.pth')['state_dict']
+    assert same_state(saved, means.peers['second'].student.state_dict())
+    for path in (tmp_path / 'ours').glob('*iter_4.pth'):
+        path.unlink()
+    again = steady(silenced, tmp_path / 'ours', resume=True, **OURS, **averaging)
+    assert same_state(again.model.state_dict(), ours.model.state_dict())
+    assert same_state(averaged(again).state_dict(), means.state_dict())
+
+
+def test_in_mixed_precision_each_trains_as_alone(tmp_path: Path) -> None:
+    mixed = dict(optim_wrapper=CLIPPED['optim_wrapper'] | dict(type=MIXED))
+    silenced = dict(pixels=silent(PIXELS))
+    ours = steady(segmentors(silenced), tmp_path / 'ours', **OURS, **mixed)
+    seed = dict(seed=5 + 1, deterministic=True)
+    for peer, model, changes in (
+        ('first', steady_segmentor(), {}),
+        ('second', steady_segmentor(6), dict(randomness=seed)),
+    ):
+        host = steady(model, tmp_path / peer, **mixed, **changes)
+        assert_same_weights(part(ours, peer), host.model.state_dict())
+    # What they compare is near that in float32, and not the same.
+    once = dict(train_cfg=dict(by_epoch=False, max_iters=1))
+    pairs = segmentors(dict(pixels=PIXELS))
+    plain = steady(pairs, tmp_path / 'plain', **OURS, **once)
+    taught = steady(pairs, tmp_path / 'taught', **OURS, **mixed, **once)
+    for peer in ('first', 'second'):
+        key = f'train/{peer}.loss_kd_pixels'
+        one, other = (
+            run.message_hub.get_scalar(key).current() for run in (plain, taught)
+        )
+        assert one != other == pytest.approx(one, rel=0.1)
+
+
+def test_the_deployed_peer_is_scored_from_any_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = peers_config(dict(logits=KD), deploy='second')
+    whole = run(model, tmp_path / 'whole', **OURS)
+    cfg = run_config(model, tmp_path / 'tested', **OURS)
+    cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+    cfg.test_cfg = {}
+    tested: list[Any] = []
+
+    def keep(runner: Any) -> dict[str, float]:
+        runner.load_checkpoint(runner._load_from)
+        tested.append(runner.model)
+        return {}
+
+    monkeypatch.setattr(Runner, 'test', keep)
+    for name in ('student_iter_4.pth', 'iter_4.pth'):
+        evaluate(copy.deepcopy(cfg), str(tmp_path / 'whole' / name))
+    for each in tested:
+        assert type(each).__name__ == 'FasterRCNN'
+        assert same_state(each.state_dict(), part(whole, 'second'))
+
+
+@pytest.mark.parametrize(
+    ('hook', 'message'),
+    [
+        (
+            dict(type='kd_plugins.FidelityHook'),
+            'FidelityHook needs a model of type kd_plugins.Distiller, got MutualDist',
+        ),
+        (
+            dict(type='kd_plugins.DistillationPicturesHook'),
+            'PicturesHook needs a model of type kd_plugins.Distiller, got MutualDist',
+        ),
+        (
+            dict(type='kd_plugins.GradientSharesHook', interval=2),
+            'GradientSharesHook.interval: .* in a MutualDistiller several learn. Remo',
+        ),
+    ],
+)
+def test_hooks_that_look_at_one_student_refuse_peers(
+    tmp_path: Path, hook: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(peers_config(dict(logits=KD)), tmp_path, custom_hooks=[hook], **OURS)
+
+
+@pytest.mark.parametrize('what', ['--why', '--fidelity', 'analyze.py', 'visualize.py'])
+def test_tools_that_look_at_one_student_refuse_peers(tmp_path: Path, what: str) -> None:
+    cfg = run_config(peers_config(dict(logits=KD)), tmp_path, **OURS)
+    path = tmp_path / 'peers.py'
+    cfg.dump(path)
+    tools: dict[str, Callable[[], object]] = {
+        '--why': lambda: examine(cfg),
+        '--fidelity': lambda: evaluate(cfg, 'iter_4.pth', fidelity=True),
+        'analyze.py': lambda: analyze(cfg),
+        'visualize.py': lambda: visualize(path, tmp_path / 'out'),
+    }
+    message = f"model.type: .*{what} looks at one student .* got 'kd_plugins.Mutual"
+    with pytest.raises(ConfigError, match=message):
+        tools[what]()

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 from ...checkpoints import read_checkpoint
 from ...checks import check_int
+from ...distillers.peers import check_no_peers
 from ...engine.files import newest_checkpoint
 from ...engine.stages import last_stage
 from ...errors import CheckpointError, ConfigError, located
@@ -183,6 +184,7 @@ def _by_reason(diagnosis: Diagnosis) -> list[str]:
 
 def _check_distils(cfg: Config) -> None:
     model = cfg.get('model') or {}
+    check_no_peers(model, '--why')
     missing = [key for key in _PARTS if key not in model]
     if missing:
         raise ConfigError(

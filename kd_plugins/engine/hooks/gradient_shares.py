@@ -98,6 +98,12 @@ class GradientSharesHook(Hook):
                 f'{type(model).__name__}. Remove the hook from custom_hooks.'
             )
         if not isinstance(model, Distiller):
+            if self.interval is not None:
+                raise ConfigError(
+                    'shares of one student are measured, and in a '
+                    f'{type(model).__name__} several learn. Remove interval.',
+                    key='GradientSharesHook.interval',
+                )
             return
         self._started = runner.iter
         if not _is_whole(runner):
