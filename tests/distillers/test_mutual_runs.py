@@ -1,6 +1,5 @@
 """Runs of models that learn together: as alone, resumed, saved, exported."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,9 +293,6 @@ def test_the_deployed_peer_is_scored_from_any_checkpoint(
 ) -> None:
     model = peers_config(dict(logits=KD), deploy='second')
     whole = run(model, tmp_path / 'whole', **OURS)
-    cfg = run_config(model, tmp_path / 'tested', **OURS)
-    cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
-    cfg.test_cfg = {}
     tested: list[Any] = []
 
     def keep(runner: Any) -> dict[str, float]:
@@ -306,7 +302,10 @@ def test_the_deployed_peer_is_scored_from_any_checkpoint(
 
     monkeypatch.setattr(Runner, 'test', keep)
     for name in ('student_iter_4.pth', 'iter_4.pth'):
-        evaluate(copy.deepcopy(cfg), str(tmp_path / 'whole' / name))
+        cfg = run_config(model, tmp_path / 'tested', **OURS)
+        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+        cfg.test_cfg = {}
+        evaluate(cfg, str(tmp_path / 'whole' / name))
     for each in tested:
         assert type(each).__name__ == 'FasterRCNN'
         assert same_state(each.state_dict(), part(whole, 'second'))
