@@ -6,6 +6,7 @@ tenth of a second for a config of ours, of which the tests read hundreds, many o
 
 import copy
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,15 @@ from mmengine.config import Config, utils
 from mmengine.config.config import ConfigDict
 
 _OURS = Path(__file__).parents[1] / 'configs'
+_IMPORT = re.compile(r'^\s*(import|from) |glob', re.M)
 _parse = Config._file2dict
 _is_lazy = Config._is_lazy_import
+_kept: dict[Any, Any] = {}
+_reading: list[bool] = []  # of each file that is being read: may it say something else?
 
 
 def _stays(path: Path) -> bool:
-    return _OURS in path.parents or '.mim' in path.parts
-
-
-@cache
-def _parsed(filename: str, data: str | None, *arguments: Any) -> Any:
-    return _parse(filename, *arguments)  # in which ``data``, of the environment, stands
+    return path.is_file() and (_OURS in path.parents or '.mim' in path.parts)
 
 
 def _file2dict(
@@ -34,10 +33,21 @@ def _file2dict(
     lazy_import: bool | None = None,
 ) -> Any:
     arguments = (use_predefined_variables, use_environment_variables, lazy_import)
-    path = os.path.abspath(os.path.expanduser(filename))
-    if ConfigDict.lazy or not _stays(Path(path)):
-        return _parse(filename, *arguments)
-    return copy.deepcopy(_parsed(path, os.environ.get('KD_PLUGINS_DATA'), *arguments))
+    path = Path(filename).expanduser().absolute()
+    key = (path, arguments, os.environ.get('KD_PLUGINS_DATA'))
+    if key in _kept and not ConfigDict.lazy:
+        return copy.deepcopy(_kept[key])
+    _reading.append(not _stays(path) or bool(_IMPORT.search(path.read_text())))
+    try:
+        found = _parse(filename, *arguments)  # which reads its bases so, too
+    finally:
+        # What imports may look around, as for the data that are there; whatever
+        # inherits it does so, too.
+        changes = _reading.pop()
+        _reading[-1:] = [each or changes for each in _reading[-1:]]
+    if not changes and not ConfigDict.lazy:
+        _kept[key] = copy.deepcopy(found)
+    return found
 
 
 def _is_lazy_import(filename: str) -> bool:
