@@ -1,5 +1,6 @@
 """What all tests share: one thread, a fixed seed, a tiny data set on disk."""
 
+import gc
 import os
 import random
 import sys
@@ -41,6 +42,12 @@ read_once()
 torch.set_num_threads(1)
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection goes through it."""
+    gc.collect()
+    gc.freeze()
+
+
 # Where the hosts look for yapf's function: when it is needed, or once for all.
 _FORMATTING = ('yapf.yapflib.yapf_api', 'mmengine.config.config')
 
@@ -50,8 +57,9 @@ def quick_hosts() -> Iterator[None]:
     """What the hosts repeat for every run, seconds each time, is done once, or not.
 
     Of a process's whole length stay the facts of the machine, for which a compiler is
-    asked. Texts of configs are written unformatted (see :func:`formatted`). And who
-    reads a data set collects no garbage.
+    asked. Texts of configs are written unformatted (see :func:`formatted`). No one
+    waits for a disk: what is written is there for the next who reads. And who reads a
+    data set collects no garbage.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
@@ -59,6 +67,7 @@ def quick_hosts() -> Iterator[None]:
         patch.setattr(mmengine.runner.runner, 'collect_env', cache(facts))
         for place in _FORMATTING:
             patch.setattr(f'{place}.FormatCode', _unformatted, raising=False)
+        patch.setattr(os, 'fsync', lambda descriptor: None)
         yield
 
 
