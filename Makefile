@@ -19,7 +19,7 @@ endif
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: all coverage demo demo-seg docs format help lint setup test test-fast test-host type
+.PHONY: all coverage demo demo-seg docs format help lint setup test test-host test-slow type
 
 demo: $(SETUP)  ## train and evaluate the main job: a small detector, by a big one
 	$(PYTHON) tools/train.py configs/frcnn_kd.py
@@ -28,14 +28,14 @@ demo-seg: $(SETUP)  ## the same for segmentation: a small PSPNet, by a big one
 	$(PYTHON) tools/train.py configs/seg_skd.py
 
 # The slowest are named: that is where the next minute is won.
-test: $(SETUP)  ## all tests and doctests
-	$(PYTEST) --durations=30
+test: $(SETUP)  ## tests and doctests, but for the long ones
+	$(PYTEST) -m 'not slow' --durations=30
 
-coverage: $(SETUP)  ## the same, and which lines they reach
+test-slow: $(SETUP)  ## the long ones: killed runs, several processes, every kind of host
+	$(PYTEST) -m slow --durations=30
+
+coverage: $(SETUP)  ## both, and which lines they reach
 	$(PYTEST) --cov=kd_plugins --cov-report=term
-
-test-fast: $(SETUP)  ## without those that take long
-	$(PYTEST) -m 'not slow'
 
 test-host: $(SETUP)  ## those that run the hosts themselves
 	$(PYTEST) -m host
@@ -54,7 +54,7 @@ format: $(SETUP)  ## mend what can be mended
 docs: $(SETUP)  ## the site, in site/, with the API from the docstrings
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
-all: lint type docs test  ## what a change must pass
+all: lint type docs test test-slow  ## what a change must pass
 
 setup: $(SETUP)  ## the environment alone (FAMILY=original VENV=... for the other one)
 

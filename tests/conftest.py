@@ -1,5 +1,6 @@
 """What all tests share: one thread, a fixed seed, a tiny data set on disk."""
 
+import gc
 import os
 import random
 import sys
@@ -9,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import mmengine.config.utils
 import mmengine.runner.runner
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from kd_plugins.datasets.mosaics import prepare_mosaics
 from kd_plugins.datasets.planes import prepare_planes
 from kd_plugins.teachers import fast
 from tests.faults.tried import pytest_terminal_summary  # noqa: F401
+from tests.quick_configs import read_once
 from tests.warm_python import warm_python
 
 # No test may reach what a user keeps there: it would be made anew, smaller.
@@ -37,7 +38,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile('kd_plugins')
+read_once()
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection goes through it."""
+    gc.collect()
+    gc.freeze()
 
 
 # Where the hosts look for yapf's function: when it is needed, or once for all.
@@ -48,20 +56,18 @@ _FORMATTING = ('yapf.yapflib.yapf_api', 'mmengine.config.config')
 def quick_hosts() -> Iterator[None]:
     """What the hosts repeat for every run, seconds each time, is done once, or not.
 
-    Of a process's whole length stay: the metafiles that say where a host's config
-    lies, and the facts of the machine, for which a compiler is asked. Texts of configs
-    are written unformatted (see :func:`formatted`). And who reads a data set collects
-    no garbage.
+    Of a process's whole length stay the facts of the machine, for which a compiler is
+    asked. Texts of configs are written unformatted (see :func:`formatted`). No one
+    waits for a disk: what is written is there for the next who reads. And who reads a
+    data set collects no garbage.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
-        for module, name in (
-            (mmengine.config.utils, 'load'),
-            (mmengine.runner.runner, 'collect_env'),
-        ):
-            patch.setattr(module, name, cache(getattr(module, name)))
+        facts = mmengine.runner.runner.collect_env
+        patch.setattr(mmengine.runner.runner, 'collect_env', cache(facts))
         for place in _FORMATTING:
             patch.setattr(f'{place}.FormatCode', _unformatted, raising=False)
+        patch.setattr(os, 'fsync', lambda descriptor: None)
         yield
 
 

@@ -6,13 +6,12 @@ stages. Its iterations, and its schedule with them, are multiplied by what the r
 of its time.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from mmengine.config import Config
 
 from ..engine.overrides import apply_overrides
 from ..engine.stages import has_stages
@@ -130,7 +129,7 @@ def plan_equal_time(
     for name, recipe in recipes.items():
         if name in (protocol.baseline, trained) or not _distills(recipe):
             continue
-        key = key_of(recipe.config, {**recipe.options, **overrides})
+        key = key_of(recipe.written, {**recipe.options, **overrides})
         before = earlier.get(name)
         measured = _ratio_of(before, key, ratios.get(name))
         if measured is None:
@@ -170,7 +169,7 @@ def write_equal_time(
     written = {
         name: {
             'key': key_of(
-                protocol.recipes[name].config,
+                protocol.recipes[name].written,
                 {**protocol.recipes[name].options, **(overrides or {})},
             ),
             'measured': item.measured.value,
@@ -229,7 +228,7 @@ def _equal_time(
     """The training of a recipe, ``ratio`` times as long; for 1 the recipe itself."""
     own = protocol.recipes[trained]
     options = {**own.options, **overrides}
-    cfg = Config.fromfile(own.config, use_environment_variables=False)
+    cfg = copy.deepcopy(own.written)
     if has_stages(cfg):
         raise ConfigError(
             f"{protocol.path}: equal_time names '{trained}', which has stages: only "
@@ -278,5 +277,5 @@ def _ratio_of(
 
 
 def _distills(recipe: Recipe) -> bool:
-    cfg = scored_config(recipe.config)
+    cfg = scored_config(recipe.written)
     return (cfg.get('model') or {}).get('type') in (*DISTILLERS, *PEERS)

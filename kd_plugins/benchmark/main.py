@@ -305,7 +305,7 @@ def cost(
     parts: dict[str, list[Part]] = {}
     ratios: dict[str, float | None] = {}
     base = protocol.recipes[protocol.baseline]
-    baseline = scored_config(base.config)
+    baseline = scored_config(base.written)
     lengths = {**base.options, **(options or {})}  # others may be of distillations
     apply_overrides(
         baseline,
@@ -317,7 +317,7 @@ def cost(
     for name in names:
         recipe = protocol.recipes[name]
         overrides = {**recipe.options, **(options or {})}
-        keys[name] = key_of(recipe.config, overrides)
+        keys[name] = key_of(recipe.written, overrides)
         found, parts[name] = measure_trainings(
             name,
             trainings_of(recipe.config, overrides),
@@ -355,7 +355,7 @@ def _step_times(
         for name, recipe in protocol.recipes.items()
         if name in found
         and found[name][0].get('key')
-        == key_of(recipe.config, {**recipe.options, **(options or {})})
+        == key_of(recipe.written, {**recipe.options, **(options or {})})
     }
     words = in_words(measured['machine'], measured['versions'])
     return StepTimes(ratios, f'{measured["threads"]} threads; {words}')

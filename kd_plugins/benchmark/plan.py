@@ -1,9 +1,11 @@
 """The runs of a benchmark, each with a hash of everything that affects its result."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +102,18 @@ def plan_runs(
         name: {**recipe.options, **(overrides or {})}
         for name, recipe in recipes.items()
     }
+    stages = {
+        name: stages_of(recipe.written, options[name])
+        for name, recipe in recipes.items()
+    }
     keys = {
-        name: key_of(recipe.config, options[name]) for name, recipe in recipes.items()
+        name: _key(recipe.written, options[name], stages[name])
+        for name, recipe in recipes.items()
     }
     fidelity = {
         name: None if protocol.fidelity is None else dict(protocol.fidelity)
         for name, recipe in recipes.items()
-        if recipe.fidelity and _lacks_fidelity_hook(recipe.config)
-    }
-    stages = {
-        name: stages_of(recipe.config, options[name])
-        for name, recipe in recipes.items()
+        if recipe.fidelity and _lacks_fidelity_hook(recipe.written)
     }
     return [
         Run(
@@ -137,7 +140,8 @@ def teacher_run(protocol: Protocol, work_dir: Path) -> Run | None:
         return None
     checkpoint = str(teacher.checkpoint)
     options = protocol.options
-    key = _digest([key_of(teacher.config, options), _with_contents(checkpoint)])
+    cfg = Config.fromfile(teacher.config, use_environment_variables=False)
+    key = _digest([key_of(cfg, options), _with_contents(checkpoint)])
     arguments = (str(teacher.config), checkpoint)
     return Run('teacher', None, work_dir / 'teacher', arguments, _as_text(options), key)
 
@@ -168,32 +172,38 @@ def write_configs(work_dir: Path, recipes: Mapping[str, Recipe]) -> None:
             f'default_hooks = {hooks!r}\n'
         )
         # A stage of a file of its own has nothing of the page.
-        own = [stage.name for stage in stages_of(recipe.config) if stage.source]
+        own = [stage.name for stage in stages_of(recipe.written) if stage.source]
         if own:
             options = {'options': {'default_hooks': hooks}}
             text += f'{STAGES} = {dict.fromkeys(own, options)!r}\n'
         write_text(folder / 'config.py', text)
 
 
-def _lacks_fidelity_hook(path: Path) -> bool:
+def _lacks_fidelity_hook(cfg: Config) -> bool:
     """Whether a config is a distillation without the hook that measures fidelity."""
-    cfg = scored_config(path)
+    cfg = scored_config(cfg)
     distils = (cfg.get('model') or {}).get('type') in DISTILLERS
     return distils and not measures_fidelity(cfg)
 
 
-def key_of(config: Path, options: Mapping[str, Any]) -> str:
+def key_of(cfg: Config, options: Mapping[str, Any]) -> str:
     """Hash of a config with its options, and of the weights in the config.
+
+    Args:
+        cfg: read without environment variables; it stays as it is.
+        options: dotted keys to values.
 
     Raises: ConfigError for unknown options.
     """
-    stages = stages_of(config, options)
+    return _key(cfg, options, stages_of(cfg, options))
+
+
+def _key(cfg: Config, options: Mapping[str, Any], stages: Sequence[Stage]) -> str:
     if stages:
         return _digest(
             {each.name: _with_contents(each.cfg.to_dict()) for each in stages}
         )
-    # Without environment variables: the folder of the data does not affect the result.
-    cfg = Config.fromfile(config, use_environment_variables=False)
+    cfg = copy.deepcopy(cfg)
     apply_overrides(cfg, options)
     return _digest(_with_contents(cfg.to_dict()))
 
@@ -205,9 +215,7 @@ def _with_contents(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_with_contents(item) for item in value]
     if isinstance(value, str) and value.endswith('.py') and '::' in value:
-        # Such as the teacher's: only the parts that are used.
-        content = read_config(value).to_dict()
-        return [value, {key: content.get(key) for key in _OF_TEACHER}]
+        return [value, _used_of(value)]
     if isinstance(value, str) and value.endswith(_WEIGHTS) and '{}' not in value:
         try:
             weights = locate(value).read_bytes()
@@ -215,6 +223,13 @@ def _with_contents(value: Any) -> Any:
             return [value, 'missing']
         return [value, hashlib.sha256(weights).hexdigest()]
     return value
+
+
+@cache
+def _used_of(name: str) -> dict[str, Any]:
+    """Of a package's config, such as the teacher's: the parts that are used."""
+    content = read_config(name).to_dict()
+    return {key: content.get(key) for key in _OF_TEACHER}
 
 
 def _digest(content: object) -> str:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ class Recipe:
     method: str = ''
     note: str = ''
     fidelity: bool = True
+
+    @cached_property
+    def written(self) -> Config:
+        """The config as its file has it, read once: whoever changes it, copies it.
+
+        Without environment variables: the folder of the data does not affect a result.
+        """
+        return Config.fromfile(self.config, use_environment_variables=False)
 
     @property
     def title(self) -> str:

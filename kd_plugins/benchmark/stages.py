@@ -1,5 +1,6 @@
 """Recipes of several stages: which there are, where the student starts, their seeds."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,18 @@ from ..engine.stages import Stage, give_options, has_stages, read_stages
 _APART = 1000  # seeds of the stages of one run
 
 
-def stages_of(config: Path, options: Mapping[str, Any] | None = None) -> list[Stage]:
+def stages_of(cfg: Config, options: Mapping[str, Any] | None = None) -> list[Stage]:
     """The stages of a recipe, in order; empty for a recipe of one training.
 
     Args:
-        config: its file.
+        cfg: the recipe's, which stays as it is.
         options: dotted keys to values, for every stage.
 
     Raises: ConfigError as of :func:`~kd_plugins.engine.stages.read_stages`.
     """
-    # Without environment variables: the folder of the data does not affect the result.
-    cfg = Config.fromfile(config, use_environment_variables=False)
     if not has_stages(cfg):
         return []
+    cfg = copy.deepcopy(cfg)
     give_options(cfg, options or {})
     return read_stages(cfg)
 
@@ -49,12 +49,10 @@ def trainings_of(
     return {stage.name: stage.cfg for stage in read_stages(cfg)}
 
 
-def scored_config(config: Path) -> Config:
-    """The config of a recipe; of stages that of the last one, which is scored."""
-    stages = stages_of(config)
-    if stages:
-        return stages[-1].cfg
-    return Config.fromfile(config, use_environment_variables=False)
+def scored_config(cfg: Config) -> Config:
+    """A recipe's config, copied; of stages that of the last one, which is scored."""
+    stages = stages_of(cfg)
+    return stages[-1].cfg if stages else copy.deepcopy(cfg)
 
 
 def start_of(stages: Sequence[Stage]) -> str:

@@ -49,7 +49,7 @@ def row(folder: Path, name: str = 'hint') -> dict:
 def write_cost(folder: Path, ratio: float) -> None:
     """What --cost measured of 'hint'."""
     recipe = read_protocol(folder / 'protocol.py').recipes['hint']
-    key = key_of(recipe.config, recipe.options)
+    key = key_of(recipe.written, recipe.options)
     machine = {'processor': 'abacus', 'cores': 2, 'device': 'CPU'}
     recipes = [{'recipe': 'hint', 'key': key, 'step_ratio': ratio}]
     content = {'machine': machine, 'versions': {}, 'threads': 1, 'recipes': recipes}
@@ -155,7 +155,7 @@ def test_options_of_every_run_come_before_what_is_scaled(pieces):
     path = pieces / 'work' / 'cost.json'
     recipe = read_protocol(pieces / 'protocol.py').recipes['hint']
     content = json.loads(path.read_text())
-    content['recipes'][0]['key'] = key_of(recipe.config, options)
+    content['recipes'][0]['key'] = key_of(recipe.written, options)
     path.write_text(json.dumps(content))
     run(pieces, equal_time=True, options=options, seeds=[0])
     result = json.loads(

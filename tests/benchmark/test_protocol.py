@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.benchmark.plan import key_of, plan_runs, teacher_run
-from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.protocol import Recipe, read_protocol
 from kd_plugins.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / 'configs' / 'benchmarks'
@@ -104,14 +104,16 @@ def test_key_follows_config_options_and_weights_but_not_the_place_of_the_data(
         f"'{{{{$KD_PLUGINS_DATA:data}}}}/digits'\nload_from = {str(weights)!r}\n"
         "teacher = 'kd_plugins::digits/faster-rcnn_r18-w32_fpn_4k_digits.py'\n"
     )
-    key = key_of(config, {})
+    key = key_of(Recipe('hint', config).written, {})
     monkeypatch.setenv('KD_PLUGINS_DATA', '/elsewhere')
-    assert key_of(config, {}) == key
-    assert key_of(config, {'train_cfg.max_iters': 7}) != key
+    cfg = Recipe('hint', config).written
+    assert key_of(cfg, {}) == key
+    assert key_of(cfg, {'train_cfg.max_iters': 7}) != key
+    assert key_of(cfg, {}) == key  # options change a copy
     weights.write_bytes(b'2')
-    assert key_of(config, {}) != key
+    assert key_of(cfg, {}) != key
     weights.unlink()  # the run will say that they are missing
-    assert key_of(config, {}) != key
+    assert key_of(cfg, {}) != key
 
 
 def test_option_that_the_command_line_cannot_take(folder):

@@ -151,7 +151,7 @@ def test_steps_that_were_timed_are_the_cost(pieces):
     """Of all methods that have run, at their present configs; or of none."""
     protocol = read_protocol(pieces / 'protocol.py')
     keys = {
-        name: key_of(recipe.config, recipe.options)
+        name: key_of(recipe.written, recipe.options)
         for name, recipe in protocol.recipes.items()
     }
     found = [

@@ -9,7 +9,7 @@ import pytest
 from kd_plugins.apis.train import prepare_config
 from kd_plugins.benchmark.main import Outcome, benchmark
 from kd_plugins.benchmark.plan import key_of
-from kd_plugins.benchmark.protocol import read_protocol
+from kd_plugins.benchmark.protocol import Recipe, read_protocol
 from kd_plugins.benchmark.stages import seeds_of, stages_of, start_of
 from kd_plugins.engine.stages import read_stages
 
@@ -107,10 +107,11 @@ def test_fidelity_is_that_of_the_last_stage(pieces):
 
 
 def test_what_one_stage_learns_is_in_the_key(pieces):
-    hint, plain = pieces / 'hint.py', pieces / 'plain.py'
+    hint, plain = Recipe('hint', pieces / 'hint.py').written, pieces / 'plain.py'
     before = key_of(hint, {})
     assert key_of(hint, {}) == before
     assert key_of(hint, {'train_cfg.max_iters': 50}) != before
+    assert key_of(hint, {}) == before  # options change a copy
     plain.write_text(plain.read_text().replace('max_iters=100', 'max_iters=90'))
     assert key_of(hint, {}) != before
 
@@ -126,6 +127,7 @@ def test_the_student_of_a_chain_starts_where_its_first_weights_are(
     config, start, seeds
 ):
     method = config.partition('-')[0]
-    stages = stages_of(ROOT / 'configs' / method / f'{config}.py')
+    path = ROOT / 'configs' / method / f'{config}.py'
+    stages = stages_of(Recipe(method, path).written)
     assert start_of(stages) == start
     assert list(seeds_of(stages, 2).values()) == seeds

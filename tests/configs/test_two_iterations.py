@@ -156,6 +156,7 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
     assert [key for key in logged if key.startswith('val/') and key.endswith(ends)]
 
 
+@pytest.mark.slow  # some take five seconds, and all are one proof
 @pytest.mark.parametrize('path', STAGED, ids=name)
 @pytest.mark.usefixtures('data_at_hand')
 def test_stages_hand_on_what_the_next_one_takes(path: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kd_plugins.registry import MODELS
 from .test_mutual import spread
 from .test_mutual_runs import OURS, part, run
 from .tiny import faster_rcnn, losses_of, weights_of
+from .tiny_dense import gfl
 from .tiny_peers import KD, mutual, peers_config
 
 PAIRS = dict(
@@ -51,7 +52,7 @@ def gradients(model: Any, *keys: str) -> dict[str, torch.Tensor]:
     """Of some losses, by parameter; of those that have one."""
     losses = losses_of(model)
     model.zero_grad()
-    sum(losses[key] for key in keys).backward()
+    model.parse_losses({key: losses[key] for key in keys})[0].backward()
     named = model.named_parameters()
     return {name: each.grad.clone() for name, each in named if each.grad is not None}
 
@@ -74,6 +75,35 @@ def test_the_bridge_learns_by_three_terms_and_its_trunk_by_none(
         trunk = 'bridge' in name and 'roi_head' not in name
         assert (each.grad is None) == trunk, name
         assert each.requires_grad != trunk
+
+
+def test_a_dense_head_may_be_the_bridge(tmp_path: Path) -> None:
+    """As the RoI head: three terms for the head, none for the trunk."""
+    big = gfl(8, 16)
+    torch.manual_seed(8)
+    teacher = MODELS.build(big)
+    teacher.init_weights()
+    torch.nn.init.normal_(teacher.bbox_head.gfl_cls.weight)
+    checkpoint = str(tmp_path / 'teacher.pth')
+    torch.save(dict(state_dict=teacher.state_dict()), checkpoint)
+    given = dict(
+        peers=dict(
+            small=gfl(),
+            bridge=dict(model=big, checkpoint=checkpoint, trains=['bbox_head']),
+        ),
+        teacher=dict(model=big, checkpoint=checkpoint, fast=False),
+    )
+    pairs = {name: pair | dict(view='head.logits') for name, pair in PAIRS.items()}
+    model = mutual(pairs, **given)
+    for parameter in model.peers['bridge'].student.bbox_head.parameters():
+        parameter.data += 0.01  # else it says what the teacher says
+    for key in BRIDGE:
+        found = gradients(model, key)
+        assert any(each.any() for each in found.values()), key
+        assert all(name.startswith('peers.bridge.student.bbox_head') for name in found)
+    student = gradients(model, 'small.loss_kd_from_bridge')
+    assert any(each.any() for each in student.values())
+    assert all(name.startswith('peers.small.student.') for name in student)
 
 
 def test_the_student_learns_from_the_bridge_alone(checkpoint: str) -> None:

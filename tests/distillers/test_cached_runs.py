@@ -47,6 +47,7 @@ def trained(job: str, work_dir: Path, **teacher: Any) -> Any:
 
 
 @pytest.mark.host
+@pytest.mark.slow
 @pytest.mark.parametrize('job', JOBS.values(), ids=list(JOBS))
 def test_exact_records_train_as_the_teacher_itself(job: str, tmp_path: Path) -> None:
     exact = dict(folder=str(tmp_path / 'records'), dtype='float32')

@@ -55,6 +55,7 @@ def teacher_state(cfg: Any) -> dict[str, Tensor]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('job', MAIN_JOBS)
 def test_a_main_job_resumes_bit_for_bit(tmp_path: Path, job: str) -> None:
     def train(name: str, **changes: Any) -> Runner:

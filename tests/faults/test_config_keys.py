@@ -87,11 +87,13 @@ def _test(
         fault('a config with one fault', each, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', MAIN_JOBS, ids=name)
 def test_a_fault_in_a_main_job(path: Path, fault: Callable[..., None]) -> None:
     _test(*model_of(path), examples(40), fault)
 
 
+@pytest.mark.slow
 def test_a_fault_in_a_config_with_every_key(
     tmp_path: Path, fault: Callable[..., None]
 ) -> None:

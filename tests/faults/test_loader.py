@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.hooks.toy import names
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 MESSAGES = {
     'raises': r'(?s)worker process \d.*item 17: the file is damaged',
     # The latter where it dies while a batch of its is fetched.

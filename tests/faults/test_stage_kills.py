@@ -54,6 +54,7 @@ def assert_same_end(whole: Path, broken: Path) -> None:
         assert same_state(one, load(broken / 'iter_4.pth')['optimizer']['state'][index])
 
 
+@pytest.mark.slow
 def test_three_kills(tmp_path: Path) -> None:
     assert killed(tmp_path, seed=3, number=3) == {
         f'{IN_STAGE}, the first': 1,

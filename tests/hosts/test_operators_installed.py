@@ -86,6 +86,7 @@ def test_compiled_operators_are_found_beside_mmcv_without_importing_it(
     assert not install_operators()
 
 
+@pytest.mark.slow
 def test_torchvision_waits_for_the_first_operator():
     code = """
 import sys
