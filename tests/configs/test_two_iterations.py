@@ -111,12 +111,18 @@ def of_peers(path: Path, runner: Any) -> list[tuple[str, Any]]:
     return list(runner.model.learners.items()) if path in PEERS else []
 
 
+def marks(path: Path) -> list[pytest.MarkDecorator]:
+    """Of a folder one is tried by `make test`, the others are among the long tests."""
+    first = next(each for each in RUNS if each.parent == path.parent)
+    if path in MAIN_JOBS:
+        return [pytest.mark.host]
+    return [] if path == first else [pytest.mark.slow]
+
+
 @pytest.mark.parametrize(
     'path',
     [
-        pytest.param(
-            path, id=name(path), marks=[pytest.mark.host] * (path in MAIN_JOBS)
-        )
+        pytest.param(path, id=name(path), marks=marks(path))
         for path in RUNS
         if path not in STAGED
     ],
