@@ -196,6 +196,7 @@ follow_imports = skip
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.host
 def test_losses_import_soon_after_torch(tmp_path):
     code = """
@@ -275,6 +276,7 @@ assert 'mmcv' not in after[3]
     assert missing == []
 
 
+@pytest.mark.slow
 def test_importing_is_light_and_draws_no_random_number(tmp_path):
     code = """
 import sys, torch

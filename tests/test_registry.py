@@ -38,6 +38,7 @@ assert MODELS.get('kd_plugins.Distiller').__name__ == 'Distiller'
 
 
 @pytest.mark.host
+@pytest.mark.slow
 @pytest.mark.usefixtures('warm_processes')
 @pytest.mark.parametrize('code', [FOUND, MODELS], ids=['ours', 'by the host'])
 def test_types_of_ours_are_found_by_name(code: str) -> None:
@@ -89,6 +90,7 @@ def test_a_name_is_taken_once_unless_forced(shapes: Registry) -> None:
     assert shapes.get('one') is Second
 
 
+@pytest.mark.slow
 def test_looking_a_name_up_imports_what_registers_it() -> None:
     code = """
 import sys

@@ -19,7 +19,7 @@ ALONE = (
     'checkpoints',
 )
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 Run = Callable[[str], str]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures('warm_processes')
+pytestmark = [pytest.mark.usefixtures('warm_processes'), pytest.mark.slow]
 
 
 def run(*arguments: str, **options: str) -> 'subprocess.CompletedProcess[str]':

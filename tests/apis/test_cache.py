@@ -325,6 +325,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_whatever_was_stored(
     assert_same_weights(whole, filled)
 
 
+@pytest.mark.slow
 @pytest.mark.host
 def test_with_weights_of_zero_the_student_is_the_hosts(tmp_path: Path) -> None:
     cfg = cached_run(tmp_path / 'records', tmp_path / 'zero')

@@ -195,6 +195,7 @@ def test_stopwatch_counts_a_part_within_its_whole_and_after_it():
     assert list(stopwatch.medians()) == ['whole', '- part']
 
 
+@pytest.mark.slow
 @pytest.mark.host
 @pytest.mark.usefixtures('data')
 def test_full_system_runs_each_part_alone(monkeypatch):

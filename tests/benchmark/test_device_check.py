@@ -53,6 +53,7 @@ def command(settings: Settings, calls: list[str]) -> Any:
     return started
 
 
+@pytest.mark.slow
 def test_each_section_ends_in_time_and_what_is_done_stays(settings: Settings) -> None:
     calls: list[str] = []
     said: list[str] = []

@@ -17,13 +17,14 @@ from tests.configs.index import (
 )
 from tests.configs.tree import CONFIGS, FILES, ROOT, header, name
 
+MADE = files()
 METAFILES = sorted(CONFIGS.glob('*/metafile.yml'))
 
 
-@pytest.mark.parametrize('path', files(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize('path', MADE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_made_of_names_and_headers_is_up_to_date(path: Path) -> None:
     # Where it is not: python -m tests.configs.index
-    assert path.read_text() == files()[path]
+    assert path.read_text() == MADE[path]
 
 
 def test_every_config_is_once_in_the_index_by_method() -> None:

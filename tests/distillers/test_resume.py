@@ -111,17 +111,19 @@ HEADS = ['neck', 'rpn_head', 'roi_head']
 FREE: dict[str, Any] = {'optim_wrapper.clip_grad': None}
 CLIPPED: dict[str, Any] = {'optim_wrapper.clip_grad': {'max_norm': 0.5}}
 ACCUMULATED: dict[str, Any] = {'optim_wrapper.accumulative_counts': 2}
+# `make test` has those that hold of most at once.
+SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
     ('job', 'changes', 'inherited'),
     [
-        pytest.param(DETECTION, FREE, [], id='detection'),
-        pytest.param(DETECTION, CLIPPED, [], id='detection clipped'),
-        pytest.param(DETECTION, FREE, HEADS, id='detection inherited'),
+        pytest.param(DETECTION, FREE, [], id='detection', marks=SLOW),
+        pytest.param(DETECTION, CLIPPED, [], id='detection clipped', marks=SLOW),
+        pytest.param(DETECTION, FREE, HEADS, id='detection inherited', marks=SLOW),
         pytest.param(DETECTION, CLIPPED, HEADS, id='detection inherited clipped'),
-        pytest.param(SEGMENTATION, FREE, [], id='segmentation'),
-        pytest.param(SEGMENTATION, CLIPPED, [], id='segmentation clipped'),
+        pytest.param(SEGMENTATION, FREE, [], id='segmentation', marks=SLOW),
+        pytest.param(SEGMENTATION, CLIPPED, [], id='segmentation clipped', marks=SLOW),
         pytest.param(SEGMENTATION, ACCUMULATED, [], id='segmentation accumulated'),
     ],
 )
@@ -154,6 +156,7 @@ def test_weight_0_is_the_host_s_own_run(
     assert list(teachers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('job', MAIN_JOBS)
 def test_mixed_precision_on_the_cpu(tmp_path: Path, job: str) -> None:
     losses: list[dict[str, float]] = []

@@ -100,6 +100,7 @@ def test_a_fault_in_a_config_with_every_key(
     _test(every_key(str(tmp_path / 'cache')), 'mmdet', examples(60), fault)
 
 
+@pytest.mark.slow
 def test_a_fault_in_a_config_of_peers(fault: Callable[..., None]) -> None:
     _test(every_key_of_peers(), 'mmdet', examples(40), fault)
 

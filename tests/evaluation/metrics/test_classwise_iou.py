@@ -79,6 +79,7 @@ def test_results_that_are_only_written_have_no_metrics(tmp_path: Path) -> None:
     assert metric.compute_metrics([]) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('warm_processes')
 def test_without_mmsegmentation_the_package_is_there_without_its_metric() -> None:
     code = """
