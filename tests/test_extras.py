@@ -26,6 +26,7 @@ def imported_at_once(path: Path) -> Iterator[str]:
             yield str(node.module)
 
 
+@pytest.mark.slow
 def test_what_imports_an_extra_at_once_is_itself_imported_late() -> None:
     extras = {module for modules in EXTRAS.values() for module in modules}
     eager = {

@@ -45,6 +45,7 @@ def call(*arguments: str, **others: Any) -> str:
     return logs[-1].read_text()
 
 
+@pytest.mark.slow
 def test_from_the_command_to_the_students_checkpoint(folder: Path) -> None:
     log = call()
     work_dir = folder / WRITTEN.parent
@@ -64,6 +65,7 @@ def test_from_the_command_to_the_students_checkpoint(folder: Path) -> None:
     assert places == sorted(places) and places[0] >= 0
 
 
+@pytest.mark.slow
 def test_the_written_config_trains_the_same_student_by_train(folder: Path) -> None:
     call()
     first = read_checkpoint(WRITTEN.parent / 'iter_4.pth')['state_dict']
@@ -81,6 +83,7 @@ def test_the_config_in_its_own_work_dir_is_not_written_over(folder: Path) -> Non
     assert whole.is_file()
 
 
+@pytest.mark.slow
 def test_a_dry_run_trains_nothing_and_the_run_follows_in_the_same_folder(
     folder: Path,
 ) -> None:

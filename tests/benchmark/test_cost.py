@@ -239,6 +239,7 @@ def test_full_system_runs_each_part_alone(monkeypatch):
     assert not hooks  # nothing stays attached
 
 
+@pytest.mark.slow
 @pytest.mark.host
 @pytest.mark.fast_teacher
 @pytest.mark.usefixtures('data')

@@ -77,6 +77,7 @@ def test_all_stages_are_added_up():
     assert time_ratio([assistant, by_epoch], thousand) is None
 
 
+@pytest.mark.slow
 @pytest.mark.host
 def test_generations_are_timed_each_and_together(tiny_mosaics, tmp_path, monkeypatch):
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_mosaics.parent))

@@ -188,6 +188,7 @@ def test_options_that_cannot_be_are_refused(
         steady(segmentors({}), tmp_path, **OURS, optim_wrapper=wrapper)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_bit_for_bit_and_each_peer_goes_out(tmp_path: Path) -> None:
     ramp = dict(type='LinearRamp', start=0.0, end=1.0, begin=0, until=4)
     masked = dict(type='MGDLoss')  # draws from a stream of our own

@@ -87,6 +87,7 @@ def test_teachers_stay_and_the_students_file_is_the_hosts(
     assert any(not torch.equal(host[name], plain.state_dict()[name]) for name in host)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['ensemble', 'route', 'privileged'])
 def test_a_resumed_run_ends_as_the_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     """A route is resumed before its border, and crosses it."""

@@ -234,6 +234,7 @@ def test_augmented_predictions_are_painted(trained: Path, tmp_path: Path) -> Non
     assert len([*tmp_path.rglob('painted/*.[jp][pn]g')]) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.host
 # of torch 2.4, when the host's runner loads the checkpoint to resume
 @pytest.mark.filterwarnings('ignore:You are using `torch.load`:FutureWarning')

@@ -78,6 +78,7 @@ def state_of(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.host
 def test_all_checks_of_a_run_that_is_only_read(
     folder: Path, capsys: pytest.CaptureFixture[str]

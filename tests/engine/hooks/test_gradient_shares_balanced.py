@@ -113,6 +113,7 @@ def test_a_pair_of_the_heads_alone_is_measured_there(tmp_path: Path) -> None:
     assert first.share == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('weight', [balance(), balance(begin=4, start=0.1)])
 def test_a_resumed_run_equals_the_uninterrupted_one(
     tmp_path: Path, weight: dict[str, Any]

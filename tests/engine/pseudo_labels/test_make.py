@@ -229,6 +229,7 @@ def lives(act: Callable[[], Any], moment: int) -> bool:
     return status == 0
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_files(
     boxes: Path, maps: Path, tiny_digits: Path, tiny_mosaics: Path, tmp_path: Path
 ) -> None:
