@@ -100,7 +100,8 @@ def svg(report: Report, width: int, height: int, kind: str) -> Markup:
         at = f'{difference} at {cost:.2f} times {report.time_unit}'
         title = f'<title>{escape(f"{row.recipe.title}: {at}")}</title>'
         link = f'href="#{row.id}"'
-        text = text.replace(f'xlink:{link} target="_blank">', f'{link}>{title}')
+        for target in (' target="_blank"', ''):  # none by matplotlib before 3.11
+            text = text.replace(f'xlink:{link}{target}>', f'{link}>{title}')
     for variable, colour in _COLOURS.items():
         text = text.replace(colour, f'var(--{variable})')
     sizes = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
