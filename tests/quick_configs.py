@@ -15,7 +15,8 @@ from mmengine.config import Config, utils
 from mmengine.config.config import ConfigDict
 
 _OURS = Path(__file__).parents[1] / 'configs'
-_IMPORT = re.compile(r'^\s*(import|from) |glob', re.M)
+# What may look around, and say something else the next time.
+_LOOKS = re.compile(r'^\s*(import|from) |glob', re.M)
 _parse = Config._file2dict
 _is_lazy = Config._is_lazy_import
 _kept: dict[Any, Any] = {}
@@ -37,12 +38,11 @@ def _file2dict(
     key = (path, arguments, os.environ.get('KD_PLUGINS_DATA'))
     if key in _kept and not ConfigDict.lazy:
         return copy.deepcopy(_kept[key])
-    _reading.append(not _stays(path) or bool(_IMPORT.search(path.read_text())))
+    _reading.append(not _stays(path) or bool(_LOOKS.search(path.read_text())))
     try:
         found = _parse(filename, *arguments)  # which reads its bases so, too
     finally:
-        # What imports may look around, as for the data that are there; whatever
-        # inherits it does so, too.
+        # Whatever inherits what looks around does so, too.
         changes = _reading.pop()
         _reading[-1:] = [each or changes for each in _reading[-1:]]
     if not changes and not ConfigDict.lazy:

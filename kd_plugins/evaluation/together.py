@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -34,8 +33,8 @@ class MeanSegmentor(nn.Module):
     def test_step(self, data: dict[str, Any]) -> list[Any]:
         """The data samples of a batch, with a label map in ``pred_sem_seg``.
 
-        Their ``seg_logits`` are those that have the mean probabilities: logarithms, or
-        log odds where the classes are one.
+        Their ``seg_logits`` are the logarithms of the mean probabilities; of one class
+        the mean probability itself, as the host keeps there what it has judged.
 
         Raises: ConfigError for members that predict no class of a pixel.
         """
@@ -56,24 +55,20 @@ class MeanSegmentor(nn.Module):
         logits = mean_logits([sample.seg_logits.data for sample in samples])
         # The host decides by its own rule which class, or whether the one.
         (decided,) = self._each[0].postprocess_result(logits[None])
-        first.set_data(
-            {
-                'seg_logits': PixelData(data=logits),
-                'pred_sem_seg': decided.pred_sem_seg,
-            }
-        )
+        first.set_data(dict(decided.items()))
         return first
 
 
 def mean_logits(logits: Sequence[Tensor]) -> Tensor:
-    """Logits whose probabilities are the mean of those of others.
+    """Logits whose probabilities are the mean of those of several members.
 
     Args:
-        logits: each (K, H, W), of K classes; of one class its log odds, K = 1.
+        logits: as the host keeps them, each (K, H, W): of K classes their logits; of
+            one class, K = 1, its probability.
 
     Returns: (K, H, W): log probabilities, or log odds.
     """
     stacked = torch.stack(list(logits))
     if stacked.shape[1] == 1:
-        return stacked.sigmoid().mean(dim=0).logit()
+        return stacked.mean(dim=0).logit()
     return stacked.softmax(dim=1).mean(dim=0).log()

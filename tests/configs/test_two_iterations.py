@@ -168,8 +168,8 @@ def test_trains_two_iterations_and_validates(path: Path, tmp_path: Path) -> None
 def test_stages_hand_on_what_the_next_one_takes(path: Path, tmp_path: Path) -> None:
     """Two iterations of each; only the first teacher's weights are random.
 
-    The hosts' models are narrow here, each stage's in the same way; that a teacher is
-    the student of the stage before is told by test_tree.py.
+    The hosts' models are narrow here, each stage's in the same way; test_tree.py shows
+    that a teacher is the student of the stage before.
     """
     cfg = load(path)
     cfg.work_dir = str(tmp_path)

@@ -35,8 +35,41 @@ def test_the_mean_is_that_of_probabilities_by_hand() -> None:
 
 
 def test_of_one_class_it_is_that_of_its_probability_by_hand() -> None:
-    odds = [torch.tensor(each).logit().view(1, 1, 1) for each in (0.2, 0.9)]
-    assert mean_logits(odds).sigmoid().item() == pytest.approx(0.55)
+    kept = [torch.tensor(each).view(1, 1, 1) for each in (0.2, 0.9)]
+    assert mean_logits(kept).sigmoid().item() == pytest.approx(0.55)
+
+
+def test_of_one_class_the_host_decides_by_its_threshold(
+    tiny_mosaics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_mosaics.parent))
+    cfg = prepare_config(ALONE)
+    # Where the members' own probabilities lie on both sides.
+    cfg.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.5)
+    cfg.model.pop('auxiliary_head', None)
+    models = []
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        for seed in range(3):
+            torch.manual_seed(seed)
+            models.append(MODELS.build(cfg.model).eval())
+            models[-1].init_weights()
+            torch.nn.init.normal_(models[-1].decode_head.conv_seg.weight)
+        batch = next(iter(Runner.build_dataloader(cfg.test_dataloader)))
+    probs = torch.stack(
+        [
+            torch.stack([each.seg_logits.data for each in model.test_step(batch)])
+            for model in models
+        ]
+    )
+    assert probs.min() >= 0 and probs.max() <= 1  # as the host keeps them
+    expected = probs.mean(dim=0)
+    assert 0 < (expected > 0.5).float().mean() < 1
+    for sample, mean in zip(
+        MeanSegmentor(models).test_step(batch), expected, strict=True
+    ):
+        torch.testing.assert_close(sample.seg_logits.data, mean)
+        sure = (mean - 0.5).abs() > 1e-5
+        assert torch.equal(sample.pred_sem_seg.data[sure], (mean > 0.5)[sure].float())
 
 
 def test_generations_are_scored_as_one(
