@@ -100,6 +100,27 @@ def test_nothing_is_deleted_before_its_successor_is_on_disk(
         assert min(counts[first:]) == count
 
 
+def test_a_file_is_on_disk_before_its_name_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, path, done = tmp_path / 'part', tmp_path / 'whole', []
+    part.write_bytes(b'content')
+    replace = os.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append(os.path.samestat(os.fstat(descriptor), tmp_path.stat()))
+
+    def renamed(*names: Any) -> None:
+        done.append('renamed')
+        replace(*names)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'replace', renamed)
+    files.publish(part, path)
+    assert done == [False, 'renamed', True]
+    assert path.read_bytes() == b'content'
+
+
 class Killed(BaseException):
     pass
 
