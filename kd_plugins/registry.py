@@ -1,8 +1,8 @@
 """What configurations name by ``type``: our own registries, and children of mmengine's.
 
-Losses, adapters, target transforms, schedules, combinations, switches, kinds of
-teachers and views are known to this package alone; but for teachers and views, with or
-without OpenMMLab.
+Losses, adapters, target transforms, schedules, combinations, switches, quantisers,
+kinds of teachers and views are known to this package alone; but for teachers and
+views, with or without OpenMMLab.
 Models, hooks, metrics and the like are built by mmengine, from registries of
 :mod:`kd_plugins.hosts.registries`: they are made when one of them is first asked for,
 and ``type='kd_plugins.Distiller'`` then resolves from any ``default_scope``.
@@ -36,6 +36,7 @@ __all__ = [
     'MODEL_WRAPPERS',
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
+    'QUANTIZERS',
     'RUNNERS',
     'SCHEDULES',
     'SWITCHES',
@@ -133,6 +134,7 @@ COMBINATIONS = Registry('combination of teachers', 'kd_plugins.combinations')
 SWITCHES = Registry('switch of a peer', 'kd_plugins.switches')
 TEACHERS = Registry('kind of teacher', 'kd_plugins.teachers')
 TARGET_TRANSFORMS = Registry('target transform', 'kd_plugins.target_transforms')
+QUANTIZERS = Registry('quantiser', 'kd_plugins.quantizers')
 VIEWS = Registry('view', 'kd_plugins.views')
 
 if not TYPE_CHECKING:  # it would hide a misspelt name

@@ -14,6 +14,7 @@ FOLDERS = (
     'visualization',
     'evaluation',
     'models',
+    'compression',
     'distillers',
     'views',
     'teachers',
@@ -24,12 +25,13 @@ FOLDERS = (
     'adapters',
     'recorders',
     'schedules',
+    'quantizers',
     'datasets',
     'hosts',
 )
 TORCH_ALONE = (
     *('combinations', 'losses', 'switches', 'target_transforms'),
-    *('adapters', 'recorders', 'schedules'),
+    *('adapters', 'quantizers', 'recorders', 'schedules'),
     'checkpoints',
 )
 MODULES = sorted(

@@ -1,11 +1,9 @@
 """How sharp the minima of checkpoints are, for ``tools/sharpness.py``."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.config import Config
@@ -20,12 +18,10 @@ from ..errors import ConfigError, located, nearest
 from ..evaluation.curvature import Curvature, measure_curvature
 from ..random_stream import seeded
 from ..tables import table_lines
-from ..teachers import without_pretrained
 from ..teachers.checkpoints import load_strictly, weights_of
-from .train import build_runner
+from .training_batches import on_training_batches
 
 _CHECKPOINT = 'checkpoint'
-_VALIDATION = ('val_dataloader', 'val_cfg', 'val_evaluator')
 
 
 @dataclass(frozen=True)
@@ -120,25 +116,7 @@ def measure_sharpness(
             )
 
     cfg = student_config(last_stage(cfg))
-    cfg.model = without_pretrained(cfg.model)
-    cfg.merge_from_dict({**dict.fromkeys(_VALIDATION), 'resume': False})
-    cfg.load_from, cfg.launcher = None, 'none'
-    cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
-    with ExitStack() as stack:
-        cfg.work_dir = stack.enter_context(
-            TemporaryDirectory(prefix='sharpness_', ignore_cleanup_errors=True)
-        )
-        runner = build_runner(cfg)
-        loop = runner.train_loop
-
-        def run() -> None:
-            runner.call_hook('before_train')
-            runner.call_hook('before_train_epoch')
-            measure(runner)
-
-        # Replaces the training, on this loop only.
-        loop.run = run
-        runner.train()
+    on_training_batches(cfg, measure, seed)
     return Sharpness(found, images)
 
 

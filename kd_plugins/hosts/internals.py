@@ -434,7 +434,7 @@ INTERNALS = (
     ),
     Internal(
         'torch.nn.Module._forward_pre_hooks',
-        ('teachers/folding.py',),
+        ('folding.py',),
         'A convolution of a fast teacher whose weight a hook computes is folded with '
         'an old one.',
     ),

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..folding import CONVOLUTIONS, fold_batch_norms
 from ..host_types import HostModule
 from ..hosts.extension import compiled_operators
 from ..recorders import LayerRecorder
 from .fast import Switches
-from .folding import CONVOLUTIONS, fold_batch_norms
 from .packed import PackedConv2d, is_packable
 from .row_roi_align import with_row_roi_align
 

@@ -5,7 +5,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from .folding import CONVOLUTIONS
+from ..folding import CONVOLUTIONS
 
 # Shapes of its input for which a convolution keeps its weights: an FPN has five levels.
 _SHAPES = 5

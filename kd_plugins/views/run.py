@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..host_types import HostModule, Samples
+from ..quantizers import frozen_ranges
 from ..recorders import LayerRecord, LayerRecorder, Records
 from ..teachers.fast_copy import FastModel, handed_over
 
@@ -214,7 +215,10 @@ def frozen(model: nn.Module, gradient: bool = False) -> Iterator[None]:
 
 @contextmanager
 def norms_frozen(module: nn.Module) -> Iterator[None]:
-    """Batch norms in ``eval()``: a second pass must not move running statistics."""
+    """Batch norms in ``eval()``: a second pass must not move running statistics.
+
+    Nor the ranges of a quantised model.
+    """
     norms = [
         norm
         for norm in module.modules()
@@ -224,7 +228,8 @@ def norms_frozen(module: nn.Module) -> Iterator[None]:
     for norm in norms:
         norm.eval()
     try:
-        yield
+        with frozen_ranges():
+            yield
     finally:
         for norm, mode in zip(norms, modes, strict=True):
             norm.train(mode)

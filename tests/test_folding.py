@@ -9,7 +9,7 @@ from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from kd_plugins.teachers.folding import fold_batch_norms
+from kd_plugins.folding import fold_batch_norms
 
 
 class PreActivated(nn.Module):

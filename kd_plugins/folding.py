@@ -30,28 +30,44 @@ def fold_batch_norms(
 
     Returns: how many were folded.
     """
-    shared = _used_twice(model)
     number = 0
+    for block, name, norm_name in foldable(model, prefix, kept):
+        conv, norm = getattr(block, name), getattr(block, norm_name)
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight,
+            conv.bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.weight,
+            norm.bias,
+        )
+        conv.requires_grad_(False)
+        block._modules[norm_name] = nn.Identity()
+        number += 1
+    return number
+
+
+def foldable(
+    model: nn.Module, prefix: str = '', kept: Collection[str] = ()
+) -> Iterator[tuple[nn.Module, str, str]]:
+    """Convolutions that a batch norm reads, and nothing else.
+
+    Args:
+        model: any.
+        prefix: of the model's own name, for ``kept``.
+        kept: dotted names of norms and convolutions that are left out.
+
+    Yields: the block that holds both, the convolution's name in it, and the norm's.
+    """
+    shared = _used_twice(model)
     for path, block in model.named_modules():
         inner = f'{prefix}.{path}'.strip('.')
-        for name, norm_name in _followed(block):
-            conv, norm = getattr(block, name), getattr(block, norm_name)
+        for name, norm_name in list(_followed(block)):
+            both = {id(getattr(block, name)), id(getattr(block, norm_name))}
             names = (f'{inner}.{item}'.strip('.') for item in (name, norm_name))
-            if {id(conv), id(norm)} & shared or any(item in kept for item in names):
-                continue
-            conv.weight, conv.bias = fuse_conv_bn_weights(
-                conv.weight,
-                conv.bias,
-                norm.running_mean,
-                norm.running_var,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-            )
-            conv.requires_grad_(False)
-            block._modules[norm_name] = nn.Identity()
-            number += 1
-    return number
+            if not both & shared and not any(item in kept for item in names):
+                yield block, name, norm_name
 
 
 def _followed(block: nn.Module) -> Iterator[tuple[str, str]]:
