@@ -99,6 +99,9 @@ def _teacher(cfg: Any) -> Any:
 def _model(cfg: Any) -> Any:
     """A narrow model with random weights; on the embedded data they are narrow."""
     small = without_pretrained(cfg)
+    if small.type == 'kd_plugins.Quantized':
+        small.model = _model(model_config(small.model))
+        return small
     if 'decode_head' in small:
         return _segmentor(small)
     if 'base_channels' not in small.backbone:

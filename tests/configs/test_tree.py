@@ -34,11 +34,13 @@ from tests.configs.tree import (
     has_teacher,
     header,
     host_base,
+    inner,
     is_auto,
     load,
     name,
     own_bases,
     pairs,
+    parts,
     plain,
     settings,
     stages_of,
@@ -92,6 +94,7 @@ TERMS |= dict.fromkeys(('entropy', 'average'), TERMS['logits'])
 TERMS['logits-features'] = TERMS['logits'] | {'features': 'ConvAdapter'}
 TERMS |= {name: {name: 'KDLoss'} for name in ('resolution', 'noise')}
 TERMS |= dict.fromkeys(('gate', 'short-teacher', 'partial'), TERMS['logits'])
+TERMS |= dict.fromkeys(('b', 'distilled-w4'), TERMS['logits'])
 # What such a name says of the teachers.
 COMBINATIONS = {
     'logits-features': 'ConfidenceWeights',
@@ -102,6 +105,7 @@ FULL = {'skd': TERMS['pixel-pair'] | {'holistic': 'HolisticLoss'}}
 FULL['mixkd'] = TERMS['logits']
 # Of several terms, or of teachers; every other method is one loss, that of its name.
 OF_TERMS = ('chen2017', 'skd', 'camkd', 'rco', 'gd', 'eskd', 'mixkd')
+OF_TERMS += ('apprentice', 'polino2018')
 # Of a method in another form: what it compares says which.
 LOSS_OF_PAIR = {('at', 'gradient'): 'GradientATLoss'}
 LOSS_OF = {kind.removesuffix('Loss').lower(): kind for kind in losses.__all__}
@@ -196,6 +200,7 @@ def backbone_of(model: Any) -> str:
 
 
 def model_of(model: Any) -> str:
+    model = inner(model)
     # Of the embedded benchmark's models, all ResNet-18, the name says the width only.
     kind = model.decode_head.type if 'decode_head' in model else model.type
     return f'{KINDS[kind]}-{backbone_of(model).replace("r18-w", "w")}'
@@ -267,14 +272,14 @@ def test_the_deployed_peer_is_that_of_the_baseline(path: Path) -> None:
     assert taught.model.deploy not in own
     assert settings(taught) == settings(plainly)
     deployed = peer_model(taught.model.peers[taught.model.deploy])
-    assert plain(deployed) == plain(plainly.model)
+    assert plain(inner(deployed)) == plain(plainly.model)
 
 
 @every_distillation
 def test_two_models_that_have_a_part_are_wrapped_there_alone(path: Path) -> None:
     models = path.stem.partition('_')[2]
     part = CONFIGS / '_base_' / 'distill' / f'{models}.py'
-    inherited = [base for base in own_bases(path) if base.parent == part.parent]
+    inherited = [base for base in parts(path) if base.parent == part.parent]
     if path in STAGED and not part.is_file():  # a stage is as long, not all together
         same = models.split('_')[:-2]
         assert [base.stem.split('_')[:-2] for base in inherited] == [same]

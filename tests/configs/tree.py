@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from kd_plugins.engine.stages import has_stages, read_stages
+from kd_plugins.teachers import model_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
@@ -65,6 +66,13 @@ def own_bases(path: Path) -> list[Path]:
     """The files of ours among them."""
     names = (name for name in written_bases(path) if '::' not in name)
     return [(path.parent / name).resolve() for name in names]
+
+
+def parts(path: Path) -> Iterator[Path]:
+    """The files of ours that a file inherits, and those that these do."""
+    for base in own_bases(path):
+        yield base
+        yield from parts(base)
 
 
 def bases(path: Path) -> Iterator[Path | str]:
@@ -123,6 +131,13 @@ def plain(value: Any) -> Any:
     return value
 
 
+def inner(model: Any) -> Any:
+    """The host's model within one that is made smaller."""
+    if model.get('type') == 'kd_plugins.Quantized':
+        return model_config(model.model)
+    return model
+
+
 def settings(cfg: Config) -> dict[str, Any]:
     """All of a config but the model, and what we add."""
     whole: dict[str, Any] = plain(cfg._cfg_dict.to_dict())
@@ -168,7 +183,7 @@ DISTILLATIONS = [path for path in FILES if distils(path)]
 # Of models that learn together.
 PEERS = [path for path in FILES if learns_together(path)]
 # Of several trainings in one process, by one config.
-STAGED = [path for path in DISTILLATIONS if '\nstages = ' in path.read_text()]
+STAGED = [path for path in DISTILLATIONS if says(path, '\nstages = ')]
 # First stages of a distillation: of a teacher, without a student.
 FIRST_STAGES = [
     path for path in FILES if "type='kd_plugins.MaskLearner'" in path.read_text()

@@ -1,7 +1,7 @@
 # On mosaics of photographs, the embedded PSPNet of width 6, quantised: it starts from
 # the float weights of a stage before, and learns for 500 iterations at a tenth of their
 # rate. What makes it smaller there inherits it, and says how.
-_base_ = ['./psp-w6_1500it_mosaics-300.py']
+_base_ = ['../distill/psp-w6_1500it_mosaics-300.py']
 alone = 'kd_plugins::mosaics/pspnet_r18-w6-d8_1500it_mosaics-300-128x128.py'
 
 load_from = '{float.student}'
