@@ -10,7 +10,9 @@ _base_ = ['../_base_/quantized/psp-w6_500it_mosaics-300.py']
 model = dict(
     student=dict(
         weights=dict(type='PointWeights', points=16, bucket_size=256),
-        activations=None),
+        activations=None,
+        # Its statistics follow the points.
+        fold_norms=False),
     teacher=dict(_delete_=True, cfg={{_base_.alone}}, checkpoint='{float.student}'),
     task_loss_weights={'*.loss_ce': 0.3},
     pairs=dict(

@@ -70,6 +70,11 @@ COLLECTIONS |= {'skd': 'SKD', 'takd': 'TAKD', 'camkd': 'CA-MKD', 'rco': 'RCO'}
 COLLECTIONS |= {'mtpd': 'MTPD', 'eskd': 'ESKD', 'ban': 'BAN'}
 COLLECTIONS |= {'gd': 'Generalized distillation', 'mixkd': 'MIX-KD'}
 COLLECTIONS['pseudolabel'] = 'Pseudo-labels'
+COLLECTIONS |= {
+    'qad': 'QAD',
+    'apprentice': 'Apprentice',
+    'polino2018': 'Polino et al. 2018',
+}
 COLLECTIONS |= {'dml': 'DML', 'switokd': 'SwitOKD', 'sokd': 'SOKD'}
 # What the names of the main jobs would be.
 LONG_NAMES = {

@@ -2,7 +2,7 @@
 
 And the pairs' gradients beside the task's, by which weights are balanced; for who asks
 for them, how well the student matches its teacher, and pictures of both; pseudo-labels,
-weights of boxes, and mixed batches.
+weights of boxes, mixed batches, and points of quantised weights.
 """
 
 from .box_weights import BoxWeightsHook
@@ -16,6 +16,7 @@ from .mixed_batches import MixedBatchesHook
 from .pictures import DistillationPicturesHook
 from .pseudo_labels import PseudoLabelsHook
 from .random_state import RandomStateHook
+from .share_points import SharePointsHook
 from .summary import SummaryHook
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     'MixedBatchesHook',
     'PseudoLabelsHook',
     'RandomStateHook',
+    'SharePointsHook',
     'SummaryHook',
 ]
