@@ -1,8 +1,9 @@
 """Knowledge distillation as a plugin of mmdet and mmsegmentation.
 
-Losses, adapters, schedules, recorders, combinations and switches need torch alone.
-Everything else needs OpenMMLab: where it is missing, the first thing that needs it says
-which command installs it. What is exported here is imported when it is first asked for.
+Losses, adapters, schedules, recorders, combinations, switches and quantisers need
+torch alone. Everything else needs OpenMMLab: where it is missing, the first thing that
+needs it says which command installs it. What is exported here is imported when it is
+first asked for.
 
 Where OpenMMLab is installed, importing the package prepares it. It checks that the
 installed packages are of one family, whole and new enough, and then

@@ -1,4 +1,4 @@
-"""Losses, adapters, schedules and recorders, in an environment of torch alone."""
+"""Losses and other parts that need nothing but torch, in an environment of it alone."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ PAGE = ROOT / 'docs' / 'losses_in_plain_pytorch.md'
 FOREIGN = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'torchvision', 'cv2', 'numpy')
 ALONE = (
     *('losses', 'target_transforms', 'combinations', 'switches'),
-    *('adapters', 'schedules', 'recorders'),
+    *('adapters', 'schedules', 'recorders', 'quantizers'),
     'checkpoints',
 )
 
@@ -153,7 +153,7 @@ messages = {
 }
 for info in pkgutil.iter_modules(kd_plugins.__path__):
     alone = ('losses', 'target_transforms', 'combinations', 'switches', 'adapters')
-    others = ('schedules', 'recorders', 'checkpoints', 'hosts')
+    others = ('schedules', 'recorders', 'quantizers', 'checkpoints', 'hosts')
     if info.ispkg and info.name not in (*alone, *others):
         messages.add(refusal(lambda: import_module(f'kd_plugins.{info.name}')))
 (message,) = messages

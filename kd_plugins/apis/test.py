@@ -10,6 +10,7 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from ..checkpoints import read_checkpoint, state_dict_of
+from ..compression.quantization import check_calibrated
 from ..distillers.interface import unwrap
 from ..distillers.peers import PEERS, check_no_peers, peer_model
 from ..distillers.student import peer_of
@@ -99,6 +100,8 @@ def evaluate(
         elif fidelity:
             model = model.student
         load_strictly(model, weights, 'checkpoint')
+        with located('checkpoint'):
+            check_calibrated(model)
         runner.logger.info(f'Load checkpoint from {path}')
         if others:
             members = [model]

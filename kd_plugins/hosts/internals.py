@@ -433,6 +433,12 @@ INTERNALS = (
         'Checkpoints that hold parameters are refused.',
     ),
     Internal(
+        'torch.nn.Conv2d._conv_forward',
+        ('compression/quantization/layers.py',),
+        'A quantised convolution cannot compute with the weights it has rounded.',
+        ('input', 'weight', 'bias'),
+    ),
+    Internal(
         'torch.nn.Module._forward_pre_hooks',
         ('folding.py',),
         'A convolution of a fast teacher whose weight a hook computes is folded with '

@@ -124,8 +124,8 @@ QuantizedLayer = QuantizedConv2d | QuantizedLinear
 
 def _take_over(module: nn.Module, before: nn.Module) -> None:
     """The same parameters, buffers and mode: whoever else holds them holds these."""
-    for name, parameter in before._parameters.items():
-        module._parameters[name] = parameter
-    for name, buffer in before._buffers.items():
-        module._buffers[name] = buffer
+    for name, parameter in before.named_parameters(recurse=False):
+        setattr(module, name, parameter)
+    for name, buffer in before.named_buffers(recurse=False):
+        setattr(module, name, buffer)
     module.training = before.training
