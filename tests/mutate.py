@@ -30,7 +30,10 @@ from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'kd_plugins'
-FOLDERS = ('distillers', 'views', 'teachers', 'recorders', 'evaluation/gradients')
+FOLDERS = (
+    *('distillers', 'views', 'teachers', 'recorders', 'evaluation/gradients'),
+    *('quantizers', 'compression'),
+)
 # What executes them; without those that train in several processes or for long.
 TESTS = (
     'tests/distillers',
@@ -41,6 +44,8 @@ TESTS = (
     'tests/models',
     'tests/visualization',
     'tests/engine',
+    'tests/quantizers',
+    'tests/compression',
 )
 LONGEST = 1800  # seconds for the tests of one fault: an endless loop is a failure
 _COMPARED: dict[type[ast.cmpop], str] = {

@@ -8,7 +8,13 @@ from torch.testing import assert_close
 
 from kd_plugins.errors import ConfigError
 from kd_plugins.losses import KDLoss
-from kd_plugins.quantizers import BucketedWeights, quantize_bucketed
+from kd_plugins.quantizers import (
+    BucketedWeights,
+    ObservedActivations,
+    PointWeights,
+    UniformWeights,
+    quantize_bucketed,
+)
 
 
 def naive(weight: torch.Tensor, bits: int, size: int) -> torch.Tensor:
@@ -78,6 +84,14 @@ def test_loss_of_the_paper_by_hand() -> None:
     task = torch.nn.functional.cross_entropy(student, torch.tensor([0]))
     assert float(kd) / 0.7 == pytest.approx(0.027927, abs=1e-6)
     assert float(kd + 0.3 * task) == pytest.approx(0.184982, abs=1e-6)
+
+
+def test_what_is_left_out_is_as_documented() -> None:
+    assert repr(BucketedWeights(bits=4)) == 'BucketedWeights(bits=4, bucket_size=256)'
+    assert repr(PointWeights()) == 'PointWeights(points=16, bucket_size=256)'
+    assert repr(UniformWeights()) == 'UniformWeights(bits=8, per_channel=True)'
+    expected = 'ObservedActivations(bits=8, momentum=0.01)'
+    assert repr(ObservedActivations()) == expected
 
 
 def test_invalid_values_are_refused() -> None:

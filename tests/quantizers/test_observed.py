@@ -86,6 +86,13 @@ def test_widening_takes_all_that_passes_and_rounds_nothing() -> None:
     assert_close(quantizer(torch.tensor([0.3])), torch.tensor([0.0]))
 
 
+def test_positive_and_negative_ranges_by_hand() -> None:
+    scale, zero = affine_range(torch.tensor(0.5), torch.tensor(2.55))
+    assert (scale.item(), int(zero)) == (pytest.approx(0.01), 0)
+    scale, zero = affine_range(torch.tensor(-2.55), torch.tensor(-0.5))
+    assert (scale.item(), int(zero)) == (pytest.approx(0.01), 255)
+
+
 @pytest.mark.parametrize('kind', [ObservedActivations, PointWeights])
 def test_a_checkpoint_without_it_loads_and_one_with_it_says_so(kind: type) -> None:
     module, trained = kind(), kind()

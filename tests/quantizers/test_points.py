@@ -79,8 +79,9 @@ def test_shares_of_points_by_hand() -> None:
     # 24 to share, 8 each, by 1 : 1 : 2 -> 6, 6, 12.
     shares = redistributed(16, {'a': 1.0, 'b': 1.0, 'c': 2.0})
     assert shares == {'a': 14, 'b': 14, 'c': 20}
-    # What rounding leaves goes to the largest.
-    assert redistributed(5, {'a': 1.0, 'b': 2.0}) == {'a': 4, 'b': 6}
+    # 12.6, 6.3 and 5.05 of 24: the one that rounding leaves goes to the largest.
+    shares = redistributed(16, {'a': 1.0, 'b': 0.5, 'c': 0.4})
+    assert shares == {'a': 21, 'b': 14, 'c': 13}
 
 
 def test_no_gradient_anywhere_is_refused() -> None:
