@@ -20,6 +20,7 @@ from .folders import STARTED, clear, locked, tail
 from .logs import read_test, read_training, read_validation
 from .machine import machine, versions
 from .plan import RESULT, Run
+from .shared_stages import take_over_stages
 
 _OUTPUT = 'output.log'
 _THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
@@ -188,6 +189,7 @@ class Executor:
         if not resume:
             clear(run.folder)
             write_json(run.folder / STARTED, {'key': run.key})
+            resume = bool(take_over_stages(run))
         command = self._command(run, resume)
         return self._read(run, self._call(command, run.folder / _OUTPUT, lock))
 
