@@ -16,6 +16,11 @@ EXTRAS = {
     },
     'report': {'jinja2': 'jinja2', 'matplotlib': 'matplotlib', 'scipy': 'scipy'},
     'cluster': {'submitit': 'submitit'},
+    'export': {
+        'onnx': 'onnx',
+        'onnxruntime': 'onnxruntime',
+        'onnxscript': 'onnxscript',
+    },
 }
 
 

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / 'kd_plugins'
 FOLDERS = (
     'apis',
     'benchmark',
+    'deployment',
     'engine',
     'visualization',
     'evaluation',

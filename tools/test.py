@@ -4,7 +4,8 @@ Usage: python tools/test.py CONFIG CHECKPOINT [CHECKPOINT ...] [--out FILE]
            [--show-dir DIR] [--tta] [--fidelity] ...
 
 CONFIG may be a distillation's or the student's own; CHECKPOINT one of training, the
-student_*.pth beside it, or an exported file. Several CHECKPOINTs of a segmentor, such
+student_*.pth beside it, or an exported file: an .onnx file is run by ONNX Runtime and
+scored by the host's evaluator. Several CHECKPOINTs of a segmentor, such
 as generations, are scored as one, by the mean of their probabilities. Not for
 unlabelled images: for those, export the student and use its host's inferencer.
 """
@@ -30,7 +31,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='+',
-        help='.pth or .safetensors, file or URL; several segmentors are scored as one',
+        help='.pth, .safetensors or .onnx; several segmentors are scored as one',
     )
     parser.add_argument('--work-dir', help='default: work_dirs/<name of the config>')
     parser.add_argument('--out', help='predictions: a .pkl file; for mmseg a folder')

@@ -4,7 +4,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from mmengine.config import Config
@@ -18,6 +18,7 @@ from ..distillers.student import peer_of, student_config
 from ..engine import files
 from ..engine.stages import last_stage
 from ..errors import ConfigError, located
+from ..host_types import HostModule
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import (
     Weights,
@@ -57,6 +58,43 @@ def export_student(
     out = Path(out)
     if out.suffix not in ('.pth', '.safetensors'):
         raise ConfigError(f"out must end with .pth or .safetensors, got '{out}'.")
+    student = load_student(checkpoint, config=config, peer=peer)
+    cfg = student.cfg
+    cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
+    cfg.pop('work_dir', None)
+    meta = {name: _plain(student.meta.get(name)) for name in _META}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(student.weights, {**meta, 'cfg': cfg.pretty_text}, out)
+    written = out.with_suffix('.py')
+    cfg.dump(str(written))
+    print_log(f'The student is {out}, its config {written}.', 'current')
+    return written
+
+
+class Student(NamedTuple):
+    """A student out of a checkpoint.
+
+    Args:
+        model: the plain model, with its weights.
+        cfg: its own config.
+        weights: as they were read.
+        meta: of the checkpoint.
+    """
+
+    model: HostModule
+    cfg: Config
+    weights: Weights
+    meta: Mapping[str, Any]
+
+
+def load_student(
+    checkpoint: str, *, config: str | None = None, peer: str | None = None
+) -> Student:
+    """The plain student of any checkpoint; arguments as of :func:`export_student`.
+
+    Raises: CheckpointError, ConfigError; among others if the weights do not fit, each
+        and all, the plain model of that config.
+    """
     with located(_KEY):
         content = read_checkpoint(checkpoint)
     whole = (
@@ -72,16 +110,9 @@ def export_student(
     cfg = student_config(whole, peer)
     if config is None:
         check_types(cfg.model, checkpoint)
-    cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
-    cfg.pop('work_dir', None)
-    load_strictly(build_plain(cfg), weights, _KEY)
-    meta = {name: _plain(content.get('meta', {}).get(name)) for name in _META}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write(weights, {**meta, 'cfg': cfg.pretty_text}, out)
-    written = out.with_suffix('.py')
-    cfg.dump(str(written))
-    print_log(f'The student is {out}, its config {written}.', 'current')
-    return written
+    model = build_plain(cfg)
+    load_strictly(model, weights, _KEY)
+    return Student(cast(HostModule, model), cfg, weights, content.get('meta') or {})
 
 
 def build_plain(cfg: Config) -> nn.Module:

@@ -11,6 +11,8 @@ from mmengine.runner import Runner
 
 from ..checkpoints import read_checkpoint, state_dict_of
 from ..compression.quantization import check_calibrated
+from ..deployment.scored import OnnxPredictor
+from ..deployment.session import OnnxFile
 from ..distillers.interface import unwrap
 from ..distillers.peers import PEERS, check_no_peers, peer_model
 from ..distillers.student import peer_of
@@ -52,7 +54,8 @@ def evaluate(
         cfg: as ``prepare_config`` gives it; of several stages, the last one counts.
         checkpoint: of training, of the student, or exported; read safely and loaded
             strictly. Several, such as those of generations, are scored as one
-            segmentor, by the mean of their class probabilities.
+            segmentor, by the mean of their class probabilities. An ``.onnx`` file is
+            run by ONNX Runtime, in the place of the model.
         out: where predictions go: a ``.pkl`` file, for mmseg a folder.
         show: show predictions on the screen.
         show_dir: folder for painted predictions.
@@ -69,6 +72,7 @@ def evaluate(
     checkpoint, *others = [checkpoint] if isinstance(checkpoint, str) else checkpoint
     if others:
         _check_alone({'--tta': tta, '--fidelity': fidelity})
+    onnx = _onnx_file([checkpoint, *others], {'--tta': tta, '--fidelity': fidelity})
     peer = peer_of(cfg)
     if fidelity:
         shown = {'--show': show, '--show-dir': show_dir}
@@ -91,6 +95,11 @@ def evaluate(
         _dump(runner, cfg, out)
 
     def load_safely(path: str, *_args: Any, **_options: Any) -> None:
+        if onnx is not None:
+            host: Any = unwrap(runner.model)
+            runner.model = OnnxPredictor(onnx, host)
+            runner.logger.info(f'ONNX Runtime runs {path}')
+            return
         content = _read(path, peer)
         weights = content['state_dict']
         runner.call_hook('after_load_checkpoint', checkpoint=content)
@@ -117,6 +126,24 @@ def evaluate(
     runner.load_checkpoint = load_safely
     metrics: dict[str, float] = runner.val() if fidelity else runner.test()
     return metrics
+
+
+def _onnx_file(
+    checkpoints: Sequence[str], others: Mapping[str, bool]
+) -> OnnxFile | None:
+    """The ONNX file among the checkpoints, which must be the only one; or None."""
+    if not any(path.endswith('.onnx') for path in checkpoints):
+        return None
+    given = [name for name, value in others.items() if value]
+    if len(checkpoints) > 1:
+        given.append(f'{len(checkpoints)} checkpoints')
+    if given:
+        raise ConfigError(
+            'an ONNX file is scored alone and on images as they are, got '
+            f'{" and ".join(given)}. Give the .onnx file only.'
+        )
+    with located('checkpoint'):
+        return OnnxFile(checkpoints[0])
 
 
 def _read(path: str, peer: str | None) -> dict[str, Any]:

@@ -251,6 +251,21 @@ INTERNALS = (
         'The teacher of a segmentor sees red and blue swapped.',
         family='original',
     ),
+    # Models that are exported
+    *(
+        Internal(
+            f'mmdet.models.{name}',
+            ('deployment/families.py',),
+            'A model that predicts in a way of its own is exported as if it did not.',
+        )
+        for name in (
+            'dense_heads.base_dense_head.BaseDenseHead._bbox_post_process',
+            'dense_heads.base_dense_head.BaseDenseHead._predict_by_feat_single',
+            'dense_heads.GFLHead._predict_by_feat_single',
+            'dense_heads.RPNHead._predict_by_feat_single',
+            'roi_heads.bbox_heads.BBoxHead._predict_by_feat_single',
+        )
+    ),
     # Operators
     Internal(
         'mmcv._ext',

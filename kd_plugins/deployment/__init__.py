@@ -1,0 +1,3 @@
+"""Students as ONNX files: what is exported, how it is run, compared and scored."""
+
+from ..hosts import required  # noqa: F401

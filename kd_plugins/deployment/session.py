@@ -1,0 +1,82 @@
+"""An exported file, run by ONNX Runtime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..extras import extra
+from .metadata import Metadata, metadata_of
+
+
+class OnnxFile:
+    """A file that :func:`~kd_plugins.apis.onnx.export_onnx` wrote, opened.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        metadata: what the file says of itself.
+
+    Raises: ConfigError where onnxruntime is not installed, for a file that is not
+        there or is none, and for one that somebody else wrote.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        with extra('export', f"'{path}'"):
+            import onnxruntime
+        if not Path(path).is_file():
+            raise ConfigError(f"there is no file '{path}'.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # Sums of int8 products that do not overflow, where a CPU has no VNNI.
+        options.add_session_config_entry('session.x64quantprecision', '1')
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=['CPUExecutionProvider']
+            )
+        except Exception as error:
+            first = str(error).strip().splitlines()[0]
+            raise ConfigError(f"ONNX Runtime cannot open '{path}': {first}") from error
+        meta = self._session.get_modelmeta()
+        self.metadata: Metadata = metadata_of(meta.custom_metadata_map, str(path))
+        self.path = Path(path)
+
+    def run(self, image: Tensor, outputs: Sequence[str] | None = None) -> list[Tensor]:
+        """Outputs of a batch.
+
+        Args:
+            image: (N, C, H, W), any type, as the file's metadata says.
+            outputs: their names; default: all, in the file's order.
+
+        Raises: ConfigError for another size than the file is for.
+        """
+        size, batch = self.metadata.size, self.metadata.batch_size
+        if size is not None and list(image.shape[2:]) != size:
+            raise ConfigError(
+                f"'{self.path}' takes images of {_sides(size)}, got "
+                f'{_sides(image.shape[2:])}. Export it with --dynamic, or with the '
+                '--size of these images.'
+            )
+        if batch is not None and image.shape[0] != batch:
+            raise ConfigError(
+                f"'{self.path}' takes {batch} images at a time, got {image.shape[0]}."
+            )
+        results: list[np.ndarray[Any, Any]] = self._session.run(
+            None if outputs is None else list(outputs),
+            {'image': image.float().cpu().numpy()},
+        )
+        return [torch.from_numpy(np.asarray(result)) for result in results]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in the file's order."""
+        return [output.name for output in self._session.get_outputs()]
+
+
+def _sides(size: Sequence[int]) -> str:
+    return 'x'.join(str(int(side)) for side in size)
