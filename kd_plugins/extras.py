@@ -16,6 +16,7 @@ EXTRAS = {
     },
     'report': {'jinja2': 'jinja2', 'matplotlib': 'matplotlib', 'scipy': 'scipy'},
     'cluster': {'submitit': 'submitit'},
+    'prune': {'torch_pruning': 'torch-pruning'},
 }
 
 

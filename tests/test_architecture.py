@@ -14,6 +14,7 @@ FOLDERS = (
     'visualization',
     'evaluation',
     'models',
+    'compression',
     'distillers',
     'views',
     'teachers',

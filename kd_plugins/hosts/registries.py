@@ -14,7 +14,11 @@ MODELS = Registry(
     'model',
     parent=registry.MODELS,
     scope=_SCOPE,
-    locations=['kd_plugins.distillers', 'kd_plugins.models'],
+    locations=[
+        'kd_plugins.distillers',
+        'kd_plugins.models',
+        'kd_plugins.compression.pruning',
+    ],
 )
 HOOKS = Registry(
     'hook',

@@ -1,0 +1,1 @@
+"""Smaller students: fewer channels, fewer weights, fewer bits."""
