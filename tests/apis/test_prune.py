@@ -142,8 +142,8 @@ def test_bad_input(made: Any) -> None:
         ConfigError, match=r'shape: must be at least 32 pixels, got 8 8'
     ):
         prune_student(*arguments, made.folder / 'x.pth', half, shape=(8, 8))
+    other = ROOT / 'configs/mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py'
     with pytest.raises(CheckpointError, match='checkpoint'):
-        other = ROOT / 'configs/mosaics/pspnet_r18-w24-d8_4k_mosaics-128x128.py'
         prune_student(str(other), str(made.whole), made.folder / 'x.pth', half)
 
 
