@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from kd_plugins.apis.prune import prune_student
 from kd_plugins.compression.pruning import Budget
-from kd_plugins.compression.pruning.structured import IMPORTANCES
+from kd_plugins.compression.pruning.groups import IMPORTANCES
 from kd_plugins.run_tool import run_tool
 
 

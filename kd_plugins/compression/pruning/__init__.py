@@ -4,6 +4,7 @@ from ...hosts import required  # noqa: F401
 from ...registry import MODELS
 from .manifest import NAME, channels_of, config_text, narrowed_model, whole_model
 from .narrowed import narrowed
+from .planner import plan_student
 from .structured import Budget, Pruned, prune_channels
 
 MODELS.register_module(name=NAME, module=narrowed)
@@ -15,6 +16,7 @@ __all__ = [
     'config_text',
     'narrowed',
     'narrowed_model',
+    'plan_student',
     'prune_channels',
     'whole_model',
 ]

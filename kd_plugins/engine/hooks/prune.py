@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.dist import broadcast, get_world_size
@@ -165,7 +165,7 @@ def prunable_weights(
 
     Raises: ConfigError for another part that is missing; if nothing is left.
     """
-    weights = {}
+    weights: dict[str, nn.Parameter] = {}
     for part in parts:
         module = getattr(model, part, None)
         if module is None and part == 'neck':
@@ -178,7 +178,7 @@ def prunable_weights(
         for name, layer in module.named_modules():
             if isinstance(layer, _PRUNED):
                 path = '.'.join(each for each in (part, name, 'weight') if each)
-                weights[path] = layer.weight
+                weights[path] = cast(nn.Parameter, layer.weight)
     if not weights:
         raise ConfigError(
             f'there is no convolution and no linear layer in {list(parts)}.', 'parts'
