@@ -70,6 +70,8 @@ COLLECTIONS |= {'skd': 'SKD', 'takd': 'TAKD', 'camkd': 'CA-MKD', 'rco': 'RCO'}
 COLLECTIONS |= {'mtpd': 'MTPD', 'eskd': 'ESKD', 'ban': 'BAN'}
 COLLECTIONS |= {'gd': 'Generalized distillation', 'mixkd': 'MIX-KD'}
 COLLECTIONS['pseudolabel'] = 'Pseudo-labels'
+COLLECTIONS |= {'prue': 'PrUE', 'prunedistill': 'Prune, then distill'}
+COLLECTIONS['pruned'] = 'Pruned students'
 COLLECTIONS |= {'dml': 'DML', 'switokd': 'SwitOKD', 'sokd': 'SOKD'}
 # What the names of the main jobs would be.
 LONG_NAMES = {

@@ -13,7 +13,7 @@ from ...config_files import read_config
 from ...distillers.student import student_config
 from ...errors import ConfigError, collected, located, nearest, raise_together
 from ..overrides import merge_in_order
-from .actions import ACTION, ACTIONS, check_action
+from .actions import ACTION, ACTIONS, action_of, check_action
 from .outputs import check_left
 from .references import Reference, check_order, find_references
 
@@ -36,6 +36,11 @@ class Stage:
     source: str
     cfg: Config
     takes: tuple[Reference, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training, and no action between two of them."""
+        return not self.cfg.get(ACTION)
 
 
 def has_stages(cfg: Config) -> bool:
@@ -77,6 +82,15 @@ def read_stages(
                 check_order(reference, stage.name, list(earlier), names)
                 check_left(reference, earlier[reference.stage].cfg)
         earlier[stage.name] = stage
+    if not stages[-1].trains:
+        what, _ = action_of(stages[-1].cfg)
+        faults.append(
+            ConfigError(
+                f'the last stage trains the model that is asked for, and {what}s none. '
+                'Add a stage behind it.',
+                f'{KEY}.{stages[-1].name}',
+            )
+        )
     raise_together(faults)
     return stages
 

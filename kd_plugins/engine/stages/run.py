@@ -11,7 +11,6 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from ...errors import ConfigError
 from ..isolation import free_memory, isolated
 from ..launch import start_processes
-from .actions import ACTION
 from .chain import Chain
 from .config import read_stages
 from .outputs import left_by
@@ -72,7 +71,7 @@ def train_stages(
                 continue
             put_in(stage.cfg, task.values)
             with isolated():
-                if stage.cfg.get(ACTION) and act is not None:
+                if not stage.trains and act is not None:
                     gives = _decided_by_first(act, stage.cfg)
                 else:
                     runner = train(stage.cfg, 'auto' if task.resume else None)
