@@ -21,6 +21,7 @@ EXTRAS = {
         'onnxruntime': 'onnxruntime',
         'onnxscript': 'onnxscript',
     },
+    'prune': {'torch_pruning': 'torch-pruning'},
 }
 
 

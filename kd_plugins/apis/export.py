@@ -10,9 +10,10 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoints import CHECKSUM, checksum_of, read_checkpoint, state_dict_of
+from ..compression.pruning import config_text
 from ..config_files import read_config
 from ..distillers.student import peer_of, student_config
 from ..engine import files
@@ -56,17 +57,12 @@ def export_student(
         and all, the plain model of that config.
     """
     out = Path(out)
-    if out.suffix not in ('.pth', '.safetensors'):
-        raise ConfigError(f"out must end with .pth or .safetensors, got '{out}'.")
+    check_suffix(out)
     student = load_student(checkpoint, config=config, peer=peer)
     cfg = student.cfg
     cfg.load_from, cfg.resume, cfg.launcher = None, False, 'none'
     cfg.pop('work_dir', None)
-    meta = {name: _plain(student.meta.get(name)) for name in _META}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write(student.weights, {**meta, 'cfg': cfg.pretty_text}, out)
-    written = out.with_suffix('.py')
-    cfg.dump(str(written))
+    written = write_student(cfg, student.weights, out, student.meta)
     print_log(f'The student is {out}, its config {written}.', 'current')
     return written
 
@@ -115,6 +111,34 @@ def load_student(
     return Student(cast(HostModule, model), cfg, weights, content.get('meta') or {})
 
 
+def check_suffix(out: Path) -> None:
+    """Refuse a file of another kind than is written; ConfigError."""
+    if out.suffix not in ('.pth', '.safetensors'):
+        raise ConfigError(f"out must end with .pth or .safetensors, got '{out}'.")
+
+
+def write_student(
+    cfg: Config, weights: Mapping[str, Tensor], out: Path, meta: Mapping[str, Any]
+) -> Path:
+    """Write weights, and beside them the config that builds their model.
+
+    Args:
+        cfg: plain, of the student alone.
+        weights: by name.
+        out: ``.pth`` or ``.safetensors``.
+        meta: of the checkpoint that they are from; what is plain of it is kept.
+
+    Returns: path of the config.
+    """
+    kept = {name: _plain(meta.get(name)) for name in _META}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(weights, {**kept, 'cfg': cfg.pretty_text}, out)
+    written = out.with_suffix('.py')
+    with files.written(written) as part:
+        part.write_text(config_text(cfg))
+    return written
+
+
 def build_plain(cfg: Config) -> nn.Module:
     """The model of a plain config, as its host builds it; weights not initialised."""
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
@@ -122,11 +146,11 @@ def build_plain(cfg: Config) -> nn.Module:
     return model
 
 
-def _write(weights: Weights, meta: Mapping[str, Any], out: Path) -> None:
+def _write(weights: Mapping[str, Tensor], meta: Mapping[str, Any], out: Path) -> None:
     metadata = {name: value for name, value in meta.items() if value is not None}
     if out.suffix == '.pth':
         state = OrderedDict(weights)
-        state._metadata = vars(weights)['_metadata']  # type: ignore[attr-defined]
+        state._metadata = getattr(weights, '_metadata', None)  # type: ignore[attr-defined]
         files.save({'meta': metadata, 'state_dict': state}, out)
         return
     from safetensors.torch import save

@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS
 
 from .. import __version__
 from ..checks import check_int
+from ..compression.quantization import int8_copy, quantized_layers, store_int8
 from ..deployment.compare import Difference, Tolerances, compare
 from ..deployment.exporter import save_onnx, to_onnx
 from ..deployment.families import graph_of
@@ -24,7 +25,7 @@ from ..deployment.session import OnnxFile
 from ..engine import files
 from ..engine.data_files import missing_data_named
 from ..engine.opening import make_ready
-from ..errors import ConfigError
+from ..errors import ConfigError, located
 from ..host_types import HostModule
 from ..tables import table_lines
 from ..visualization.images import first_images
@@ -112,7 +113,10 @@ def export_model(
     items = _items(cfg, max(check, 0 if sides else 1))
     sides = sides or list(items[0]['inputs'].shape[1:])
     preprocessor: HostModule = model.data_preprocessor
-    graph = graph_of(copy.deepcopy(model), dense=dense).eval()
+    layers = quantized_layers(model)
+    with located('checkpoint'):
+        copied = int8_copy(model)
+    graph = graph_of(copied, dense=dense).eval()
     free = graph.free_axes()['image'] if dynamic else {}
     metadata = Metadata(
         task=graph.task,
@@ -128,6 +132,8 @@ def export_model(
     channels = items[0]['inputs'].shape[0] if items else max(len(metadata.mean), 3)
     example = torch.zeros(batch_size, channels, *sides)
     exported = to_onnx(graph, example, dynamic=dynamic)
+    if layers:
+        store_int8(exported)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.written(out) as part:
         save_onnx(exported, metadata, part)

@@ -16,10 +16,10 @@ from ..compression.quantization import (
 from ..config_files import imports_for
 from ..distillers.interface import unwrap
 from ..distillers.student import student_config
-from ..engine import files
 from ..engine.stages import last_stage
 from ..errors import ConfigError, located
 from ..teachers.checkpoints import load_strictly, weights_of
+from .export import check_suffix, write_student
 from .training_batches import on_training_batches
 
 _KIND = 'kd_plugins.Quantized'
@@ -67,7 +67,7 @@ def quantize(
         cfg: as ``prepare_config`` gives it; of a distillation the student counts.
         checkpoint: of training, of the student, or exported; read safely and loaded
             strictly.
-        out: ``.pth``; its config takes its name, with ``.py``.
+        out: ``.pth`` or ``.safetensors``; its config takes its name, with ``.py``.
         batches: to calibrate on, >= 1.
         float_layers: dotted names or globs of layers that stay float.
 
@@ -75,8 +75,7 @@ def quantize(
     Raises: ConfigError, CheckpointError.
     """
     out = Path(out)
-    if out.suffix != '.pth':
-        raise ConfigError(f"out must end with .pth, got '{out}'.")
+    check_suffix(out)
     check_int('--calibrate', batches)
     quantized = quantized_config(cfg, float_layers)
     with located('checkpoint'):
@@ -92,14 +91,8 @@ def quantize(
         seen = calibrate(model, runner.train_loop.dataloader, batches)
 
     on_training_batches(Config(quantized.to_dict()), measure, seed=0)
-    meta = {
-        'cfg': quantized.pretty_text,
-        'dataset_meta': content.get('meta', {}).get('dataset_meta'),
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    files.save({'meta': meta, 'state_dict': model.state_dict()}, out)
-    written = out.with_suffix('.py')
-    quantized.dump(str(written))
+    meta = content.get('meta') or {}
+    written = write_student(quantized, model.state_dict(), out, meta)
     layers = len(quantized_layers(model))
     print_log(
         f'{layers} layers, calibrated on {seen} batches: {out}, its config {written}.',

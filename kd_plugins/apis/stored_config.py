@@ -15,6 +15,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS, Registry
 
+from ..compression.pruning.manifest import NAME as _NARROWED
+from ..config_files import type_name
 from ..errors import CheckpointError
 
 _OURS = 'kd_plugins'
@@ -115,6 +117,8 @@ def _types(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         if 'type' in value:
             yield str(value['type'])
+            if type_name(value['type']) == _NARROWED:
+                yield str(value.get('of'))
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return

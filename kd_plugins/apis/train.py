@@ -17,6 +17,7 @@ from ..engine.runner import DistillRunner
 from ..engine.stages import give_options, has_stages, train_stages
 from ..errors import ConfigError
 from .closing import closing_block
+from .prune import run_action
 
 
 def prepare_config(
@@ -100,7 +101,7 @@ def train(
             'train() takes no hooks for a config with stages: each stage needs its '
             "own. Name them in the stages' configs: custom_hooks=[...]."
         )
-    return train_stages(cfg, _train, resume=resume, prepare=prepare)
+    return train_stages(cfg, _train, act=run_action, resume=resume, prepare=prepare)
 
 
 def _train(cfg: Config, resume: str | None, hooks: Sequence[Hook] = ()) -> Any:

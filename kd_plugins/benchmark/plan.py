@@ -124,7 +124,7 @@ def plan_runs(
             {**_as_text(options[name]), **_seed_options(stages[name], seed)},
             _digest([keys[name], seed]),
             fidelity.get(name),
-            tuple(stage.name for stage in stages[name]),
+            tuple(stage.name for stage in stages[name] if stage.trains),
             start_of(stages[name]) if stages[name] else '',
         )
         for seed in seeds

@@ -17,6 +17,8 @@ _APART = 1000  # seeds of the stages of one run
 def stages_of(cfg: Config, options: Mapping[str, Any] | None = None) -> list[Stage]:
     """The stages of a recipe, in order; empty for a recipe of one training.
 
+    Those that do not train are among them: they have a seed, and no log.
+
     Args:
         cfg: the recipe's, which stays as it is.
         options: dotted keys to values, for every stage.
@@ -46,7 +48,7 @@ def trainings_of(
         apply_overrides(cfg, options)
         return {'': cfg}
     give_options(cfg, options or {})
-    return {stage.name: stage.cfg for stage in read_stages(cfg)}
+    return {stage.name: stage.cfg for stage in read_stages(cfg) if stage.trains}
 
 
 def scored_config(cfg: Config) -> Config:
@@ -66,6 +68,8 @@ def start_of(stages: Sequence[Stage]) -> str:
     while source := next(
         (each.stage for each in stage.takes if each.key == 'load_from'), None
     ):
+        if not by_name[source].trains:
+            break  # its weights are of no training here
         stage = by_name[source]
     return stage.name
 

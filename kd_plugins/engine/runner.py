@@ -9,13 +9,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
-from ..checkpoints import check_whole, locate
+from ..checkpoints import check_whole, locate, read_checkpoint
 from ..config_files import imports_for, uses_ours
 from ..distillers.auxiliary import check_schedules
 from ..distillers.interface import is_distiller, unwrap
 from ..distillers.student import student_config
 from ..errors import located
 from ..registry import RUNNERS
+from ..teachers.checkpoints import load_strictly, weights_of
 from . import files
 from .checkpointing import check_modules, without_reentry
 from .data_files import missing_data_named
@@ -183,9 +184,14 @@ class DistillRunner(Runner):
     def load_checkpoint(self, filename: str, *args: Any, **options: Any) -> Any:
         """Load it; for a distillation that resumes a plain run, with what it lacks.
 
+        Weights to start from may be what only we read, safetensors and those that the
+        package brings.
+
         Raises: CheckpointError for a file that is missing, or not as it was written.
         """
         key = 'resume' if self._resume else 'load_from'
+        if not self._resume and _is_weights(filename):
+            return self._load_weights(filename, key)
         with located(key):
             check_whole(filename)
         try:
@@ -200,6 +206,16 @@ class DistillRunner(Runner):
                 for line in continue_plain_run(checkpoint, self, filename):
                     self.logger.info(line)
         return checkpoint
+
+    def _load_weights(self, filename: str, key: str) -> dict[str, Any]:
+        with located(key):
+            content = read_checkpoint(filename)
+        model = unwrap(self.model)
+        weights = weights_of(content, source=filename, key=key)
+        self.call_hook('after_load_checkpoint', checkpoint=content)
+        load_strictly(model.student if is_distiller(model) else model, weights, key)
+        self.logger.info(f'Load checkpoint from {filename}')
+        return content
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call all hooks, and keep what they made of a checkpoint to be saved."""
@@ -243,3 +259,8 @@ def whole_config(runner: Runner) -> Path:
     path = Path(runner.work_dir, source.name)
     own = source.resolve() == path.resolve()  # it would be written over
     return path.with_name(f'whole_{source.name}') if own else path
+
+
+def _is_weights(filename: str) -> bool:
+    """Whether a file is one that the host does not read."""
+    return '::' in str(filename) or str(filename).endswith('.safetensors')

@@ -80,8 +80,13 @@ INTERNALS = (
     # The runner and its loops
     Internal(
         'mmengine.runner.Runner._resume',
-        ('engine/runner.py', 'engine/hooks/random_state.py'),
-        'A resumed run starts from a broken file, and draws other random numbers.',
+        (
+            'engine/runner.py',
+            'engine/hooks/random_state.py',
+            'engine/hooks/prune.py',
+        ),
+        'A resumed run starts from a broken file, draws other random numbers, and '
+        'prunes again.',
     ),
     Internal(
         'mmengine.runner.Runner._load_from',

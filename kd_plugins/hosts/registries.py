@@ -17,7 +17,8 @@ MODELS = Registry(
     locations=[
         'kd_plugins.distillers',
         'kd_plugins.models',
-        'kd_plugins.compression',
+        'kd_plugins.compression.pruning',
+        'kd_plugins.compression.quantization',
     ],
 )
 HOOKS = Registry(

@@ -75,6 +75,8 @@ COLLECTIONS |= {
     'apprentice': 'Apprentice',
     'polino2018': 'Polino et al. 2018',
 }
+COLLECTIONS |= {'prue': 'PrUE', 'prunedistill': 'Prune, then distill'}
+COLLECTIONS['pruned'] = 'Pruned students'
 COLLECTIONS |= {'dml': 'DML', 'switokd': 'SwitOKD', 'sokd': 'SOKD'}
 # What the names of the main jobs would be.
 LONG_NAMES = {

@@ -61,7 +61,8 @@ def reduced(cfg: Config) -> Config:
         if 'checkpoint' in peer:
             kept['allow_random'] = True
         small.model.peers[name] = ConfigDict(model=_model(peer_model(peer)), **kept)
-    if 'student' in cfg.model:
+    # A student that a stage makes narrower is not known yet.
+    if 'student' in cfg.model and '{' not in cfg.model.student.get('cfg', ''):
         small.model.student = _model(model_config(cfg.model.student))
         for pair in small.model.pairs.values():
             if isinstance(pair, dict) and pair.loss.type == 'HolisticLoss':

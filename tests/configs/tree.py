@@ -172,9 +172,11 @@ def first_stage(path: Path, tokens: str) -> Path:
 
 
 def stages_of(path: Path) -> list[Config]:
-    """The configs of a file's stages, in order; of any other file its own."""
+    """The configs of a file's trainings, in order; of any other file its own."""
     cfg = load(path)
-    return [stage.cfg for stage in read_stages(cfg)] if has_stages(cfg) else [cfg]
+    if not has_stages(cfg):
+        return [cfg]
+    return [stage.cfg for stage in read_stages(cfg) if stage.trains]
 
 
 # What a teacher teaches by its labels alone: there are no pairs.

@@ -2,6 +2,7 @@
 
 from ...hosts import required  # noqa: F401
 from .calibrate import calibrate, check_calibrated
+from .int8 import int8_copy, store_int8
 from .layers import FoldedNorm, QuantizedConv2d, QuantizedLinear
 from .model import quantized_layers, quantized_model
 
@@ -11,6 +12,8 @@ __all__ = [
     'QuantizedLinear',
     'calibrate',
     'check_calibrated',
+    'int8_copy',
     'quantized_layers',
     'quantized_model',
+    'store_int8',
 ]

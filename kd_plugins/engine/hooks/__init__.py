@@ -2,7 +2,7 @@
 
 And the pairs' gradients beside the task's, by which weights are balanced; for who asks
 for them, how well the student matches its teacher, and pictures of both; pseudo-labels,
-weights of boxes, mixed batches, and points of quantised weights.
+weights of boxes, mixed batches; weights that are pruned, and points of quantised ones.
 """
 
 from .box_weights import BoxWeightsHook
@@ -14,6 +14,7 @@ from .fidelity import FidelityHook
 from .gradient_shares import GradientSharesHook
 from .mixed_batches import MixedBatchesHook
 from .pictures import DistillationPicturesHook
+from .prune import PruneHook
 from .pseudo_labels import PseudoLabelsHook
 from .random_state import RandomStateHook
 from .share_points import SharePointsHook
@@ -29,6 +30,7 @@ __all__ = [
     'FidelityHook',
     'GradientSharesHook',
     'MixedBatchesHook',
+    'PruneHook',
     'PseudoLabelsHook',
     'RandomStateHook',
     'SharePointsHook',

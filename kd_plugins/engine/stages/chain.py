@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 
 from ...errors import CheckpointError, located
 from .config import KEY, Stage
-from .outputs import left_by, paths_of
+from .outputs import paths_of
 from .records import FILE, Record, finished, set_aside, taken, versions
 from .summary import FINISHED, RESUMES, STARTS, Outlook, summary
 
@@ -74,12 +74,12 @@ class Chain:
         self._log('\n'.join(lines))
         return Task(outlook.state == RESUMES, values)
 
-    def finish(self, stage: Stage, runner: Any) -> None:
-        """Write down that a stage is finished, and what it leaves."""
+    def finish(self, stage: Stage, gives: dict[str, Any]) -> None:
+        """Write down that a stage is finished, and what it leaves, by output."""
         folder = self._folder(stage.name)
         record = Record.read(folder)
         assert record is not None
-        record.gives = left_by(runner)
+        record.gives = gives
         record.write(folder)
         self._log(f"Stage '{stage.name}' is finished.")
 

@@ -10,18 +10,20 @@ from typing import Any
 from mmengine.config import Config
 
 from ...config_files import read_config
+from ...distillers.student import student_config
 from ...errors import ConfigError, collected, located, nearest, raise_together
 from ..overrides import merge_in_order
+from .actions import ACTION, ACTIONS, action_of, check_action
 from .outputs import check_left
 from .references import Reference, check_order, find_references
 
 KEY = 'stages'
-_ENTRY = ('cfg', 'options')
+_ENTRY = ('cfg', 'options', *ACTIONS)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of several.
+    """One training of several, or what is done between two of them.
 
     Attributes:
         name: of the stage, and of its folder.
@@ -34,6 +36,11 @@ class Stage:
     source: str
     cfg: Config
     takes: tuple[Reference, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training, and no action between two of them."""
+        return not self.cfg.get(ACTION)
 
 
 def has_stages(cfg: Config) -> bool:
@@ -49,7 +56,8 @@ def read_stages(
     Args:
         page: with ``stages=dict(name=dict(cfg=..., options=...))``: each stage is the
             file, or the page itself without ``cfg``, with ``options`` merged as
-            ``--cfg-options`` are; None removes a stage of a base.
+            ``--cfg-options`` are; None removes a stage of a base. With ``prune`` or
+            ``plan`` a stage does not train.
         prepare: called with each stage's config, for what the command line changes.
 
     Raises: ConfigError for all stages that cannot be, and for all references that lead
@@ -74,6 +82,15 @@ def read_stages(
                 check_order(reference, stage.name, list(earlier), names)
                 check_left(reference, earlier[reference.stage].cfg)
         earlier[stage.name] = stage
+    if not stages[-1].trains:
+        what, _ = action_of(stages[-1].cfg)
+        faults.append(
+            ConfigError(
+                f'the last stage trains the model that is asked for, and {what}s none. '
+                'Add a stage behind it.',
+                f'{KEY}.{stages[-1].name}',
+            )
+        )
     raise_together(faults)
     return stages
 
@@ -151,6 +168,12 @@ def config_of(page: Config, name: str, entry: Mapping[str, Any]) -> Config:
             'checkpoints in its own folder, below work_dir.',
             'default_hooks.checkpoint.out_dir',
         )
+    actions = {key: entry[key] for key in ACTIONS if entry.get(key) is not None}
+    if actions:
+        check_action(actions)
+        cfg = student_config(cfg)  # whose teachers may be of later stages
+        cfg.load_from = None
+        cfg[ACTION] = copy.deepcopy(actions)
     cfg.work_dir = os.path.join(page.get('work_dir') or '', name)
     cfg.launcher = page.get('launcher', 'none')
     return cfg

@@ -10,6 +10,7 @@ from ...config_files import type_name
 from ...distillers.interface import is_distiller, unwrap
 from ...errors import ConfigError
 from ..files import student_file, training_checkpoints
+from .actions import left_by_action
 from .references import Reference
 
 # As the host's runner registers it where a config has none.
@@ -28,6 +29,21 @@ def check_left(reference: Reference, cfg: Config) -> None:
     text, stage, key = reference.text, reference.stage, reference.key
     if reference.output == 'work_dir':
         return
+    left = left_by_action(cfg)
+    if left is not None:
+        if reference.output not in left:
+            raise ConfigError(
+                f"'{text}': stage '{stage}' does not train, and leaves "
+                f'{" and ".join(left)}.',
+                key,
+            )
+        return
+    if reference.output == 'config':
+        raise ConfigError(
+            f"'{text}': stage '{stage}' trains, and leaves no config but its own. One "
+            'that prunes, or plans a student, leaves one.',
+            key,
+        )
     hook = _checkpoint_hook(cfg)
     if hook is None:
         raise ConfigError(

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from ...fingerprint import fingerprint, installed_versions
 from .. import files
 from ..arguments import known_keys
+from .actions import ACTION
 from .config import Stage
 from .outputs import paths_of
 
@@ -91,7 +92,7 @@ def config_keys(cfg: Config) -> dict[str, str]:
     assert read is not None
     prints = {}
     for key, value in cfg.to_dict().items():
-        if key in _NO_MATTER or key not in read.names:
+        if key in _NO_MATTER or (key not in read.names and key != ACTION):
             continue
         if key in _NO_MATTER_BELOW and isinstance(value, Mapping):
             value = {

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ...errors import ConfigError, nearest
 
-OUTPUTS = ('best', 'student', 'checkpoint', 'checkpoints', 'work_dir')
+OUTPUTS = ('best', 'student', 'checkpoint', 'checkpoints', 'config', 'work_dir')
 _REFERENCE = re.compile(r'\{(\w+)\.([^{}]*)\}')
 _OUTPUT = re.compile(r'(\w+)(?:\[(-?\d+)\])?')
 

@@ -13,6 +13,7 @@ from ..isolation import free_memory, isolated
 from ..launch import start_processes
 from .chain import Chain
 from .config import read_stages
+from .outputs import left_by
 from .references import put_in
 
 
@@ -20,6 +21,7 @@ def train_stages(
     page: Config,
     train: Callable[[Config, str | None], Any],
     *,
+    act: Callable[[Config], dict[str, str]] | None = None,
     resume: str | None = None,
     prepare: Callable[[Config], None] | None = None,
 ) -> Any:
@@ -37,6 +39,8 @@ def train_stages(
     Args:
         page: with ``stages``, as :func:`~kd_plugins.apis.prepare_config` gives it.
         train: trains one config; its second argument is 'auto' to continue.
+        act: does what stands in the place of a training, and says which files it left
+            in the ``work_dir``, by output.
         resume: 'auto', or None.
         prepare: as of :func:`read_stages`.
 
@@ -67,8 +71,12 @@ def train_stages(
                 continue
             put_in(stage.cfg, task.values)
             with isolated():
-                runner = train(stage.cfg, 'auto' if task.resume else None)
-                _decided_by_first(chain.finish, stage, runner)
+                if not stage.trains and act is not None:
+                    gives = _decided_by_first(act, stage.cfg)
+                else:
+                    runner = train(stage.cfg, 'auto' if task.resume else None)
+                    gives = left_by(runner)
+                _decided_by_first(chain.finish, stage, gives)
     return runner
 
 

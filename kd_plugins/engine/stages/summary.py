@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...tables import table_lines
+from .actions import ACTION, action_of
 from .config import Stage
 
 STARTS, RESUMES, FINISHED = 'starts', 'continues', 'finished'
@@ -68,6 +69,8 @@ def _gives(stage: Stage, stages: Sequence[Stage]) -> list[str]:
 
 
 def _length(cfg: Config) -> str:
+    if cfg.get(ACTION):
+        return f'{action_of(cfg)[0]}s, no training'
     loop = cfg.get('train_cfg') or {}
     for key, unit in (('max_iters', 'iterations'), ('max_epochs', 'epochs')):
         if loop.get(key) is not None:

@@ -73,7 +73,9 @@ def run_alone(cfg: Config) -> Any:
 _number = itertools.count()
 
 
-def pretend(cfg: Config, resume: str | None = None) -> tuple[Any, list[str]]:
+def pretend(
+    cfg: Config, resume: str | None = None, act: Any = None
+) -> tuple[Any, list[str]]:
     """Stages that leave their files at once, other ones each time, and train nothing.
 
     Returns: the last runner; names of the stages that ran, with '+' if they continued.
@@ -92,7 +94,7 @@ def pretend(cfg: Config, resume: str | None = None) -> tuple[Any, list[str]]:
         )
 
     with quick():
-        last = train_stages(copy.deepcopy(cfg), leave, resume=resume)
+        last = train_stages(copy.deepcopy(cfg), leave, act=act, resume=resume)
     return last, trained
 
 

@@ -1,0 +1,21 @@
+# A PSPNet of width 24 with half of its multiply-adds is taught by the whole one,
+# on mosaics of photographs.
+# Groups of channels: Fang et al. 2023, arXiv:2301.12900
+# Run:    python tools/train.py \
+#     configs/pruned/pruned-logits_psp-w24_psp-w24_1500it_mosaics-300.py
+# Cost and result: not run yet. 1,500 iterations. Needs: the extra 'prune'.
+# The same pruned student, nothing distilled:  python tools/train.py \
+#     configs/pruned/pruned-start_psp-w24_psp-w24_1500it_mosaics-300.py
+_base_ = ['../_base_/distill/psp-w24_psp-w24_1500it_mosaics-300.py']
+model = dict(
+    pairs=dict(
+        logits=dict(
+            view='seg.logits',
+            loss=dict(type='KDLoss', temperature=4.0, loss_weight=1.0))))
+load_from = '{narrow.student}'
+
+stages = dict(
+    narrow=dict(
+        cfg=_base_.model.teacher.cfg,
+        prune=dict(checkpoint=_base_.model.teacher.checkpoint, flops=0.5)),
+    distil=dict())
