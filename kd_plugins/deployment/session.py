@@ -33,8 +33,6 @@ class OnnxFile:
             raise ConfigError(f"there is no file '{path}'.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Sums of int8 products that do not overflow, where a CPU has no VNNI.
-        options.add_session_config_entry('session.x64quantprecision', '1')
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=['CPUExecutionProvider']
