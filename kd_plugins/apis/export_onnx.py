@@ -112,7 +112,7 @@ def export_model(
     items = _items(cfg, max(check, 0 if sides else 1))
     sides = sides or list(items[0]['inputs'].shape[1:])
     preprocessor: HostModule = model.data_preprocessor
-    graph = graph_of(copy.deepcopy(model), dense=dense).eval()
+    graph = graph_of(copy.deepcopy(model), dense=dense, dynamic=dynamic).eval()
     free = graph.free_axes()['image'] if dynamic else {}
     metadata = Metadata(
         task=graph.task,
