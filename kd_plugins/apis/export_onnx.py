@@ -121,7 +121,7 @@ def export_model(
     layers = quantized_layers(model)
     with located('checkpoint'):
         copied = int8_copy(model)
-    graph = graph_of(copied, dense=dense).eval()
+    graph = graph_of(copied, dense=dense, dynamic=dynamic).eval()
     free = graph.free_axes()['image'] if dynamic else {}
     metadata = Metadata(
         task=graph.task,

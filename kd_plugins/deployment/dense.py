@@ -23,9 +23,9 @@ class DenseGraph(nn.Module):
 
     task = DENSE
 
-    def __init__(self, model: HostModule) -> None:
+    def __init__(self, model: HostModule, dynamic: bool) -> None:
         super().__init__()
-        self.preprocessing = Preprocessing(model.data_preprocessor)
+        self.preprocessing = Preprocessing(model.data_preprocessor, dynamic)
         self.model = model
         self.kinds = tuple(
             inspect.signature(model.bbox_head.predict_by_feat).parameters

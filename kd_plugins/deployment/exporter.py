@@ -40,20 +40,32 @@ def to_onnx(graph: Any, image: Tensor, *, dynamic: bool) -> Any:
     with TemporaryDirectory() as folder, _quiet(), _named(graph) as running:
         path = Path(folder) / 'student.onnx'
         try:
-            graph(image)  # then it knows the names of its outputs
+            shapes = [output.shape for output in graph(image)]
+            axes = graph.free_axes() if dynamic else {}
             torch.onnx.export(
                 graph,
                 (image,),
                 str(path),
                 input_names=['image'],
                 output_names=list(graph.outputs),
-                dynamic_axes=graph.free_axes() if dynamic else None,
+                dynamic_axes=axes,
                 opset_version=_OPSET,
                 dynamo=False,
             )
         except Exception as error:
             raise _explained(error, graph, image, list(running)) from error
-        return onnx.load(str(path))
+        model = onnx.load(str(path))
+    # The exporter gives lengths that it does not know one name, also where they differ,
+    # and ONNX Runtime takes its word: what is known is said, the rest it finds itself.
+    del model.graph.value_info[:]
+    for output, shape in zip(model.graph.output, shapes, strict=True):
+        free = axes.get(output.name, {})
+        for number, (side, length) in enumerate(
+            zip(output.type.tensor_type.shape.dim, shape, strict=True)
+        ):
+            if number not in free:
+                side.dim_value = length
+    return model
 
 
 def save_onnx(model: Any, metadata: Metadata, path: Path) -> None:

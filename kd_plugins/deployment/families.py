@@ -7,12 +7,13 @@ from ..errors import ConfigError
 from ..host_types import HostModule
 
 
-def graph_of(model: HostModule, *, dense: bool = False) -> Any:
+def graph_of(model: HostModule, *, dense: bool, dynamic: bool) -> Any:
     """What is exported of a model: a module from images to outputs.
 
     Args:
         model: of a host, in eval.
         dense: of a one-stage detector the maps of its head, not boxes.
+        dynamic: whether images may have any size.
 
     Raises: ConfigError for a model that predicts in a way of its own.
     """
@@ -28,14 +29,14 @@ def graph_of(model: HostModule, *, dense: bool = False) -> Any:
                 )
             from .segmentor import SegmentorGraph
 
-            return SegmentorGraph(model)
+            return SegmentorGraph(model, dynamic)
     if find_spec('mmdet') is not None:
         from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 
         if isinstance(model, SingleStageDetector) and hasattr(model, 'bbox_head'):
-            return _one_stage(model, dense)
+            return _one_stage(model, dense, dynamic)
         if isinstance(model, TwoStageDetector):
-            return _two_stage(model, dense)
+            return _two_stage(model, dense, dynamic)
     raise ConfigError(
         f'{name} is of no family that is exported: expected a segmentor '
         '(EncoderDecoder), a one-stage detector, or Faster R-CNN. Write a module from '
@@ -43,7 +44,7 @@ def graph_of(model: HostModule, *, dense: bool = False) -> Any:
     )
 
 
-def _one_stage(model: HostModule, dense: bool) -> Any:
+def _one_stage(model: HostModule, dense: bool, dynamic: bool) -> Any:
     from mmdet.models.dense_heads import GFLHead
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
     from mmdet.models.detectors import SingleStageDetector
@@ -52,7 +53,7 @@ def _one_stage(model: HostModule, dense: bool) -> Any:
     from .one_stage import OneStageGraph
 
     if dense:
-        return DenseGraph(model)
+        return DenseGraph(model, dynamic)
     head = model.bbox_head
     kind = type(head)
     standard = {
@@ -73,10 +74,10 @@ def _one_stage(model: HostModule, dense: bool) -> Any:
             '(RetinaNet, FCOS, ATSS, GFL, RTMDet). Export what the head says, and '
             'decode outside of the file: --dense.'
         )
-    return OneStageGraph(model)
+    return OneStageGraph(model, dynamic)
 
 
-def _two_stage(model: HostModule, dense: bool) -> Any:
+def _two_stage(model: HostModule, dense: bool, dynamic: bool) -> Any:
     from mmcv.ops import RoIAlign
     from mmdet.models.dense_heads import RPNHead
     from mmdet.models.detectors import TwoStageDetector
@@ -123,4 +124,4 @@ def _two_stage(model: HostModule, dense: bool) -> Any:
             'exported are those that predict boxes as Faster R-CNN. Distil into such a '
             'student, or into one of one stage.'
         )
-    return TwoStageGraph(model)
+    return TwoStageGraph(model, dynamic)

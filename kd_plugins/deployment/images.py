@@ -66,11 +66,17 @@ def as_input(images: Sequence[Tensor], metadata: Metadata) -> Tensor:
 def cut(item: Mapping[str, Any]) -> dict[str, Any]:
     """Of an image the upper left part, another size to try a file with.
 
+    Its sides are multiples of 32, where there are as many pixels: of RTMDet and others
+    it is the pipeline that pads.
+
     Args:
         item: as a data set gives it.
     """
     image, sample = item['inputs'], copy.deepcopy(item['data_samples'])
-    image = image[:, : image.shape[1] * 3 // 4, : image.shape[2] * 2 // 3]
+    height, width = image.shape[1:]
+    height, width = height * 3 // 4, width * 2 // 3
+    height, width = height // 32 * 32 or height, width // 32 * 32 or width
+    image = image[:, :height, :width]
     size = tuple(image.shape[1:])
     sample.set_metainfo({'img_shape': size, 'ori_shape': size})
     return {'inputs': image.contiguous(), 'data_samples': sample}

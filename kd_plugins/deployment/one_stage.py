@@ -33,9 +33,9 @@ class OneStageGraph(nn.Module):
     task = DETECTION
     outputs = ('boxes', 'scores', 'labels')
 
-    def __init__(self, model: HostModule) -> None:
+    def __init__(self, model: HostModule, dynamic: bool) -> None:
         super().__init__()
-        self.preprocessing = Preprocessing(model.data_preprocessor)
+        self.preprocessing = Preprocessing(model.data_preprocessor, dynamic)
         self.model = model
         self.nms = nms_of(model.bbox_head.test_cfg, 'test_cfg')
 
@@ -47,7 +47,7 @@ class OneStageGraph(nn.Module):
         """
         head = self.model.bbox_head
         maps = head(self.model.extract_feat(self.preprocessing(image)))
-        size = image.shape[-2], image.shape[-1]
+        size = self.preprocessing.size_of(image)
         results = [
             self.nms(candidates_of(head, _of_image(maps, number), size))
             for number in range(image.shape[0])

@@ -52,13 +52,16 @@ class Preprocessing(nn.Module):
 
     Args:
         preprocessor: of either host.
+        dynamic: whether the traced graph is for images of any size; otherwise the
+            padding is a constant, and with it the shape of all that follows.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, preprocessor: HostModule) -> None:
+    def __init__(self, preprocessor: HostModule, dynamic: bool) -> None:
         super().__init__()
+        self.dynamic = dynamic
         normalisation = Normalisation(preprocessor)
         for name in ('mean', 'std'):
             value = getattr(normalisation, name).float().view(1, -1, 1, 1)
@@ -74,15 +77,20 @@ class Preprocessing(nn.Module):
             image: (N, C, H, W), in the network's order of channels, 0 to 255.
         """
         normalised = (image - self.mean) / self.std
-        height, width = image.shape[-2:]
+        height, width = before = self.size_of(image)
         if self.smallest != (1, 1):
             height, width = (
                 max(side, least)
                 for side, least in zip((height, width), self.smallest, strict=True)
             )
         height, width = padded_size((height, width), self.divisor)
-        padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
+        padding = (0, width - before[1], 0, height - before[0])
         return F.pad(normalised, padding, value=self.pad_value)
+
+    def size_of(self, image: Tensor) -> tuple[int, int]:
+        """Height and width of the images, in a trace part of the graph if dynamic."""
+        height, width = image.shape[-2:]
+        return (height, width) if self.dynamic else (int(height), int(width))
 
 
 def _test_padding(preprocessor: HostModule) -> dict[str, Any]:

@@ -20,9 +20,9 @@ class SegmentorGraph(nn.Module):
     task = SEGMENTATION
     outputs = ('class_map', 'logits')
 
-    def __init__(self, model: HostModule) -> None:
+    def __init__(self, model: HostModule, dynamic: bool) -> None:
         super().__init__()
-        self.preprocessing = Preprocessing(model.data_preprocessor)
+        self.preprocessing = Preprocessing(model.data_preprocessor, dynamic)
         self.model = model
         for block in list(model.modules()):
             for name, child in block.named_children():
@@ -36,10 +36,11 @@ class SegmentorGraph(nn.Module):
             image: as :class:`~.preprocessing.InputFormat` says.
         """
         inputs = self.preprocessing(image)
-        size = inputs.shape[2:]
+        size = self.preprocessing.size_of(inputs)
         meta = {'ori_shape': size, 'img_shape': size, 'pad_shape': size}
-        logits = self.model.inference(inputs, [meta] * image.shape[0])
-        logits = logits[:, :, : image.shape[2], : image.shape[3]]
+        logits = self.model.inference(inputs, [meta])
+        height, width = self.preprocessing.size_of(image)
+        logits = logits[:, :, :height, :width]
         if logits.shape[1] > 1:
             return logits.argmax(dim=1), logits
         threshold = self.model.decode_head.threshold

@@ -30,9 +30,9 @@ class TwoStageGraph(nn.Module):
     task = DETECTION
     outputs = ('boxes', 'scores', 'labels')
 
-    def __init__(self, model: HostModule) -> None:
+    def __init__(self, model: HostModule, dynamic: bool) -> None:
         super().__init__()
-        self.preprocessing = Preprocessing(model.data_preprocessor)
+        self.preprocessing = Preprocessing(model.data_preprocessor, dynamic)
         self.model = model
         self.proposal_nms = nms_of(model.rpn_head.test_cfg, 'test_cfg.rpn')
         self.nms = nms_of(model.roi_head.test_cfg, 'test_cfg.rcnn')
@@ -45,7 +45,7 @@ class TwoStageGraph(nn.Module):
         """
         features = self.model.extract_feat(self.preprocessing(image))
         maps = self.model.rpn_head(features)
-        size = image.shape[-2], image.shape[-1]
+        size = self.preprocessing.size_of(image)
         results = []
         for number in range(image.shape[0]):
             own = [[level[number] for level in kind] for kind in maps]

@@ -28,6 +28,10 @@ from tests.deployment.embedded import (
 pytestmark = pytest.mark.host
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def data(tiny_mosaics: Path) -> Path:
     return tiny_mosaics.parent
@@ -37,11 +41,11 @@ def data(tiny_mosaics: Path) -> Path:
     ('name', 'options', 'images'),
     [
         (TWO_STAGE, {}, 4),
-        (TWO_STAGE, {'dynamic': True, 'batch_size': 3}, 6),
-        (ONE_STAGE, {'batch_size': 3}, 4),
+        slow(TWO_STAGE, {'dynamic': True, 'batch_size': 3}, 6),
+        slow(ONE_STAGE, {'batch_size': 3}, 4),
         (ONE_STAGE, {'dynamic': True}, 6),
-        (ONE_STAGE, {'dynamic': True, 'dense': True}, 6),
-        (SEGMENTOR, {'batch_size': 3}, 4),
+        slow(ONE_STAGE, {'dynamic': True, 'dense': True}, 6),
+        slow(SEGMENTOR, {'batch_size': 3}, 4),
         (SEGMENTOR, {'dynamic': True}, 6),
     ],
     ids=str,
@@ -69,7 +73,7 @@ def test_the_file_gives_what_torch_gives(
     assert said['checked'] == {row.name: row.value for row in found}
 
 
-@pytest.mark.parametrize('name', [TWO_STAGE, SEGMENTOR])
+@pytest.mark.parametrize('name', [slow(TWO_STAGE), SEGMENTOR])
 def test_a_wrong_graph_is_noticed_and_not_written(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +117,7 @@ def test_it_is_run_without_this_package(data: Path, tmp_path: Path) -> None:
     assert labels[0, :number].tolist() == predicted.labels.tolist()
 
 
-@pytest.mark.parametrize('name', [TWO_STAGE, ONE_STAGE, SEGMENTOR])
+@pytest.mark.parametrize('name', [TWO_STAGE, slow(ONE_STAGE), slow(SEGMENTOR)])
 def test_the_hosts_evaluator_scores_it_as_torch(
     name: str, data: Path, tmp_path: Path
 ) -> None:
