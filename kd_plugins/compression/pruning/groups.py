@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import torch
@@ -127,11 +128,10 @@ def fit_roi_extractors(model: HostModule, images: Tensor) -> None:
 class _Held(nn.Module):
     """Stands behind an output, whose channels stay."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
+    channels: int | None = None
 
     def forward(self, output: Tensor) -> Tensor:
+        self.channels = output.shape[1] if output.dim() > 1 else None
         return output * 1.0
 
 
@@ -143,7 +143,7 @@ class _Wrapped(nn.Module):
         self.model = model
         with torch.enable_grad():
             outputs = self._outputs(images)
-        self.held = nn.ModuleList(_Held(each.shape[1]) for each in outputs)
+        self.held = nn.ModuleList(_Held() for _ in outputs)
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         outputs = trace(self.model, images).outputs
@@ -151,7 +151,51 @@ class _Wrapped(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         outputs = self._outputs(images)
-        return [held(each) for held, each in zip(self.held, outputs, strict=True)]
+        # Behind them stand the ends of layers that are closed.
+        return [held(each) for held, each in zip(self.held, outputs, strict=False)]
+
+
+@contextmanager
+def _closed(layers: Sequence[nn.Module]) -> Iterator[list[_Held]]:
+    """Within, layers give what they give, but no trace leads through them.
+
+    Yields: what stands before and behind each, whose channels stay.
+    """
+    ends: list[_Held] = []
+    for layer in layers:
+        before, behind = _Held(), _Held()
+        ends += [before, behind]
+        # On this copy of the model alone.
+        vars(layer)['forward'] = partial(_close, layer.forward, before, behind)
+    try:
+        yield ends
+    finally:
+        for layer in layers:
+            del vars(layer)['forward']
+
+
+def _close(
+    forward: Any, before: _Held, behind: _Held, *inputs: Any, **options: Any
+) -> Any:
+    with torch.no_grad():
+        output = forward(*inputs, **options)
+    # The inputs are still needed, though for nothing.
+    ties = [before(each).mean() for each in inputs if _learns(each)]
+    tie = torch.stack(ties).sum() * 0 if ties else None
+
+    def opened(content: Any) -> Any:
+        if isinstance(content, (list, tuple)):
+            return type(content)(opened(item) for item in content)
+        if not isinstance(content, Tensor) or not content.is_floating_point():
+            return content
+        start = content.detach().requires_grad_() if tie is None else content + tie
+        return behind(start)
+
+    return opened(output)
+
+
+def _learns(content: object) -> bool:
+    return isinstance(content, Tensor) and content.requires_grad
 
 
 def _kept(model: HostModule, keep: Sequence[str]) -> set[nn.Module]:
@@ -202,23 +246,44 @@ def _pruner(
         get_in_channels = get_out_channels
 
     others = _unknown_layers(library, model, kept)
-    return library.pruner.BasePruner(
-        wrapped,
-        images,
-        importance=_importance(library, importance, seed),
-        global_pruning=True,
-        pruning_ratio=1.0,
-        max_pruning_ratio=_MOST,
-        iterative_steps=_STEPS,
-        ignored_layers=[*wrapped.held, *others, *kept],
-        customized_pruners={
-            kind: Holder() for kind in {_Held, *(type(each) for each in others)}
-        },
-        forward_fn=lambda traced, inputs: traced(inputs),
-        in_channel_groups={},
-        out_channel_groups={},
-        num_heads={},
-    )
+    for layer in others:
+        kept.update(layer.modules())
+    with _closed(others) as ends:
+        wrapped.held.extend(ends)
+        pruner = library.pruner.BasePruner(
+            wrapped,
+            images,
+            importance=_importance(library, importance, seed),
+            global_pruning=True,
+            pruning_ratio=1.0,
+            max_pruning_ratio=_MOST,
+            iterative_steps=_STEPS,
+            ignored_layers=[*wrapped.held, *kept],
+            customized_pruners={_Held: Holder()},
+            forward_fn=lambda traced, inputs: traced(inputs),
+            in_channel_groups={},
+            out_channel_groups={},
+            num_heads={},
+        )
+    _map_flattened(library, pruner.DG)
+    return pruner
+
+
+def _map_flattened(library: Any, graph: Any) -> None:
+    """Let a linear layer behind flattened maps lose all pixels of a channel.
+
+    The library leaves that out for all of a model that has linear layers of sequences.
+    """
+    kinds = library.ops.OPTYPE
+    all_are_maps, graph._2d_4d = graph._2d_4d, True
+    for node in graph.module2node.values():
+        if node.type == kinds.RESHAPE and not all_are_maps:
+            behind = {each.type for each in node.outputs}
+            if behind == {kinds.LINEAR}:
+                library.dependency.index_mapping.update_reshape_index_mapping(
+                    graph, node
+                )
+    graph._2d_4d = all_are_maps
 
 
 def _importance(library: Any, name: str, seed: int) -> Any:
@@ -256,13 +321,16 @@ def _unknown_layers(
         for kind in library.DependencyGraph().REGISTERED_PRUNERS
         if kind != library.ops.OPTYPE.PARAMETER
     )
-    return [
-        layer
-        for layer in model.modules()
-        if layer not in kept
-        and not isinstance(layer, known)
-        and any(each.dim() > 1 for each in layer.parameters(recurse=False))
-    ]
+    found: list[nn.Module] = []
+    within: set[nn.Module] = set(kept)
+    for layer in model.modules():  # one that holds others comes before them
+        own = layer.parameters(recurse=False)
+        if layer in within or isinstance(layer, known):
+            continue
+        if any(each.dim() > 1 for each in own):
+            found.append(layer)
+            within.update(layer.modules())
+    return found
 
 
 @contextmanager

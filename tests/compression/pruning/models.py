@@ -1,5 +1,6 @@
 """Detectors and segmentors that are pruned in a second."""
 
+import copy
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def built(cfg: Config) -> Any:
     """The model, with weights that the seed gives."""
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return MODELS.build(cfg.model).eval()
+        return MODELS.build(copy.deepcopy(cfg.model)).eval()
 
 
 def images(size: int = 64) -> Tensor:
