@@ -58,6 +58,16 @@ class ChannelGroups:
             if graph.is_out_channel_pruning_fn(dep.handler)
         ]
 
+    def _norm_groups(self, group: Any) -> int:
+        """In how many parts of one size the channels of a group must stay."""
+        pruner = self._pruner
+        numbers = [1]
+        for dep, _ in group:
+            writes = pruner.DG.is_out_channel_pruning_fn(dep.handler)
+            parts = pruner.out_channel_groups if writes else pruner.in_channel_groups
+            numbers.append(parts.get(dep.target.module, 1))
+        return max(numbers)
+
     def narrow(self, group: Any, width: int) -> None:
         """Leave so many of a group's first channels, or as many more as its norm needs.
 
@@ -66,7 +76,7 @@ class ChannelGroups:
             width: of its first layer; as many as it has, or more, leave it as it is.
         """
         dep, idxs = group[0]
-        parts = self._pruner._get_channel_groups(group)
+        parts = self._norm_groups(group)
         size = len(idxs) // parts
         left = min(-(-width // parts), size)
         gone = [

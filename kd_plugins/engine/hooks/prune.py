@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from mmengine.dist import broadcast, get_world_size
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -106,13 +106,6 @@ class PruneHook(Hook):
         for name, weight in weights.items():
             mask = self.masks[name] = self.masks[name].to(weight)
             _hold(weight, mask)
-        for hook in runner.hooks:
-            if isinstance(hook, EMAHook):
-                averaged = prunable_weights(
-                    _pruned_model(hook.ema_model.module), self.parts
-                )
-                for name, weight in averaged.items():
-                    weight.data.mul_(self.masks[name])
         share = sparsity_of(self.masks)
         runner.logger.info(
             f'PruneHook: {100 * share:.2f} % of the weights of {", ".join(self.parts)} '
