@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -17,9 +19,6 @@ from kd_plugins.errors import ConfigError
 
 from ..distillers.tiny_seg import raw_segments, segmentor
 from .test_quantized_model import built, with_statistics
-
-onnx = pytest.importorskip('onnx', reason="needs 'kd_plugins[export]'")
-onnxruntime = pytest.importorskip('onnxruntime', reason="needs 'kd_plugins[export]'")
 
 
 def small() -> nn.Module:

@@ -30,9 +30,11 @@ EMBEDDED = [
     path
     for path in DISTILLATIONS
     if path in MAIN_JOBS
-    or path.stem.split('_')[-1].startswith(('digits', 'mos', 'pla'))
-    # A student that a stage before writes cannot be built.
-    and not says(path, ".config}'")
+    or (
+        path.stem.split('_')[-1].startswith(('digits', 'mos', 'pla'))
+        # A student that a stage before writes cannot be built.
+        and not says(path, ".config}'")
+    )
 ]
 
 
