@@ -69,6 +69,7 @@ def test_the_file_gives_what_torch_gives(
     said = json.loads(properties[KEY])
     assert said['mean'] == pytest.approx([123.675, 116.28, 103.53])
     assert said['colour_order'] == 'RGB'
+    assert said['classes'][1] == ('chelsea' if name == SEGMENTOR else '1')
     assert said['size'] == (None if options.get('dynamic') else [128, 128])
     assert said['checked'] == {row.name: row.value for row in found}
 
