@@ -107,7 +107,7 @@ def export_model(
         model: of a host, with its weights.
         cfg: its config, for the test data.
         out: ``.onnx``.
-        classes: their names.
+        classes: their names; default: those of the test data.
         tolerances: how far the file may be from torch; default: those of float32, or of
             int8.
 
@@ -115,7 +115,8 @@ def export_model(
     """
     model = model.cpu().eval()
     sides = _sides(size)
-    items = _items(cfg, max(check, 0 if sides else 1))
+    items, names = _test_data(cfg, max(check, 0 if sides else 1))
+    names = names if classes is None else classes
     sides = sides or list(items[0]['inputs'].shape[1:])
     preprocessor: HostModule = model.data_preprocessor
     layers = quantized_layers(model)
@@ -126,7 +127,7 @@ def export_model(
     metadata = Metadata(
         task=graph.task,
         model=type(model).__name__,
-        classes=None if classes is None else [str(name) for name in classes],
+        classes=None if names is None else [str(name) for name in names],
         **input_format(preprocessor)._asdict(),
         size=None if dynamic else sides,
         batch_size=None if 0 in free else batch_size,
@@ -168,10 +169,12 @@ def _sides(size: Sequence[int] | None) -> list[int] | None:
     return [check_int('--size', side) for side in size]
 
 
-def _items(cfg: Config, number: int) -> list[dict[str, Any]]:
-    """The first images of the test data."""
+def _test_data(
+    cfg: Config, number: int
+) -> tuple[list[dict[str, Any]], Sequence[str] | None]:
+    """The first images of the test data, and the names of its classes."""
     if number == 0:
-        return []
+        return [], None
     if cfg.get('test_dataloader') is None:
         raise ConfigError(
             'the file is compared with torch on images of the config, which has no '
@@ -181,7 +184,8 @@ def _items(cfg: Config, number: int) -> list[dict[str, Any]]:
     make_ready(cfg)
     with missing_data_named('test_dataloader'):
         dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
-    return first_images(dataset, min(number, len(dataset)))
+    metainfo = getattr(dataset, 'metainfo', None) or {}
+    return first_images(dataset, min(number, len(dataset))), metainfo.get('classes')
 
 
 def _score_threshold(model: Any, task: str) -> float | None:

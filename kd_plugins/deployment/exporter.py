@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,10 @@ from ..extras import extra
 from .metadata import KEY, Metadata
 
 _OPSET = 17  # RoIAlign as the hosts align it: 16 or later
+# Of torch 2.4 it is the only one.
+_BY_TRACING: dict[str, Any] = (
+    {'dynamo': False} if 'dynamo' in signature(torch.onnx.export).parameters else {}
+)
 _UNKNOWN = re.compile(r"operator '(\w+::\w+)'")
 
 
@@ -50,7 +55,7 @@ def to_onnx(graph: Any, image: Tensor, *, dynamic: bool) -> Any:
                 output_names=list(graph.outputs),
                 dynamic_axes=axes,
                 opset_version=_OPSET,
-                dynamo=False,
+                **_BY_TRACING,
             )
         except Exception as error:
             raise _explained(error, graph, image, list(running)) from error

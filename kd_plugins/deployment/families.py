@@ -55,26 +55,35 @@ def _one_stage(model: HostModule, dense: bool, dynamic: bool) -> Any:
     if dense:
         return DenseGraph(model, dynamic)
     head = model.bbox_head
-    kind = type(head)
-    standard = {
-        SingleStageDetector.predict: getattr(type(model), 'predict', None),
-        BaseDenseHead.predict: getattr(kind, 'predict', None),
-        BaseDenseHead.predict_by_feat: getattr(kind, 'predict_by_feat', None),
-        BaseDenseHead._bbox_post_process: getattr(kind, '_bbox_post_process', None),
-    }
-    single = getattr(kind, '_predict_by_feat_single', None)
-    known = all(host is own for host, own in standard.items()) and single in (
-        BaseDenseHead._predict_by_feat_single,
-        GFLHead._predict_by_feat_single,
+    single = '_predict_by_feat_single'
+    if isinstance(head, GFLHead):
+        decoding = (head, single, GFLHead._predict_by_feat_single)
+    else:
+        decoding = (head, single, BaseDenseHead._predict_by_feat_single)
+    others = _others(
+        (model, 'predict', SingleStageDetector.predict),
+        (head, 'predict', BaseDenseHead.predict),
+        (head, 'predict_by_feat', BaseDenseHead.predict_by_feat),
+        (head, '_bbox_post_process', BaseDenseHead._bbox_post_process),
+        decoding,
     )
-    if not known or getattr(head.loss_cls, 'custom_cls_channels', False):
+    if others or getattr(head.loss_cls, 'custom_cls_channels', False):
         raise ConfigError(
-            f'{type(model).__name__} with {kind.__name__} decodes boxes in a way of '
-            'its own: whole are exported those that decode as BaseDenseHead or GFLHead '
-            '(RetinaNet, FCOS, ATSS, GFL, RTMDet). Export what the head says, and '
-            'decode outside of the file: --dense.'
+            f'{type(model).__name__} with {type(head).__name__} decodes boxes in a way '
+            'of its own: whole are exported those that decode as BaseDenseHead or '
+            'GFLHead (RetinaNet, FCOS, ATSS, GFL, RTMDet). Export what the head says, '
+            'and decode outside of the file: --dense.'
         )
     return OneStageGraph(model, dynamic)
+
+
+def _others(*methods: tuple[Any, str, Any]) -> list[str]:
+    """Classes of the parts whose method is not the host's standard one."""
+    return [
+        f'no {name}' if part is None else type(part).__name__
+        for part, name, standard in methods
+        if getattr(type(part), name, None) is not standard
+    ]
 
 
 def _two_stage(model: HostModule, dense: bool, dynamic: bool) -> Any:
@@ -92,30 +101,25 @@ def _two_stage(model: HostModule, dense: bool, dynamic: bool) -> Any:
         raise ConfigError(
             f'--dense is of one-stage detectors, got {name}. Leave it out.'
         )
-    roi_head, rpn = model.roi_head, type(model.rpn_head)
+    roi_head: Any = model.roi_head
     box_head: Any = getattr(roi_head, 'bbox_head', None)
     extractor: Any = getattr(roi_head, 'bbox_roi_extractor', None)
-    own = [
-        part
-        for part, standard in {
-            name: getattr(type(model), 'predict', None) is TwoStageDetector.predict,
-            rpn.__name__: getattr(rpn, '_predict_by_feat_single', None)
-            is RPNHead._predict_by_feat_single,
-            type(roi_head).__name__: getattr(type(roi_head), 'predict_bbox', None)
-            is StandardRoIHead.predict_bbox,
-            type(box_head).__name__: getattr(
-                type(box_head), '_predict_by_feat_single', None
-            )
-            is BBoxHead._predict_by_feat_single
-            and not box_head.custom_cls_channels,
-            type(extractor).__name__: type(extractor) is SingleRoIExtractor
-            and all(
-                isinstance(layer, RoIAlign) and layer.pool_mode == 'avg'
-                for layer in extractor.roi_layers
-            ),
-        }.items()
-        if not standard
-    ]
+    single = '_predict_by_feat_single'
+    own = _others(
+        (model, 'predict', TwoStageDetector.predict),
+        (getattr(model, 'rpn_head', None), single, RPNHead._predict_by_feat_single),
+        (roi_head, 'predict_bbox', StandardRoIHead.predict_bbox),
+        (roi_head, '_bbox_forward', StandardRoIHead._bbox_forward),
+        (box_head, single, BBoxHead._predict_by_feat_single),
+        (extractor, 'map_roi_levels', SingleRoIExtractor.map_roi_levels),
+    )
+    layers = getattr(extractor, 'roi_layers', ())
+    if not all(
+        isinstance(each, RoIAlign) and each.pool_mode == 'avg' for each in layers
+    ):
+        own.append(f'{type(extractor).__name__} (RoIAlign that averages is exported)')
+    if getattr(box_head, 'custom_cls_channels', False):
+        own.append(f'{type(box_head).__name__} (custom_cls_channels)')
     if getattr(roi_head, 'with_mask', False):
         own.append(f'{type(roi_head.mask_head).__name__} (masks)')
     if own:

@@ -20,7 +20,7 @@ class Metadata:
         task: 'detection' (boxes, scores, labels), 'dense' (maps of a dense head) or
             'segmentation' (class_map, logits).
         model: class of the host's model.
-        classes: their names; None where the checkpoint has none.
+        classes: their names; None where neither checkpoint nor test data have them.
         input_layout: of the one input, 'NCHW', float32.
         value_range: smallest and largest value of a pixel.
         colour_order: of its channels.
@@ -32,7 +32,6 @@ class Metadata:
         size: height and width of the input; None where they are free.
         batch_size: number of images; None where it is free.
         score_threshold: below which no box is given; None for other tasks.
-        kinds: of a dense file: names of the kinds of maps.
         checked: what the comparison with torch found, by name; empty without one.
         version: of kd_plugins.
         torch: its version.
@@ -51,7 +50,6 @@ class Metadata:
     score_threshold: float | None
     version: str
     torch: str
-    kinds: list[str] = field(default_factory=list)
     checked: dict[str, float] = field(default_factory=dict)
     input_layout: str = 'NCHW'
     value_range: tuple[float, float] = (0.0, 255.0)

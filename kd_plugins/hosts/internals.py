@@ -291,7 +291,11 @@ INTERNALS = (
     # Detectors
     Internal(
         'mmdet.models.roi_heads.StandardRoIHead._bbox_forward',
-        ('views/roi/outputs.py', 'benchmark/cost_stages.py'),
+        (
+            'views/roi/outputs.py',
+            'benchmark/cost_stages.py',
+            'deployment/families.py',
+        ),
         "The teacher cannot score the student's RoIs.",
         ('x', 'rois'),
     ),
