@@ -51,7 +51,8 @@ class OnnxFile:
             image: (N, C, H, W), any type, as the file's metadata says.
             outputs: their names; default: all, in the file's order.
 
-        Raises: ConfigError for another size than the file is for.
+        Raises: ConfigError for another size than the file is for, and where ONNX
+            Runtime fails.
         """
         size, batch = self.metadata.size, self.metadata.batch_size
         if size is not None and list(image.shape[2:]) != size:
@@ -64,10 +65,20 @@ class OnnxFile:
             raise ConfigError(
                 f"'{self.path}' takes {batch} images at a time, got {image.shape[0]}."
             )
-        results: list[np.ndarray[Any, Any]] = self._session.run(
-            None if outputs is None else list(outputs),
-            {'image': image.float().cpu().numpy()},
-        )
+        names = None if outputs is None else list(outputs)
+        pixels = image.float().cpu().numpy()
+        try:
+            results: list[np.ndarray[Any, Any]] = self._session.run(
+                names, {'image': pixels}
+            )
+        except Exception as error:
+            advice = 'Export the dense outputs (--dense), or another part there.'
+            if size is None:
+                advice = 'A part of it is for the traced size: leave out --dynamic.'
+            raise ConfigError(
+                f"ONNX Runtime fails in '{self.path}' on {image.shape[0]} images of "
+                f'{_sides(image.shape[2:])}: {str(error).strip()[:300]}. {advice}'
+            ) from error
         return [torch.from_numpy(np.asarray(result)) for result in results]
 
     @property
