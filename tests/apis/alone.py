@@ -8,8 +8,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-sys.modules['kd_plugins'] = None  # type: ignore[assignment]
-
 
 class Operators(ModuleType):
     """In place of mmcv's compiled ones, which a build imports and does not call."""
@@ -20,12 +18,11 @@ class Operators(ModuleType):
         return print
 
 
-operators = Operators('mmcv._ext')
-operators.__spec__ = ModuleSpec('mmcv._ext', loader=None)
-sys.modules.setdefault('mmcv._ext', operators)
-
-
 def main(config: str, weights: str) -> None:
+    sys.modules['kd_plugins'] = None  # type: ignore[assignment]
+    operators = Operators('mmcv._ext')
+    operators.__spec__ = ModuleSpec('mmcv._ext', loader=None)
+    sys.modules.setdefault('mmcv._ext', operators)
     import torch
     from mmengine.config import Config
     from mmengine.registry import MODELS, init_default_scope
