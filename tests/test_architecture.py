@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / 'kd_plugins'
@@ -50,7 +51,7 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path) for path in MODULES}
 
 
-def imports(path: Path, lazily: bool) -> Iterator[str]:
+def _imports(path: Path, lazily: bool) -> Iterator[str]:
     """Modules of ours that a module imports; those inside functions if ``lazily``."""
     package = name_of(path).split('.')
     if path.name != '__init__.py':
@@ -72,6 +73,12 @@ def imports(path: Path, lazily: bool) -> Iterator[str]:
         for alias in node.names:
             inner = f'{source}.{alias.name}'
             yield inner if inner in NAMES else source
+
+
+@cache
+def imports(path: Path, lazily: bool) -> tuple[str, ...]:
+    """The same, once for all that ask."""
+    return tuple(_imports(path, lazily))
 
 
 def folder_of(module: str) -> str:

@@ -28,8 +28,8 @@ def quantize_unit_weights(weight: Tensor, *, bits: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> quantize_unit_weights(torch.tensor([-0.9, -0.2, 0.3, 0.6]), bits=2)
-        tensor([-1., -0.,  0.,  1.])
+        >>> quantize_unit_weights(torch.tensor([-0.9, 0.2, 0.3, 0.6]), bits=2)
+        tensor([-1.,  0.,  0.,  1.])
     """
     number = 2 ** (bits - 1) - 1
     clipped = weight.clamp(-1, 1)

@@ -310,6 +310,7 @@ def test_exact_records_train_as_the_teacher_itself(tmp_path: Path) -> None:
     assert_same_weights(plain, reading)
 
 
+@pytest.mark.slow
 @pytest.mark.host
 def test_a_resumed_run_is_the_uninterrupted_one_whatever_was_stored(
     tmp_path: Path,

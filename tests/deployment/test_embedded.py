@@ -40,7 +40,7 @@ def data(tiny_mosaics: Path) -> Path:
 @pytest.mark.parametrize(
     ('name', 'options', 'images'),
     [
-        (TWO_STAGE, {}, 4),
+        slow(TWO_STAGE, {}, 4),
         slow(TWO_STAGE, {'dynamic': True, 'batch_size': 3}, 6),
         slow(ONE_STAGE, {'batch_size': 3}, 4),
         (ONE_STAGE, {'dynamic': True}, 6),

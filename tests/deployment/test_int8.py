@@ -23,7 +23,7 @@ from tests.deployment.embedded import (
     weights_of,
 )
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 METRIC = {SEGMENTOR: 'mIoU', ONE_STAGE: 'coco/bbox_mAP', TWO_STAGE: 'coco/bbox_mAP'}
 
 

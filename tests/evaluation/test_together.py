@@ -77,6 +77,7 @@ def test_generations_are_scored_as_one(
 ) -> None:
     monkeypatch.setenv('KD_PLUGINS_DATA', str(tiny_mosaics.parent))
     cfg = prepare_config(BAN, work_dir=str(tmp_path / 'work'))
+    cfg.visualizer.name = str(tmp_path)  # the host keeps it for the whole process
     (prepare,) = (hook for hook in cfg.custom_hooks if 'Prepare' in hook.type)
     prepare.update(train=8, val=4)  # what is there
     files, models = [], []

@@ -118,23 +118,32 @@ def defined(tree: ast.Module) -> Iterator[str]:
 def set_on_self(method: ast.FunctionDef) -> Iterator[str]:
     for node in ast.walk(method):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield from [node.attr] if ast.unparse(node.value) == 'self' else []
+            value = node.value
+            if isinstance(value, ast.Name) and value.id == 'self':
+                yield node.attr
+
+
+def called(node: ast.Call) -> str:
+    """What is called, where that is a name."""
+    return node.func.id if isinstance(node.func, ast.Name) else ''
 
 
 def used(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     """Names that a file reads or replaces; and whether they are foreign for sure."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
-            yield node.attr, ast.unparse(node.value) == 'super()'
+            value = node.value
+            call = value.func if isinstance(value, ast.Call) else None
+            yield node.attr, isinstance(call, ast.Name) and call.id == 'super'
         elif isinstance(node, ast.ImportFrom):
             foreign = (node.module or '').split('.')[0] in FOREIGN
             for name in node.names:
                 if foreign and not node.level and is_private(name.name):
                     yield name.name, True
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in BY_NAME:
+        elif isinstance(node, ast.Call) and (name := called(node)) in BY_NAME:
             for argument in node.args[1:]:
                 value = getattr(argument, 'value', None)
-                recorded = ast.unparse(node.func) == 'record_method'
+                recorded = name == 'record_method'
                 if isinstance(value, str) and (recorded or is_private(value)):
                     yield value, False
 
