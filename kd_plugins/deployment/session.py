@@ -14,7 +14,7 @@ from .metadata import Metadata, metadata_of
 
 
 class OnnxFile:
-    """A file that :func:`~kd_plugins.apis.onnx.export_onnx` wrote, opened.
+    """A file that :func:`~kd_plugins.apis.export_onnx.export_onnx` wrote, opened.
 
     Args:
         path: of the file.

@@ -39,6 +39,7 @@ def with_statistics(model: nn.Module) -> Any:
     """Norms that are no identities, as after a training."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eps = 0.1  # without it a test would not notice that it is left out
             for tensor in (module.weight.data, module.running_var):
                 assert tensor is not None
                 tensor.uniform_(0.5, 1.5)
