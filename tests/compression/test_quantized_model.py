@@ -57,7 +57,7 @@ def features(model: Any) -> Tensor:
 
 def test_norms_in_the_convolutions_change_nothing() -> None:
     plain = with_statistics(MODELS.build(segmentor())).eval()
-    model = built(segmentor()).eval()
+    model = with_statistics(built(segmentor())).eval()
     model.load_state_dict(plain.state_dict())
     layers = quantized_layers(model)
     assert {'backbone.stem.0', 'backbone.layer2.0.downsample.0'} <= layers.keys()
@@ -72,6 +72,7 @@ def test_eight_bits_of_weights_cost_little_and_two_cost_much() -> None:
     errors = []
     for bits in (8, 2):
         model = built(segmentor(), weights=dict(type='UniformWeights', bits=bits))
+        with_statistics(model)  # whose weights are loaded
         model.load_state_dict(plain.state_dict())
         difference = features(model.eval()) - features(plain)
         errors.append(float(difference.norm() / features(plain).norm()))
