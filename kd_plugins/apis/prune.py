@@ -1,7 +1,7 @@
 """Fewer channels in a trained model: a config and plain weights, for any host."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,14 @@ from ..compression.pruning.verify import check_same
 from ..config_files import read_config
 from ..distillers.student import student_config
 from ..engine import files
-from ..engine.opening import first_batch, make_ready
 from ..engine.stages import last_stage
 from ..engine.stages.actions import ACTION, action_of, budget_of
-from ..errors import ConfigError, located
+from ..errors import located
 from ..random_stream import random_state_kept
 from ..teachers import without_pretrained
 from ..teachers.checkpoints import load_strictly, weights_of
+from .example_images import noise_images
 from .export import build_plain, check_suffix, write_student
-
-_DIVISOR = 32  # of an image's sides, as detectors are padded
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def _opened(
         torch.manual_seed(seed)
         model: Any = build_plain(cfg)
     load_strictly(model, weights, 'checkpoint')
-    return cfg, model, _images(cfg, shape), content
+    return cfg, model, noise_images(cfg, shape), content
 
 
 def _narrower(cfg: Config, pruned: nn.Module) -> Config:
@@ -223,40 +221,3 @@ def _check(cfg: Config, pruned: Pruned, images: Tensor) -> None:
     rebuilt: Any = build_plain(cfg).eval()
     load_strictly(rebuilt, pruned.model.state_dict(), 'the pruned model')
     check_same(pruned.model, rebuilt, images)
-
-
-def _images(cfg: Config, shape: Sequence[int] | None) -> Tensor:
-    """Noise of the size of the images."""
-    height, width = _size(cfg) if shape is None else shape
-    if min(height, width) < _DIVISOR:
-        raise ConfigError(
-            f'must be at least {_DIVISOR} pixels, got {height} {width}.', 'shape'
-        )
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, 3, height, width, generator=generator)
-
-
-def _size(cfg: Config) -> tuple[int, int]:
-    """Height and width of an image, as the model sees it."""
-    preprocessor = cfg.model.get('data_preprocessor') or {}
-    size = preprocessor.get('size') or _scale(cfg)
-    if size is None:
-        make_ready(cfg)
-        images = first_batch(cfg)['inputs']
-        size = tuple(images[0].shape[-2:])
-    height, width = (-(-int(side) // _DIVISOR) * _DIVISOR for side in size)
-    return height, width
-
-
-def _scale(cfg: Config) -> tuple[int, int] | None:
-    """Height and width to which the test data are resized; None where they are not."""
-    dataset: Mapping[str, Any] = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    for step in dataset.get('pipeline') or ():
-        scale = step.get('scale')
-        if str(step.get('type')).endswith('Resize') and isinstance(
-            scale, (list, tuple)
-        ):
-            return scale[1], scale[0]
-    return None

@@ -153,6 +153,18 @@ def test_learnt_points_freeze_all_else() -> None:
     assert points.grad is not None and points.grad.any()
 
 
+def test_a_pruned_model_is_quantised() -> None:
+    block = 'backbone.layer1.0'
+    channels = {f'{block}.conv1': (4, 2), f'{block}.bn1': 2, f'{block}.conv2': (2, 4)}
+    pruned = dict(segmentor(), type='kd_plugins.Narrowed', of='mmseg.EncoderDecoder')
+    model = with_statistics(built(dict(pruned, channels=channels)))
+    calibrate(model, [raw_segments(2)])
+    inner = model.backbone.layer1[0]
+    assert isinstance(inner.conv1, QuantizedConv2d) and inner.bn1.num_features == 2
+    assert inner.conv1.folded()[0].shape == (2, 4, 3, 3)
+    assert observed(model)[f'{block}.conv2'].is_observed
+
+
 def test_a_copy_folds_its_own_norms() -> None:
     model = with_statistics(built(segmentor())).eval()
     copied, before = copy.deepcopy(model), features(model)

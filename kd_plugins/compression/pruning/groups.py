@@ -3,18 +3,16 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...checks import check_choice
-from ...errors import ConfigError, nearest
 from ...extras import extra
 from ...host_types import HostModule
-from .trace import trace
+from .held import Held, HeldOutputs, closed
+from .kept import kept_layers, unknown_layers
 
 IMPORTANCES = ('magnitude', 'random')
 _STEPS = 50  # of a ranking of all channels; within one, group by group
@@ -110,7 +108,7 @@ def channel_groups(
     check_choice('importance', importance, IMPORTANCES)
     with extra('prune', 'structured pruning'):
         import torch_pruning
-    kept = _kept(model, keep)
+    kept = kept_layers(model, keep)
     learn = {name: each.requires_grad for name, each in model.named_parameters()}
     for parameter in model.parameters():
         parameter.requires_grad_(True)  # the trace follows gradients
@@ -135,105 +133,6 @@ def fit_roi_extractors(model: HostModule, images: Tensor) -> None:
             layer.out_channels = features[0].shape[1]
 
 
-class _Held(nn.Module):
-    """Stands behind an output, whose channels stay."""
-
-    channels: int | None = None
-
-    def forward(self, output: Tensor) -> Tensor:
-        self.channels = output.shape[1] if output.dim() > 1 else None
-        return output * 1.0
-
-
-class _Wrapped(nn.Module):
-    """A model that gives, of images, all tensors whose channels stay."""
-
-    def __init__(self, model: HostModule, images: Tensor) -> None:
-        super().__init__()
-        self.model = model
-        with torch.enable_grad():
-            outputs = self._outputs(images)
-        self.held = nn.ModuleList(_Held() for _ in outputs)
-
-    def _outputs(self, images: Tensor) -> list[Tensor]:
-        outputs = trace(self.model, images).outputs
-        return [each for each in outputs if each.requires_grad]  # priors have none
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        outputs = self._outputs(images)
-        # Behind them stand the ends of layers that are closed.
-        return [held(each) for held, each in zip(self.held, outputs, strict=False)]
-
-
-@contextmanager
-def _closed(layers: Sequence[nn.Module]) -> Iterator[list[_Held]]:
-    """Within, layers give what they give, but no trace leads through them.
-
-    Yields: what stands before and behind each, whose channels stay.
-    """
-    ends: list[_Held] = []
-    for layer in layers:
-        before, behind = _Held(), _Held()
-        ends += [before, behind]
-        # On this copy of the model alone.
-        vars(layer)['forward'] = partial(_close, layer.forward, before, behind)
-    try:
-        yield ends
-    finally:
-        for layer in layers:
-            del vars(layer)['forward']
-
-
-def _close(
-    forward: Any, before: _Held, behind: _Held, *inputs: Any, **options: Any
-) -> Any:
-    with torch.no_grad():
-        output = forward(*inputs, **options)
-    # The inputs are still needed, though for nothing.
-    ties = [before(each).mean() for each in inputs if _learns(each)]
-    tie = torch.stack(ties).sum() * 0 if ties else None
-
-    def opened(content: Any) -> Any:
-        if isinstance(content, (list, tuple)):
-            return type(content)(opened(item) for item in content)
-        if not isinstance(content, Tensor) or not content.is_floating_point():
-            return content
-        start = content.detach().requires_grad_() if tie is None else content + tie
-        return behind(start)
-
-    return opened(output)
-
-
-def _learns(content: object) -> bool:
-    return isinstance(content, Tensor) and content.requires_grad
-
-
-def _kept(model: HostModule, keep: Sequence[str]) -> set[nn.Module]:
-    """Layers that keep their channels: those that are named, and attention."""
-    kept: set[nn.Module] = set()
-    modules = dict(model.named_modules())
-    for pattern in keep:
-        found = [name for name in modules if name and fnmatchcase(name, pattern)]
-        if not found:
-            raise ConfigError(
-                f"there is no layer '{pattern}'. {nearest(pattern, modules)}", 'keep'
-            )
-        for name in found:
-            kept.update(modules[name].modules())
-    for layer in modules.values():
-        if _is_attention(layer):
-            kept.update(layer.modules())
-    return kept
-
-
-def _is_attention(layer: nn.Module) -> bool:
-    # Its heads are reshaped by numbers that it keeps; swin's adds a table to them.
-    own = [name for name, _ in layer.named_parameters(recurse=False)]
-    return isinstance(layer, nn.MultiheadAttention) or (
-        'relative_position_bias_table' in own
-    )
-
-
 def _pruner(
     library: Any,
     model: HostModule,
@@ -242,7 +141,7 @@ def _pruner(
     kept: set[nn.Module],
     seed: int,
 ) -> Any:
-    wrapped = _Wrapped(model, images)
+    wrapped = HeldOutputs(model, images)
 
     class Holder(library.BasePruningFunc):
         def prune_out_channels(self, layer: nn.Module, _idxs: Any) -> nn.Module:
@@ -255,10 +154,10 @@ def _pruner(
 
         get_in_channels = get_out_channels
 
-    others = _unknown_layers(library, model, kept)
+    others = unknown_layers(library, model, kept)
     for layer in others:
         kept.update(layer.modules())
-    with _closed(others) as ends:
+    with closed(others) as ends:
         wrapped.held.extend(ends)
         pruner = library.pruner.BasePruner(
             wrapped,
@@ -269,7 +168,7 @@ def _pruner(
             max_pruning_ratio=_MOST,
             iterative_steps=_STEPS,
             ignored_layers=[*wrapped.held, *kept],
-            customized_pruners={_Held: Holder()},
+            customized_pruners={Held: Holder()},
             forward_fn=lambda traced, inputs: traced(inputs),
             in_channel_groups={},
             out_channel_groups={},
@@ -320,27 +219,6 @@ def _importance(library: Any, name: str, seed: int) -> Any:
         return shares
 
     return rank
-
-
-def _unknown_layers(
-    library: Any, model: HostModule, kept: set[nn.Module]
-) -> list[nn.Module]:
-    """Layers with weights of their own that the library has no rule for."""
-    known = tuple(
-        library.ops.type2class(kind)
-        for kind in library.DependencyGraph().REGISTERED_PRUNERS
-        if kind != library.ops.OPTYPE.PARAMETER
-    )
-    found: list[nn.Module] = []
-    within: set[nn.Module] = set(kept)
-    for layer in model.modules():  # one that holds others comes before them
-        own = layer.parameters(recurse=False)
-        if layer in within or isinstance(layer, known):
-            continue
-        if any(each.dim() > 1 for each in own):
-            found.append(layer)
-            within.update(layer.modules())
-    return found
 
 
 @contextmanager

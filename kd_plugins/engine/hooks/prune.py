@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any, cast
 
-import torch
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -27,8 +25,8 @@ from ...compression.pruning.uncertainty import (
 from ...distillers.interface import is_distiller, unwrap
 from ...errors import ConfigError, located
 from ...host_types import HostModule
-from ...random_stream import random_state_kept
 from ...registry import HOOKS
+from ._batches import training_batches
 
 METHODS = ('magnitude', 'lamp', 'prue')
 _PRUNED = (nn.modules.conv._ConvNd, nn.Linear)
@@ -128,19 +126,15 @@ class PruneHook(Hook):
     def _saliency(
         self, runner: Runner, model: HostModule, weights: dict[str, nn.Parameter]
     ) -> dict[str, Tensor]:
-        loader = dict(runner.cfg.train_dataloader)
-        loader |= {'num_workers': 0, 'persistent_workers': False}
-        size = loader.get('batch_size') or 1
+        size = runner.cfg.train_dataloader.get('batch_size') or 1
         number = -(-self.images // (size * get_world_size()))
         device = next(model.parameters()).device
 
-        with _as_it_predicts(model, weights.values()), random_state_kept():
+        with _as_it_predicts(model, weights.values()):
             probs = ClassProbs(model)
 
             def batches() -> Iterator[Rows]:
-                _seed()
-                built = Runner.build_dataloader(loader, seed=_SEED)
-                for data in islice(built, min(number, len(built))):
+                for data in training_batches(runner, number, _SEED):
                     data = model.data_preprocessor(data, training=True)
                     yield probs(data['inputs'].to(device), data['data_samples'])
 
@@ -208,13 +202,3 @@ def _as_it_predicts(model: nn.Module, weights: Any) -> Iterator[None]:
             layer.training = mode
         for each, needed in gradients.items():
             each.requires_grad_(needed)
-
-
-def _seed() -> None:
-    import random
-
-    import numpy as np
-
-    random.seed(_SEED)
-    np.random.seed(_SEED)
-    torch.manual_seed(_SEED)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -17,6 +16,9 @@ from ...distillers.interface import unwrap
 from ...errors import ConfigError
 from ...quantizers import PointWeights, redistributed
 from ...registry import HOOKS
+from ._batches import training_batches
+
+_SEED = 1802  # of the batches, and of what the model draws
 
 
 @HOOKS.register_module()
@@ -83,9 +85,7 @@ def _gradient_norms(
 ) -> dict[str, float]:
     """Norm of the mean gradient by each layer's quantised weights."""
     sums: dict[str, Tensor] = {}
-    # Of its own: a sampler that stopped midway gives the training nothing more.
-    loader = Runner.build_dataloader(runner.cfg.train_dataloader, seed=runner.seed)
-    for batch in islice(loader, batches):
+    for batch in training_batches(runner, batches, _SEED):
         data = model.data_preprocessor(batch, True)
         with _recording(layers) as outputs:
             losses = model(**data, mode='loss')
